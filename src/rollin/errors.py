@@ -1,0 +1,9 @@
+"""The two kinds of things that go wrong: what the user can mend, and what the infrastructure did."""
+
+
+class UserError(Exception):
+    """Bad input. One sentence: what was wrong, where, and what to do. The CLI prints it and exits with code 2."""
+
+
+class InfrastructureFault(Exception):
+    """A sandbox, an endpoint or a disk failed. Never counted as the model's failure, in any rate."""

@@ -1,0 +1,79 @@
+"""What a policy is: state in, action out. The student is one, the teacher is one.
+
+State        the whole conversation before a turn, as chat messages
+Action       one assistant message, with its tokens where the policy knows them
+Request      a state, and what belongs to asking for its action
+Policy       answers requests
+"""
+
+from dataclasses import dataclass, field
+from typing import NotRequired, Protocol, TypedDict
+
+from pydantic import BaseModel, ConfigDict
+
+from rollin.tasks.schema import Task
+
+
+class Message(TypedDict):
+    """One chat message, in OpenAI's form."""
+
+    role: str
+    content: str
+    name: NotRequired[str]
+
+
+class Sampling(BaseModel):
+    """How an action is drawn. `temperature` 0 is greedy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 128
+    """Length limit of one action, in tokens."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A state, and what belongs to asking for its action."""
+
+    messages: list[Message]
+    trajectory: str
+    """Names the trajectory: a policy may keep caches by it, and end them at `forget`."""
+    turn: int
+    """0 for the first turn."""
+    seed: int
+    """Decides the draw: the same request with the same seed gives the same action, where the policy can."""
+    sampling: Sampling = field(default_factory=Sampling)
+    task: Task | None = None
+    """For policies that know the task itself (the scripted expert). Never sent to a model."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One assistant message."""
+
+    content: str
+    finish_reason: str = "stop"
+    """`stop`, or `length` when max_tokens cut it."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    token_ids: list[int] | None = None
+    """The sampled tokens, the end-of-message token included, where the policy knows them."""
+    logprobs: list[float] | None = None
+    """Log-probability of each of `token_ids` under the distribution it was sampled from (natural logarithm)."""
+    seconds: float = 0.0
+
+
+class Policy(Protocol):
+    """State in, action out. Raises InfrastructureFault where the policy could not answer."""
+
+    name: str
+
+    async def act(self, request: Request) -> Action: ...
+
+    def forget(self, trajectory: str) -> None:
+        """The trajectory has ended; free what was kept for it."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,58 @@
+"""What a sandbox is: the isolated workspace in which one trajectory's commands run."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Limits(BaseModel):
+    """What one trajectory may use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = 20.0
+    """Wall time of one command."""
+    memory_mb: int = 1024
+    """Memory of a process, and of the whole workspace where the system can enforce it."""
+    processes: int = 128
+    output_kb: int = 64
+    """What one command may print; the rest is dropped, head and tail are kept."""
+    disk_mb: int = 256
+    """What the workspace and /tmp may hold together."""
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command did. A timeout or a kill is a result too: the agent's doing, not a fault."""
+
+    output: str
+    """stdout and stderr together, as they came."""
+    returncode: int
+    """The exit status; 124 after a timeout."""
+    timed_out: bool = False
+    truncated: bool = False
+    seconds: float = 0.0
+
+
+class Sandbox(Protocol):
+    """A fresh copy of a task's repository, at its base commit on branch `main`, and a shell in it."""
+
+    def run(self, command: str, *, seconds: float | None = None) -> CommandResult:
+        """Run `command` by bash in the repository. Raises InfrastructureFault if the sandbox itself failed."""
+        ...
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file of the repository, from outside (grading puts test files back with it)."""
+        ...
+
+    def close(self) -> None:
+        """End every process and free the workspace. Safe to call twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,121 @@
+"""A task in SWE-bench's schema, and the files of tasks.
+
+Task           one problem: a repository at a commit, a bug report, the reference patch, the tests that decide
+Commit         one commit of the repository's history: a subject and the files it writes
+Family         what kind of fault a task holds: visible, regression or semantic
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from rollin.errors import UserError
+
+
+class Family(StrEnum):
+    """What kind of fault a task holds; results are always reported by family."""
+
+    VISIBLE = "visible"
+    """The fault's place shows on the screen of the one who looks."""
+    REGRESSION = "regression"
+    """One commit of the history broke a test; later commits have to stay."""
+    SEMANTIC = "semantic"
+    """A syntax-tree mutation that only a failing assertion reveals."""
+    OTHER = "other"
+    """Tasks that others made (SWE-bench, SWE-Gym)."""
+
+
+class Split(StrEnum):
+    """Where a task may be used. No module or package occurs on both sides."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+
+
+def _test_ids(value: object) -> object:
+    """SWE-bench's hub files hold the test ids as JSON text in a string, its tools use lists; both are read."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+TestIds = Annotated[list[str], BeforeValidator(_test_ids)]
+
+
+class Commit(BaseModel):
+    """One commit of a task's repository. `files` maps a path to its new text; None deletes it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: str
+    files: dict[str, str | None]
+
+
+class Task(BaseModel):
+    """One problem. Fields in SWE-bench's names come first; the others say how rollin makes the repository."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    instance_id: str
+    repo: str
+    """`kata/<name>`, `pypi/<package>`, or a GitHub `owner/name`."""
+    base_commit: str
+    """The commit the agent starts from (HEAD of `main`)."""
+    problem_statement: str
+    patch: str
+    """The reference patch against `base_commit`, a unified diff."""
+    test_patch: str = ""
+    FAIL_TO_PASS: TestIds
+    PASS_TO_PASS: TestIds
+    version: str = ""
+    hints_text: str = ""
+    created_at: str = ""
+    environment_setup_commit: str = ""
+
+    source: str = "other"
+    """`kata` or `package`."""
+    family: Family = Family.OTHER
+    split: Split = Split.EVAL
+    module: str = ""
+    """The unit of splitting: the kata or the package."""
+    fault_kinds: list[str] = []
+    """The kinds of fault inside, such as `misspelled_name`. Never shown to an agent."""
+    test_command: str = "python -m pytest -rA"
+    """Runs the tests that grade; `test_files` are appended to it."""
+    test_files: list[str] = []
+    """Put back from the task before grading, whatever the agent did to them."""
+    pristine: str = ""
+    """Where the first commit's files come from: `kata:<name>`, or `pypi:<package>==<version>`."""
+    history: list[Commit] = []
+    """Commits on top of the pristine files. The last one is `base_commit`."""
+
+
+def read_tasks(path: Path) -> list[Task]:
+    """Tasks of a JSONL file, in its order. UserError names the line of what can't be read."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read the task file {path}: {error.strerror}; check the path") from error
+    return list(_parse(path, lines))
+
+
+def _parse(path: Path, lines: list[str]) -> Iterator[Task]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield Task.model_validate(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error.msg}); write one JSON object a line") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path}, line {number}: field {field!r}: {first['msg'].lower()}") from error
+
+
+def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
+    """One JSON object a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(task.model_dump_json() + "\n" for task in tasks))
