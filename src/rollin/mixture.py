@@ -1,0 +1,203 @@
+"""Who acts at a turn. Pure functions: nothing here keeps state, and chance is counted, not drawn.
+
+Actor        student or teacher
+Draw         names a turn: (seed, iteration, task, attempt, turn); every choice is a function of it
+Schedule     a number for each iteration: constant, linear, exponential, list
+RollIn       the rule that picks the actor: teacher, student, turn mixture (beta), prefix switch (kappa)
+
+DAgger mixes turn by turn and AggreVaTe switches once (arXiv 2605.12913, section 3). Iterations count from 1.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Annotated, Literal, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Actor(StrEnum):
+    """Whose action is executed."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Names one turn of a run. Two runs that agree on it make the same choice, in any order and on any machine."""
+
+    seed: int
+    iteration: int
+    """1 for the first."""
+    instance_id: str
+    attempt: int
+    turn: int
+    """0 for the first."""
+
+    def uniform(self) -> float:
+        """This turn's number in [0, 1)."""
+        return uniform(self.seed, self.iteration, self.instance_id, self.attempt, self.turn)
+
+    def sampling_seed(self) -> int:
+        """This turn's seed for a policy's sampling, below 2**63 (the largest that inference servers accept).
+
+        The teacher gets the same seed whether it acts or labels, so a label is what it would have done.
+        """
+        return _hash("sample", self.seed, self.iteration, self.instance_id, self.attempt, self.turn) >> 1
+
+
+def uniform(seed: int, iteration: int, instance_id: str, attempt: int, turn: int) -> float:
+    """A number in [0, 1), evenly spread, that depends on its arguments alone."""
+    return _fraction("turn", seed, iteration, instance_id, attempt, turn)
+
+
+def _fraction(*parts: str | int) -> float:
+    # A double holds 53 bits; more would round up to 1.0 now and then.
+    return (_hash(*parts) >> 11) * 2.0**-53
+
+
+def _hash(*parts: str | int) -> int:
+    """64 bits. JSON keeps ("a", 11) and ("a1", 1) apart."""
+    return int.from_bytes(blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "big")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Constant(_Model):
+    """The same value at every iteration."""
+
+    kind: Literal["constant"] = "constant"
+    value: float = Field(ge=0)
+
+    def at(self, iteration: int) -> float:
+        _from_one(iteration)
+        return self.value
+
+    def bounds(self) -> tuple[float, float]:
+        return self.value, self.value
+
+
+class Linear(_Model):
+    """`max(floor, start - step * (i - 1))`. The paper's beta has start 1.0, step 0.2, floor 0.6."""
+
+    kind: Literal["linear"] = "linear"
+    start: float = Field(default=1.0, ge=0)
+    step: float = 0.2
+    """Below 0, the value grows: a T_max that starts at 4 and gains 2 an iteration has step -2."""
+    floor: float = Field(default=0.0, ge=0)
+
+    def at(self, iteration: int) -> float:
+        _from_one(iteration)
+        return max(self.floor, self.start - self.step * (iteration - 1))
+
+    def bounds(self) -> tuple[float, float]:
+        first = self.at(1)
+        return (self.floor, first) if self.step >= 0 else (first, math.inf)
+
+
+class Exponential(_Model):
+    """`start * decay ** (i - 1)`, the schedule of the first DAgger paper (Ross et al., 2011)."""
+
+    kind: Literal["exponential"] = "exponential"
+    start: float = Field(default=1.0, ge=0)
+    decay: float = Field(default=0.5, ge=0)
+
+    def at(self, iteration: int) -> float:
+        _from_one(iteration)
+        return self.start * self.decay ** (iteration - 1)
+
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, self.start) if self.decay <= 1 else (self.start, math.inf)
+
+
+class Listed(_Model):
+    """A value written down for each iteration; the last one repeats."""
+
+    kind: Literal["list"] = "list"
+    values: list[Annotated[float, Field(ge=0)]] = Field(min_length=1)
+
+    def at(self, iteration: int) -> float:
+        _from_one(iteration)
+        return self.values[min(iteration, len(self.values)) - 1]
+
+    def bounds(self) -> tuple[float, float]:
+        return min(self.values), max(self.values)
+
+
+def _from_one(iteration: int) -> None:
+    if iteration < 1:
+        raise ValueError(f"iterations count from 1, not {iteration}")
+
+
+Schedule = Annotated[Constant | Linear | Exponential | Listed, Field(discriminator="kind")]
+
+
+def _within_one(schedule: Schedule) -> Schedule:
+    if schedule.bounds()[1] > 1:
+        raise ValueError("beta is a probability: every value of its schedule must lie between 0 and 1")
+    return schedule
+
+
+Probability = Annotated[Schedule, AfterValidator(_within_one)]
+
+
+class RollIn(Protocol):
+    """The rule that decides which states are visited."""
+
+    def actor(self, draw: Draw) -> Actor: ...
+
+
+class Teacher(_Model):
+    """The teacher acts at every turn: the states of SFT."""
+
+    kind: Literal["teacher"] = "teacher"
+
+    def actor(self, draw: Draw) -> Actor:
+        return Actor.TEACHER
+
+
+class Student(_Model):
+    """The student acts at every turn: the states of RL and of on-policy distillation, and every evaluation."""
+
+    kind: Literal["student"] = "student"
+
+    def actor(self, draw: Draw) -> Actor:
+        return Actor.STUDENT
+
+
+class TurnMixture(_Model):
+    """DAgger: at every turn, independently, the teacher acts with probability beta_i."""
+
+    kind: Literal["turn_mixture"] = "turn_mixture"
+    beta: Probability = Linear(start=1.0, step=0.2, floor=0.6)
+
+    def actor(self, draw: Draw) -> Actor:
+        return Actor.TEACHER if draw.uniform() < self.beta.at(draw.iteration) else Actor.STUDENT
+
+
+class PrefixSwitch(_Model):
+    """AggreVaTe-style: the student acts for the first kappa turns, the teacher finishes; kappa ~ U{0..T_max(i)}.
+
+    A kappa past the trajectory's end gives a pure student rollout.
+    """
+
+    kind: Literal["prefix_switch"] = "prefix_switch"
+    t_max: Schedule
+    """Turns, rounded down."""
+
+    def kappa(self, draw: Draw) -> int:
+        """One number for the whole trajectory: it doesn't depend on `draw.turn`."""
+        fraction = _fraction("kappa", draw.seed, draw.iteration, draw.instance_id, draw.attempt)
+        return int(fraction * (int(self.t_max.at(draw.iteration)) + 1))
+
+    def actor(self, draw: Draw) -> Actor:
+        return Actor.STUDENT if draw.turn < self.kappa(draw) else Actor.TEACHER
+
+
+AnyRollIn = Annotated[Teacher | Student | TurnMixture | PrefixSwitch, Field(discriminator="kind")]
+"""A roll-in as a recipe writes it."""
