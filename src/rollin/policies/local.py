@@ -1,0 +1,214 @@
+"""A transformers model in this process, answering many trajectories at once.
+
+One worker thread owns the model. Between two passes it lets new requests in and finished ones out, so nobody waits for
+a batch to fill or to end (continuous batching). A trajectory keeps its slot of the key/value cache between turns: its
+next state repeats the last one, and only the tokens after the common prefix are computed.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rollin.chat import action_end, state_ids
+from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.policies.base import Action, Request
+from rollin.policies.ragged import Segment, SlotCache, forward
+
+PREFILL_TOKENS = 512
+"""New tokens of one pass, at most: long prompts must not hold up those who decode."""
+
+
+@dataclass
+class _Job:
+    """A request on its way to an action."""
+
+    request: Request
+    future: Future[Action]
+    prompt: list[int]
+    started: float = field(default_factory=time.monotonic)
+    slot: int = -1
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.chance = np.random.default_rng(self.request.seed)
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt + self.tokens
+
+
+@dataclass
+class _Slot:
+    """Whose tokens a slot of the cache holds."""
+
+    trajectory: str = ""
+    ids: list[int] = field(default_factory=list)
+    busy: bool = False
+    used: float = 0.0
+
+
+class LocalPolicy:
+    """The student of a run on one machine. `slots` is how many trajectories it answers at once."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "student",
+        slots: int = 16,
+        context_tokens: int = 4096,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.context_tokens = context_tokens
+        self._end = action_end(tokenizer)
+        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._slots = [_Slot() for _ in range(slots)]
+        self._cache = SlotCache(model, slots)
+        self._broken: BaseException | None = None
+        self._worker = threading.Thread(target=self._work, name=f"policy-{name}", daemon=True)
+        self._worker.start()
+
+    async def act(self, request: Request) -> Action:
+        """The next assistant message. Raises ContextOverflow, and InfrastructureFault if the worker has died."""
+        prompt = state_ids(self.tokenizer, request.messages)
+        if len(prompt) + request.sampling.max_tokens > self.context_tokens:
+            raise ContextOverflow(f"the state has {len(prompt)} tokens; the context holds {self.context_tokens}")
+        if self._broken is not None:
+            raise InfrastructureFault(f"the local model stopped working: {self._broken}")
+        future: Future[Action] = Future()
+        self._inbox.put(_Job(request, future, prompt))
+        return await asyncio.wrap_future(future)
+
+    def forget(self, trajectory: str) -> None:
+        """Give the trajectory's slot back (its content may be overwritten at once)."""
+        for slot in self._slots:
+            if slot.trajectory == trajectory and not slot.busy:
+                slot.used = 0.0
+
+    def reset(self) -> None:
+        """The weights have changed: what the cache holds is no longer theirs. Call it with no request under way."""
+        self._slots = [_Slot() for _ in self._slots]
+
+    async def close(self) -> None:
+        self._inbox.put(None)
+        await asyncio.to_thread(self._worker.join)
+
+    # The worker thread ------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        running: list[_Job] = []
+        waiting: list[_Job] = []
+        try:
+            while self._receive(waiting, idle=not running and not waiting):
+                self._seat(waiting, running)
+                self._step(running)
+        except BaseException as error:
+            self._broken = error
+            for job in running + waiting:
+                job.future.set_exception(InfrastructureFault(f"the local model stopped working: {error}"))
+            if not isinstance(error, Exception):
+                raise
+
+    def _receive(self, waiting: list[_Job], *, idle: bool) -> bool:
+        """Take what has arrived, waiting for something only when there is nothing else to do. False: time to stop."""
+        while idle or not self._inbox.empty():
+            job = self._inbox.get()
+            if job is None:
+                return False
+            waiting.append(job)
+            idle = False
+        return True
+
+    def _seat(self, waiting: list[_Job], running: list[_Job]) -> None:
+        """Give waiting requests a slot: their trajectory's own, else the one unused for longest."""
+        for job in list(waiting):
+            free = [number for number, slot in enumerate(self._slots) if not slot.busy]
+            if not free:
+                return
+            name = job.request.trajectory
+            number = min(free, key=lambda n: (self._slots[n].trajectory != name, self._slots[n].used))
+            slot = self._slots[number]
+            # The last token of a prompt is always computed anew: its logits are what decoding starts from.
+            shared = min(_common_prefix(slot.ids, job.prompt), len(job.prompt) - 1)
+            slot.trajectory, slot.ids, slot.busy = name, slot.ids[:shared], True
+            job.slot = number
+            waiting.remove(job)
+            running.append(job)
+
+    def _step(self, running: list[_Job]) -> None:
+        """One pass over the weights: a piece of prompt, or one token, for each running request."""
+        rows: list[tuple[Segment, list[int]]] = []
+        chosen: list[_Job] = []
+        budget = PREFILL_TOKENS
+        for job in sorted(running, key=lambda j: len(j.ids) - len(self._slots[j.slot].ids)):
+            past = len(self._slots[job.slot].ids)
+            new = job.ids[past : past + budget]
+            if not new:
+                break
+            rows.append((Segment(job.slot, past, len(new)), new))
+            chosen.append(job)
+            budget -= len(new)
+        with torch.inference_mode():
+            logits = forward(self.model, self._cache, rows).float().cpu()
+        for job, (_, new), scores in zip(chosen, rows, logits, strict=True):
+            slot = self._slots[job.slot]
+            slot.ids = slot.ids + new
+            if len(slot.ids) == len(job.ids):
+                self._append(job, scores)
+                if job.future.done():
+                    slot.busy, slot.used = False, time.monotonic()
+                    running.remove(job)
+
+    def _append(self, job: _Job, scores: torch.Tensor) -> None:
+        """Draw the next token; answer when it ends the message or the limit is reached."""
+        token, logprob = draw(scores, job.request.sampling.temperature, job.request.sampling.top_p, job.chance)
+        job.tokens.append(token)
+        job.logprobs.append(logprob)
+        ended = token in self._end
+        if ended or len(job.tokens) >= job.request.sampling.max_tokens:
+            text = self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens, skip_special_tokens=True)
+            action = Action(
+                content=str(text),
+                finish_reason="stop" if ended else "length",
+                prompt_tokens=len(job.prompt),
+                completion_tokens=len(job.tokens),
+                token_ids=job.tokens,
+                logprobs=job.logprobs,
+                seconds=time.monotonic() - job.started,
+            )
+            job.future.set_result(action)
+
+
+def draw(
+    scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator
+) -> tuple[int, float]:
+    """(token, its log-probability at this temperature, before top-p; at temperature 1 when greedy)."""
+    logprobs = torch.log_softmax(scores / (temperature or 1.0), -1)
+    if temperature == 0.0:
+        token = int(scores.argmax())
+        return token, float(logprobs[token])
+    ordered, order = logprobs.exp().sort(descending=True)
+    cumulative = ordered.cumsum(0)
+    # Nucleus sampling: the smallest set of tokens whose probability reaches top_p.
+    kept = int((cumulative < top_p).sum()) + 1
+    target = chance.random() * float(cumulative[min(kept, len(cumulative)) - 1])
+    token = int(order[min(int(torch.searchsorted(cumulative, target)), kept - 1)])
+    return token, float(logprobs[token])
+
+
+def _common_prefix(left: list[int], right: list[int]) -> int:
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))
