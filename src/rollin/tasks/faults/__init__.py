@@ -1,0 +1,1 @@
+"""The fault families: visible, semantic, regression. All are pure functions of files and a random generator."""

@@ -1,0 +1,146 @@
+"""What a fault is: a small edit that breaks a file, known together with its repair.
+
+Files      path -> text, of one repository
+Fault      one edit of one file, by character offsets
+Propose    a pure function (files, path, rng) -> candidate faults; whether a test notices is found out by running
+Source     a Python file with its syntax tree and character offsets
+"""
+
+import ast
+import difflib
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+Files = Mapping[str, str]
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """Replaces the characters [start, end) of `path` by `text`."""
+
+    path: str
+    start: int
+    end: int
+    text: str
+    kind: str
+    answer: str
+    """The word or text that repairs it; a problem statement must not say it."""
+    shows: str = ""
+    """What an exception's message says where the faulty line itself raises nothing: an unknown name, a missing key."""
+
+
+Propose = Callable[[Files, str, random.Random], list[Fault]]
+
+
+def apply(files: Files, faults: Sequence[Fault]) -> dict[str, str]:
+    """The files with all faults in; offsets count in the files as given, and the faults must not overlap."""
+    broken = dict(files)
+    for fault in sorted(faults, reverse=True):
+        text = broken[fault.path]
+        broken[fault.path] = text[: fault.start] + fault.text + text[fault.end :]
+    return broken
+
+
+def line_of(text: str, offset: int) -> int:
+    """The 1-based line that holds a character offset."""
+    return text.count("\n", 0, offset) + 1
+
+
+def faulty_lines(files: Files, faults: Sequence[Fault]) -> list[tuple[str, int]]:
+    """Where each fault lies once all of them are in: (path, 1-based line)."""
+    places = []
+    for fault in faults:
+        line = line_of(files[fault.path], fault.start)
+        for other in faults:
+            if other.path == fault.path and other.end <= fault.start:
+                line += other.text.count("\n") - files[other.path].count("\n", other.start, other.end)
+        places.append((fault.path, line))
+    return places
+
+
+def apart(files: Files, fault: Fault, others: Sequence[Fault]) -> bool:
+    """Whether a fault lies at least two lines from each of the others."""
+    line = line_of(files[fault.path], fault.start)
+    return all(other.path != fault.path or abs(line_of(files[other.path], other.start) - line) >= 2 for other in others)
+
+
+def diff(before: Files, after: Files) -> str:
+    """A unified diff in git's form. A path that only one side has is created or deleted; texts end in a newline."""
+    parts = []
+    for path in sorted({*before, *after}):
+        old, new = before.get(path), after.get(path)
+        if old == new:
+            continue
+        parts.append(f"diff --git a/{path} b/{path}\n")
+        if old is None or new is None:
+            parts.append(f"{'new' if old is None else 'deleted'} file mode 100644\n")
+        parts += difflib.unified_diff(
+            (old or "").splitlines(keepends=True),
+            (new or "").splitlines(keepends=True),
+            "/dev/null" if old is None else f"a/{path}",
+            "/dev/null" if new is None else f"b/{path}",
+        )
+    return "".join(parts)
+
+
+def words(text: str) -> set[str]:
+    """The identifiers and words of a text."""
+    return set(re.findall(r"\w+", text))
+
+
+def occurs(word: str, text: str) -> int:
+    """How often a whole word stands in a text."""
+    return len(re.findall(rf"\b{re.escape(word)}\b", text))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Python file's text, tree and offsets."""
+
+    path: str
+    text: str
+    tree: ast.Module = field(repr=False)
+
+    @classmethod
+    def parse(cls, files: Files, path: str) -> "Source":
+        """Raises SyntaxError on what is not Python."""
+        return cls(path, files[path], ast.parse(files[path]))
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines, each with its newline."""
+        return self.text.splitlines(keepends=True)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        starts = [0]
+        for line in self.lines:
+            starts.append(starts[-1] + len(line))
+        return starts
+
+    def line_start(self, line: int) -> int:
+        """The offset of a 1-based line's first character."""
+        return self._starts[line - 1]
+
+    def offset(self, line: int, column: int) -> int:
+        """The character offset of the syntax tree's position, whose columns count bytes."""
+        prefix = self.lines[line - 1].encode()[:column]
+        return self._starts[line - 1] + len(prefix.decode())
+
+    def span(self, node: ast.expr | ast.stmt | ast.keyword) -> tuple[int, int]:
+        """The character range of a node."""
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
+
+    def nodes(self) -> Iterator[ast.AST]:
+        """All nodes in the order of `ast.walk`, but none inside an f-string, whose positions Python 3.11 gets wrong."""
+        stack: list[ast.AST] = [self.tree]
+        while stack:
+            node = stack.pop()
+            yield node
+            if not isinstance(node, ast.JoinedStr):
+                stack.extend(ast.iter_child_nodes(node))
