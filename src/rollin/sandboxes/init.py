@@ -1,0 +1,247 @@
+"""PID 1 of a bubblewrap sandbox: runs the commands that arrive on stdin, one at a time, and answers on stdout.
+
+It runs by `python -I -S`, imports only what starts fast, and is the one process that outlives a command. The kernel
+lets nothing inside a PID namespace kill its PID 1, so an agent can end its own commands but not this loop.
+
+argv: uid to run commands as (-1: stay), bytes of memory, processes, bytes of a file, bytes of output.
+"""
+
+import os
+import resource
+import select
+import struct
+import sys
+import time
+
+REQUEST = struct.Struct("<dII")
+"""Seconds the command may take, bytes of the command, bytes of its stdin; then both."""
+REPLY = struct.Struct("<i??dI")
+"""Exit status, timed out, truncated, seconds taken, bytes of output; then the output."""
+
+WORKSPACE = "/repo"
+TICK = 0.1
+"""Seconds between two looks at the workspace's memory and its orphans."""
+TIMED_OUT, OUT_OF_MEMORY = 124, 137
+"""Exit statuses of a command that was stopped, as `timeout` and the kernel's own killer give them."""
+
+
+class Bounds:
+    """What one command may use."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self.uid, self.memory, self.processes, self.file_size, self.output = map(int, argv)
+
+
+class Capture:
+    """The head and the tail of a stream, at most `limit` bytes of it together."""
+
+    def __init__(self, limit: int) -> None:
+        self.half = limit // 2
+        self.head = bytearray()
+        self.tail = bytearray()
+        self.seen = 0
+
+    def add(self, data: bytes) -> None:
+        self.seen += len(data)
+        room = self.half - len(self.head)
+        self.head += data[:room]
+        self.tail += data[room:]
+        if len(self.tail) > 2 * self.half:
+            del self.tail[: -self.half]
+
+    @property
+    def dropped(self) -> int:
+        return self.seen - len(self.head) - min(len(self.tail), self.half)
+
+    def content(self) -> bytes:
+        if not self.dropped:
+            return bytes(self.head + self.tail)
+        return b"%b\n[... %d bytes of output dropped ...]\n%b" % (
+            bytes(self.head),
+            self.dropped,
+            bytes(self.tail[-self.half :]),
+        )
+
+
+def main() -> None:
+    bounds = Bounds(sys.argv[1:])
+    protect(bounds)
+    while header := read_exactly(REQUEST.size):
+        seconds, command_size, stdin_size = REQUEST.unpack(header)
+        command, stdin = read_exactly(command_size), read_exactly(stdin_size)
+        started = time.monotonic()
+        status, timed_out, output = execute(command, stdin, seconds, bounds)
+        content = output.content()
+        send(REPLY.pack(status, timed_out, output.dropped > 0, time.monotonic() - started, len(content)) + content)
+
+
+def protect(bounds: Bounds) -> None:
+    """When the host runs out of memory, a sandbox goes first. Nobody inside may read or write this process."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    if bounds.uid < 0:  # commands share this process's uid: without this they could open /proc/1/mem
+        import ctypes
+
+        pr_set_dumpable = 4
+        ctypes.CDLL(None).prctl(pr_set_dumpable, 0, 0, 0, 0)
+    else:
+        os.chown(WORKSPACE, bounds.uid, bounds.uid)
+
+
+def execute(command: bytes, stdin: bytes, seconds: float, bounds: Bounds) -> tuple[int, bool, Capture]:
+    """Run one command; when it ends, so does every process it left behind. Exit status, timed out, output."""
+    reader, writer = os.pipe()
+    source = os.memfd_create("stdin")
+    os.write(source, stdin)
+    os.lseek(source, 0, os.SEEK_SET)
+    child = os.fork()
+    if child == 0:
+        become(command, source, writer, seconds, bounds)
+    os.close(writer)
+    os.close(source)
+    output = Capture(bounds.output)
+    verdict = watch(child, reader, output, time.monotonic() + seconds, bounds.memory)
+    status = end_everyone(child)
+    drain(reader, output)
+    os.close(reader)
+    if verdict == OUT_OF_MEMORY:
+        output.add(b"\n[killed: its processes together used more than %d MB]\n" % (bounds.memory >> 20))
+    return (status if verdict is None else verdict), verdict == TIMED_OUT, output
+
+
+def become(command: bytes, source: int, writer: int, seconds: float, bounds: Bounds) -> None:
+    """In the child: turn into bash, as the sandbox's user, within the limits. Never returns."""
+    try:
+        os.setsid()
+        for target, descriptor in enumerate((source, writer, writer)):
+            os.dup2(descriptor, target)
+        limit(resource.RLIMIT_AS, bounds.memory)
+        limit(resource.RLIMIT_FSIZE, bounds.file_size)
+        limit(resource.RLIMIT_CORE, 0)
+        limit(resource.RLIMIT_CPU, int(seconds) + 1)
+        if bounds.processes:
+            limit(resource.RLIMIT_NPROC, bounds.processes)
+        if bounds.uid >= 0:
+            os.setgroups([])
+            os.setgid(bounds.uid)
+            os.setuid(bounds.uid)
+        restore_signals()
+        os.chdir(WORKSPACE)
+        os.execv("/bin/bash", [b"bash", b"-c", command])
+    except BaseException as error:
+        os.write(2, f"cannot start bash: {error}\n".encode())
+    finally:
+        os._exit(126)
+
+
+def limit(kind: int, value: int) -> None:
+    """Lower a limit of this process for good; one that the host set lower stays."""
+    hard = resource.getrlimit(kind)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def restore_signals() -> None:
+    """Python ignores these two, and bash would inherit that: `yes | head` has to end quietly."""
+    import _signal  # type: ignore[import-not-found]  # the C module: `signal` itself costs 5 ms of enums at every start
+
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
+
+
+def watch(child: int, reader: int, output: Capture, deadline: float, memory: int) -> int | None:
+    """Collect output until the child ends. The verdict where it had to be stopped, None where it ended by itself."""
+    pidfd = os.pidfd_open(child)
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    poller.register(pidfd, select.POLLIN)
+    poller.register(0, 0)  # POLLHUP: the host is gone
+    next_look = time.monotonic() + TICK
+    try:
+        while True:
+            now = time.monotonic()
+            if now >= deadline:
+                return TIMED_OUT
+            if now >= next_look:
+                next_look = now + TICK
+                reap_orphans(child)
+                if memory_in_use() > memory:
+                    return OUT_OF_MEMORY
+            ready = dict(poller.poll(max(0.0, min(deadline, next_look) - now) * 1000 + 1))
+            if 0 in ready:
+                os._exit(0)
+            if pidfd in ready:  # first: a daemon may keep the pipe busy for ever
+                return None
+            if reader in ready:
+                data = os.read(reader, 1 << 16)
+                output.add(data)
+                if not data:
+                    poller.unregister(reader)
+    finally:
+        os.close(pidfd)
+
+
+def reap_orphans(child: int) -> None:
+    """A dead process counts against the limit until it is waited for. The child itself is waited for at the end."""
+    while True:
+        dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if dead is None or dead.si_pid in (0, child):
+            return
+        os.waitpid(dead.si_pid, 0)
+
+
+def memory_in_use() -> int:
+    """Bytes of private memory of all processes in the sandbox, this one included."""
+    pages = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/statm", "rb") as file:
+                    _, resident, shared, *_ = file.read().split()
+            except OSError:  # it ended meanwhile
+                continue
+            pages += int(resident) - int(shared)
+    return pages * resource.getpagesize()
+
+
+def end_everyone(child: int) -> int:
+    """Kill all other processes of the PID namespace and wait for them. The child's exit status, as a shell has it."""
+    status = 0
+    try:  # noqa: SIM105 - contextlib costs 4 ms at every start
+        os.kill(-1, 9)
+    except ProcessLookupError:
+        pass
+    while True:
+        try:
+            pid, code = os.waitpid(-1, 0)
+        except ChildProcessError:
+            return status
+        if pid == child:
+            status = os.waitstatus_to_exitcode(code)
+            status = 128 - status if status < 0 else status
+
+
+def drain(reader: int, output: Capture) -> None:
+    """What is still in the pipe. Every writer is dead, so this ends."""
+    while data := os.read(reader, 1 << 16):
+        output.add(data)
+
+
+def read_exactly(size: int) -> bytes:
+    """`size` bytes of stdin; b"" when the host has closed it."""
+    data = bytearray()
+    while len(data) < size:
+        chunk = os.read(0, size - len(data))
+        if not chunk:
+            os._exit(0)
+        data += chunk
+    return bytes(data)
+
+
+def send(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+if __name__ == "__main__":
+    main()
