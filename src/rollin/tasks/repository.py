@@ -1,0 +1,136 @@
+"""A task's repository: its pristine files and its history, as a bare git repository that every sandbox borrows from.
+
+Who wrote the commits and when is fixed, so the same task has the same commit ids everywhere; the repository's
+name in the cache is its head's id.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rollin.errors import InfrastructureFault, UserError
+from rollin.tasks.schema import Commit, Task
+
+AUTHOR = "Ada Developer <ada@example.org>"
+FIRST_COMMIT = 1_704_099_600
+"""2024-01-01T09:00:00Z; each later commit is an hour younger."""
+HOUR = 3600
+LEFTOVERS = ("__pycache__", ".pytest_cache", ".git")
+"""What running the tests leaves in a folder of pristine files; never part of a repository."""
+
+Content = bytes | Path
+"""A file's bytes, or where to read them."""
+
+
+def materialise(task: Task, cache_dir: Path) -> Path:
+    """The task's bare repository, built once. UserError when the files at hand don't give the task's base commit."""
+    path = _place(cache_dir, task.base_commit)
+    if path.exists():
+        return path
+    path, head = build_repository(pristine_files(task), task.history, cache_dir)
+    if head != task.base_commit:
+        raise UserError(
+            f"task {task.instance_id}: its files give commit {head[:12]}, but its base_commit is"
+            f" {task.base_commit[:12]}; build the tasks again with this version of rollin"
+        )
+    return path
+
+
+def pristine_files(task: Task) -> dict[str, Content]:
+    """Path in the repository -> where its pristine content is. UserError for an origin that can't be read."""
+    origin, _, name = task.pristine.partition(":")
+    if origin == "kata":
+        folder = Path(__file__).parent / "katas" / name
+    elif origin == "pypi":
+        from rollin.tasks.packages import unpacked
+
+        folder = unpacked(name)
+    else:
+        raise UserError(
+            f"task {task.instance_id}: pristine {task.pristine!r} is neither kata:<name> nor pypi:<package>==<version>;"
+            " a task without it runs in its own Docker image"
+        )
+    if not folder.is_dir():
+        raise UserError(f"task {task.instance_id}: there is no {task.pristine!r} at {folder}; check its `pristine`")
+    return dict(_files_below(folder))
+
+
+def build_repository(pristine: Mapping[str, Content], history: Sequence[Commit], cache_dir: Path) -> tuple[Path, str]:
+    """Build the repository and put it in the cache; safe beside other processes that build the same. (path, head).
+
+    The first commit of `history` is the root: the pristine files with that commit's own on top.
+    """
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache_dir))
+    try:
+        building.chmod(0o755)  # a sandbox reads it under another uid
+        _git(building, "init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha1", "--template=", ".")
+        stream = b"".join(_fast_import(pristine, history or [Commit(subject="Initial import", files={})]))
+        # unpackLimit 0: one pack, which checks out faster than loose objects
+        _git(building, "-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", "--done", stdin=stream)
+        head = _git(building, "rev-parse", "refs/heads/main").decode().strip()
+        with contextlib.suppress(OSError):  # another process was first: its repository is the same
+            building.rename(_place(cache_dir, head))
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return _place(cache_dir, head), head
+
+
+def repository_shas(path: Path) -> list[str]:
+    """The commits of `main`, oldest first."""
+    return _git(path, "rev-list", "--reverse", "refs/heads/main").decode().split()
+
+
+def _place(cache_dir: Path, head: str) -> Path:
+    return cache_dir / f"{head}.git"
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_file() and not set(relative.parts) & set(LEFTOVERS) and path.suffix != ".pyc":
+            yield relative.as_posix(), path
+
+
+def _fast_import(pristine: Mapping[str, Content], history: Iterable[Commit]) -> Iterator[bytes]:
+    """The repository in `git fast-import`'s language: one process builds it, however many commits there are."""
+    pending: dict[str, Content | None] = dict(pristine)
+    for number, commit in enumerate(history):
+        pending |= {path: None if text is None else text.encode() for path, text in commit.files.items()}
+        stamp = f"{AUTHOR} {FIRST_COMMIT + number * HOUR} +0000"
+        yield f"commit refs/heads/main\nauthor {stamp}\ncommitter {stamp}\n".encode()
+        yield _data(f"{commit.subject}\n".encode())
+        for path, content in pending.items():
+            yield from _change(path, content)
+        pending = {}
+    yield b"done\n"
+
+
+def _change(path: str, content: Content | None) -> Iterator[bytes]:
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    if content is None:
+        yield f'D "{escaped}"\n'.encode()
+        return
+    yield f'M 100644 inline "{escaped}"\n'.encode()
+    yield _data(content.read_bytes() if isinstance(content, Path) else content)
+
+
+def _data(content: bytes) -> bytes:
+    return b"data %d\n%b\n" % (len(content), content)
+
+
+def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """Run git there, deaf to the caller's own GIT_* variables and configuration."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env |= {"GIT_DIR": str(repository), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    try:
+        done = subprocess.run(["git", *arguments], cwd=repository, env=env, input=stdin, capture_output=True)
+    except FileNotFoundError as error:
+        raise UserError("git was not found: install it with `apt-get install -y git`") from error
+    if done.returncode != 0:
+        raise InfrastructureFault(f"git {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
