@@ -1,0 +1,29 @@
+"""The store: `run.db`, one SQLite file in which everything that a run did is committed as it happens."""
+
+from rollin.store.rows import (
+    EvaluationRow,
+    Exit,
+    IterationRow,
+    Label,
+    LabelSource,
+    LabelStatus,
+    Phase,
+    Purpose,
+    TrajectoryRow,
+    TurnRow,
+)
+from rollin.store.store import Store
+
+__all__ = [
+    "EvaluationRow",
+    "Exit",
+    "IterationRow",
+    "Label",
+    "LabelSource",
+    "LabelStatus",
+    "Phase",
+    "Purpose",
+    "Store",
+    "TrajectoryRow",
+    "TurnRow",
+]

@@ -1,0 +1,150 @@
+"""The store's vocabulary: how things can stand, and a row of each table.
+
+Purpose, Phase, Exit, LabelStatus, LabelSource    the values of a column, each with its meaning
+Label                                             the target for a state, or why there is none
+TrajectoryRow, TurnRow, IterationRow, EvaluationRow
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rollin.mixture import Actor, Draw
+from rollin.policies.base import Action
+
+
+class Purpose(StrEnum):
+    """What a trajectory is for."""
+
+    COLLECT = "collect"
+    EVAL = "eval"
+
+
+class Phase(StrEnum):
+    """How far an iteration has come."""
+
+    COLLECTING = "collecting"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    DONE = "done"
+
+
+class Exit(StrEnum):
+    """Every way in which a trajectory ends."""
+
+    SUBMITTED = "submitted"
+    """The agent said that it is done."""
+    TURN_LIMIT = "turn_limit"
+    FORMAT_ERRORS = "format_errors"
+    """Too many messages in a row without exactly one command."""
+    CONTEXT_LIMIT = "context_limit"
+    """The conversation outgrew what the acting model can read."""
+    TIME_LIMIT = "time_limit"
+    INFRASTRUCTURE_FAULT = "infrastructure_fault"
+    """Nobody's failure: counted apart, in no rate."""
+
+
+class LabelStatus(StrEnum):
+    """Whether a turn has its label."""
+
+    PENDING = "pending"
+    """Being asked for, or interrupted while it was."""
+    READY = "ready"
+    MISSING = "missing"
+    """The teacher failed, after retries."""
+    NOT_WANTED = "not_wanted"
+    """Evaluation labels nothing."""
+
+
+class LabelSource(StrEnum):
+    """Where a label came from."""
+
+    EXECUTED = "executed"
+    """The teacher acted; its action is the label."""
+    BESIDE = "beside"
+    """The student acted; the teacher was asked beside it."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The target for a state, or why there is none."""
+
+    status: LabelStatus
+    text: str | None = None
+    source: LabelSource | None = None
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @classmethod
+    def of(cls, action: Action, source: LabelSource) -> "Label":
+        """The teacher's action as a label. An executed action cost nothing on top of its own turn."""
+        if source is LabelSource.EXECUTED:
+            return cls(LabelStatus.READY, action.content, source)
+        cost = (action.seconds, action.prompt_tokens, action.completion_tokens)
+        return cls(LabelStatus.READY, action.content, source, *cost)
+
+
+@dataclass(frozen=True)
+class TrajectoryRow:
+    """One attempt at a task."""
+
+    id: int
+    instance_id: str
+    iteration: int
+    attempt: int
+    purpose: Purpose
+    policy: str
+    seed: int
+    exit: Exit | None
+    """None while it is open."""
+    patch: str | None
+    resolved: bool | None
+    """None until graded, and for infrastructure faults."""
+    grade: dict[str, object] | None
+    started: float
+    ended: float | None
+
+    def draw(self, turn: int) -> Draw:
+        """Names a turn of this trajectory, for the roll-in and the sampling seed."""
+        return Draw(self.seed, self.iteration, self.instance_id, self.attempt, turn)
+
+
+@dataclass(frozen=True)
+class TurnRow:
+    """One LLM call: its state, who acted, the action executed, the label."""
+
+    id: int
+    trajectory_id: int
+    turn: int
+    state_id: int
+    actor: Actor
+    action: Action
+    started: float
+    label: Label
+
+
+@dataclass(frozen=True)
+class IterationRow:
+    """One round of collect, aggregate, train, evaluate."""
+
+    number: int
+    phase: Phase
+    beta: float | None
+    checkpoint: str | None
+    started: float
+    ended: float | None
+    metrics: dict[str, object]
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """How a checkpoint did on a split. `n` leaves the infrastructure's faults out."""
+
+    iteration: int
+    checkpoint: str
+    policy: str
+    split: str
+    n: int
+    resolved: int
+    faults: int
+    metrics: dict[str, object]

@@ -1,0 +1,127 @@
+-- run.db, schema 1. Times are seconds since the epoch; durations are seconds. docs/store.md explains and has examples.
+
+-- What this run is: rollin_version, schema_version, created, recipe (JSON).
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE tasks (
+    instance_id TEXT PRIMARY KEY,
+    repo        TEXT NOT NULL,
+    family      TEXT NOT NULL,
+    split       TEXT NOT NULL,
+    task        TEXT NOT NULL  -- the whole task, JSON in SWE-bench's names
+) WITHOUT ROWID;
+
+CREATE TABLE iterations (
+    number     INTEGER PRIMARY KEY CHECK (number >= 0),  -- 0 is the student before any training
+    phase      TEXT NOT NULL CHECK (phase IN ('collecting', 'training', 'evaluating', 'done')),
+    beta       REAL,            -- NULL where the roll-in has none
+    checkpoint TEXT,            -- the student after this iteration's training, relative to the run's directory
+    started    REAL NOT NULL,
+    ended      REAL,
+    metrics    TEXT NOT NULL DEFAULT '{}'  -- JSON
+);
+
+CREATE TABLE trajectories (
+    id          INTEGER PRIMARY KEY,
+    instance_id TEXT NOT NULL REFERENCES tasks (instance_id),
+    iteration   INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,  -- 0 for the first
+    purpose     TEXT NOT NULL CHECK (purpose IN ('collect', 'eval')),
+    policy      TEXT NOT NULL,     -- who it is about: the student's name, or the teacher's in its own evaluation
+    seed        INTEGER NOT NULL,
+    status      TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'ended')),
+    exit        TEXT CHECK (exit IN ('submitted', 'turn_limit', 'format_errors', 'context_limit', 'time_limit',
+                                     'infrastructure_fault')),
+    patch       TEXT,              -- what the agent changed, a unified diff
+    resolved    INTEGER CHECK (resolved IN (0, 1)),  -- NULL until graded, and for faults
+    grade       TEXT,              -- JSON: which tests passed
+    started     REAL NOT NULL,
+    ended       REAL,
+    UNIQUE (instance_id, iteration, attempt, purpose, policy),
+    CHECK ((status = 'ended') = (exit IS NOT NULL))
+);
+CREATE INDEX trajectories_by_iteration ON trajectories (iteration, purpose);
+
+-- A message is stored once, however many states hold it.
+CREATE TABLE messages (
+    id      INTEGER PRIMARY KEY,
+    hash    BLOB NOT NULL UNIQUE,  -- blake2b-128 of role, name and content
+    role    TEXT NOT NULL,
+    name    TEXT,
+    content TEXT NOT NULL
+);
+
+-- A state is a conversation. Conversations share prefixes, so each state is its parent plus one message: a trie.
+CREATE TABLE states (
+    id         INTEGER PRIMARY KEY,
+    key        BLOB NOT NULL UNIQUE,  -- blake2b-128 of the parent's key and the message's hash
+    parent_id  INTEGER REFERENCES states (id),
+    message_id INTEGER REFERENCES messages (id),
+    depth      INTEGER NOT NULL,      -- number of messages
+    UNIQUE (parent_id, message_id)
+);
+INSERT INTO states (id, key, parent_id, message_id, depth) VALUES (0, x'', NULL, NULL, 0);  -- the empty conversation
+
+CREATE TABLE turns (
+    id                      INTEGER PRIMARY KEY,
+    trajectory_id           INTEGER NOT NULL REFERENCES trajectories (id),
+    turn                    INTEGER NOT NULL CHECK (turn >= 0),
+    state_id                INTEGER NOT NULL REFERENCES states (id),
+    actor                   TEXT NOT NULL CHECK (actor IN ('student', 'teacher')),
+    action                  TEXT NOT NULL,     -- the executed message
+    token_ids               BLOB,              -- little-endian int32, in the actor's own vocabulary
+    logprobs                BLOB,              -- little-endian float32, one for each of token_ids
+    finish_reason           TEXT NOT NULL,
+    prompt_tokens           INTEGER NOT NULL,
+    completion_tokens       INTEGER NOT NULL,
+    started                 REAL NOT NULL,
+    seconds                 REAL NOT NULL,
+    label                   TEXT,              -- the teacher's action in this state
+    label_status            TEXT NOT NULL CHECK (label_status IN ('pending', 'ready', 'missing', 'not_wanted')),
+    label_source            TEXT CHECK (label_source IN ('executed', 'beside')),
+    label_seconds           REAL NOT NULL DEFAULT 0,
+    label_prompt_tokens     INTEGER NOT NULL DEFAULT 0,
+    label_completion_tokens INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (trajectory_id, turn),
+    CHECK ((label_status = 'ready') = (label IS NOT NULL))
+);
+CREATE INDEX turns_by_label_status ON turns (label_status);
+
+CREATE TABLE evaluations (
+    iteration  INTEGER NOT NULL,
+    checkpoint TEXT NOT NULL,
+    policy     TEXT NOT NULL,
+    split      TEXT NOT NULL,
+    n          INTEGER NOT NULL,  -- trajectories that count: faults are not among them
+    resolved   INTEGER NOT NULL,
+    faults     INTEGER NOT NULL,
+    metrics    TEXT NOT NULL DEFAULT '{}',  -- JSON
+    ended      REAL NOT NULL,
+    PRIMARY KEY (iteration, checkpoint, policy, split)
+) WITHOUT ROWID;
+
+-- For people: one row a turn, with what was on the screen.
+CREATE VIEW turn_view AS
+SELECT t.id AS turn_id, t.trajectory_id, j.instance_id, j.iteration, j.attempt, j.purpose, j.policy, t.turn, t.actor,
+       m.content AS observed, t.action, t.label, t.action = t.label AS agrees, t.label_status, t.label_source,
+       t.finish_reason, t.prompt_tokens, t.completion_tokens, t.seconds, t.label_seconds, t.label_prompt_tokens,
+       t.label_completion_tokens, s.depth AS messages
+FROM turns t
+JOIN trajectories j ON j.id = t.trajectory_id
+JOIN states s ON s.id = t.state_id
+LEFT JOIN messages m ON m.id = s.message_id;
+
+CREATE VIEW trajectory_view AS
+SELECT j.id AS trajectory_id, j.instance_id, k.family, k.split, j.iteration, j.attempt, j.purpose, j.policy, j.status,
+       j.exit, j.resolved, count(t.id) AS turns, coalesce(sum(t.actor = 'teacher'), 0) AS teacher_turns,
+       coalesce(sum(t.label_status = 'ready'), 0) AS labels,
+       coalesce(sum(t.label_status IN ('missing', 'pending')), 0) AS labels_missing,
+       coalesce(sum(t.completion_tokens), 0) AS completion_tokens,
+       j.ended - j.started AS seconds, j.patch
+FROM trajectories j
+JOIN tasks k ON k.instance_id = j.instance_id
+LEFT JOIN turns t ON t.trajectory_id = j.id
+GROUP BY j.id;

@@ -1,0 +1,81 @@
+"""Conversations as a trie: a state is its parent plus one message, a message is stored once.
+
+Turn t's conversation extends turn t-1's by two messages, so a trajectory of n turns costs O(n) rows instead of
+O(n^2). A state's key is a hash chain over its messages; the deepest known prefix is found from the end, usually at
+the third look.
+"""
+
+import sqlite3
+from hashlib import blake2b
+from itertools import accumulate
+
+from rollin.policies.base import Message
+
+EMPTY = b""
+"""The key of the empty conversation, state 0."""
+
+
+def message_hash(message: Message) -> bytes:
+    """16 bytes that name a message's content."""
+    text = "\0".join((message["role"], message.get("name", ""), message["content"]))
+    return _digest(text.encode("utf-8", "surrogatepass"))
+
+
+def state_key(messages: list[Message]) -> bytes:
+    """16 bytes that name a conversation."""
+    return _chain([message_hash(message) for message in messages])[-1]
+
+
+def insert_state(db: sqlite3.Connection, messages: list[Message]) -> int:
+    """The id of a conversation's state. Inserts what is new; the caller holds the transaction."""
+    hashes = [message_hash(message) for message in messages]
+    keys = _chain(hashes)
+    state, depth = _deepest_known(db, keys)
+    for message, digest, key in zip(messages[depth:], hashes[depth:], keys[depth + 1 :], strict=True):
+        depth += 1
+        insertion = "INSERT INTO states (key, parent_id, message_id, depth) VALUES (?, ?, ?, ?) RETURNING id"
+        state = int(db.execute(insertion, (key, state, _insert_message(db, message, digest), depth)).fetchone()[0])
+    return state
+
+
+def state_messages(db: sqlite3.Connection, state_id: int) -> list[Message]:
+    """The conversation of a state, first message first."""
+    rows = db.execute(
+        """WITH RECURSIVE path (parent_id, message_id, depth) AS (
+               SELECT parent_id, message_id, depth FROM states WHERE id = ?
+               UNION ALL
+               SELECT s.parent_id, s.message_id, s.depth FROM states s JOIN path p ON s.id = p.parent_id)
+           SELECT m.role, m.content, m.name FROM path JOIN messages m ON m.id = path.message_id ORDER BY path.depth""",
+        (state_id,),
+    )
+    return [_message(role, content, name) for role, content, name in rows]
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
+
+
+def _chain(hashes: list[bytes]) -> list[bytes]:
+    """The keys of a conversation's prefixes, the empty one first."""
+    return list(accumulate(hashes, lambda key, digest: _digest(key + digest), initial=EMPTY))
+
+
+def _deepest_known(db: sqlite3.Connection, keys: list[bytes]) -> tuple[int, int]:
+    for depth in range(len(keys) - 1, 0, -1):
+        found = db.execute("SELECT id FROM states WHERE key = ?", (keys[depth],)).fetchone()
+        if found:
+            return int(found[0]), depth
+    return 0, 0
+
+
+def _insert_message(db: sqlite3.Connection, message: Message, digest: bytes) -> int:
+    found = db.execute("SELECT id FROM messages WHERE hash = ?", (digest,)).fetchone()
+    if found is None:
+        insertion = "INSERT INTO messages (hash, role, name, content) VALUES (?, ?, ?, ?) RETURNING id"
+        values = (digest, message["role"], message.get("name"), message["content"])
+        found = db.execute(insertion, values).fetchone()
+    return int(found[0])
+
+
+def _message(role: str, content: str, name: str | None) -> Message:
+    return {"role": role, "content": content} if name is None else {"role": role, "content": content, "name": name}

@@ -1,0 +1,279 @@
+"""The store: committed means kept, states share prefixes, bad files give one sentence."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scripted import make_task
+
+from rollin.errors import InfrastructureFault, UserError
+from rollin.mixture import Actor
+from rollin.policies.base import Action, Message
+from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
+
+PENDING = Label(LabelStatus.PENDING)
+
+
+def conversation(turns: int, task: str = "repair it") -> list[Message]:
+    messages: list[Message] = [{"role": "system", "content": "You repair."}, {"role": "user", "content": task}]
+    for k in range(turns):
+        messages += [{"role": "assistant", "content": f"act {k}"}, {"role": "user", "content": f"saw {k}"}]
+    return messages
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.create(tmp_path / "run.db", {"method": "dagger"}) as store:
+        store.add_tasks([make_task()])
+        yield store
+
+
+def begin(store: Store, attempt: int = 0, purpose: Purpose = Purpose.COLLECT) -> TrajectoryRow:
+    name = make_task().instance_id
+    return store.open_trajectory(name, iteration=1, attempt=attempt, purpose=purpose, policy="student", seed=7)
+
+
+def count(store: Store, table: str) -> int:
+    with sqlite3.connect(store.path) as db:
+        return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def test_a_turn_comes_back_as_it_was_recorded(store: Store) -> None:
+    action = Action("ls", "length", 120, 3, token_ids=[5, 151643, 2], logprobs=[-0.5, -1.25, 0.0], seconds=0.25)
+    label = Label.of(Action("cat x", prompt_tokens=9, completion_tokens=4, seconds=1.5), LabelSource.BESIDE)
+    recorded = store.record_turn(begin(store).id, 0, conversation(0), Actor.STUDENT, action, label, started=3.5)
+    assert store.turns(recorded.trajectory_id) == [recorded]
+    assert (recorded.action, recorded.label) == (action, label)
+    assert (label.text, label.prompt_tokens, label.completion_tokens, label.seconds) == ("cat x", 9, 4, 1.5)
+
+
+def test_a_state_is_its_messages(store: Store) -> None:
+    trajectory = begin(store)
+    for turn in range(5):
+        store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+    states = [turn.state_id for turn in store.turns(trajectory.id)]
+    assert [store.state_messages(state) for state in states] == [conversation(turn) for turn in range(5)]
+
+
+def test_a_named_message_keeps_its_name(store: Store) -> None:
+    messages: list[Message] = [{"role": "user", "content": "hi", "name": "ann"}]
+    turn = store.record_turn(begin(store).id, 0, messages, Actor.STUDENT, Action("a"), PENDING, 0)
+    assert store.state_messages(turn.state_id) == messages
+
+
+def test_shared_prefixes_are_stored_once(store: Store) -> None:
+    """30 turns of two trajectories: 2 + 2 * 29 messages, the empty state, and one branch at the end."""
+    for attempt in range(2):
+        trajectory = begin(store, attempt)
+        for turn in range(30):
+            store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+    branch = [*conversation(28), *conversation(30)[-1:]]
+    store.record_turn(begin(store, 2).id, 0, branch, Actor.STUDENT, Action("a"), PENDING, 0)
+    assert count(store, "messages") == 60 + 1
+    assert count(store, "states") == 1 + 60 + 1
+
+
+def test_the_same_message_after_another_history_is_another_state(store: Store) -> None:
+    rows = [
+        store.record_turn(begin(store, k).id, 0, conversation(2, task), Actor.STUDENT, Action("a"), PENDING, 0)
+        for k, task in enumerate(["one", "two"])
+    ]
+    assert rows[0].state_id != rows[1].state_id
+    assert count(store, "messages") == 7
+
+
+def test_a_turn_is_recorded_once(store: Store) -> None:
+    trajectory = begin(store)
+    store.record_turn(trajectory.id, 0, conversation(0), Actor.STUDENT, Action("a"), PENDING, 0)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.record_turn(trajectory.id, 0, conversation(1), Actor.STUDENT, Action("b"), PENDING, 0)
+    assert [turn.action.content for turn in store.turns(trajectory.id)] == ["a"]
+    assert count(store, "messages") == 2, "the refused turn left its messages behind"
+
+
+def test_a_trajectory_is_found_again_by_its_name(store: Store) -> None:
+    first = begin(store)
+    assert begin(store) == first
+    assert begin(store, attempt=1).id != first.id
+    assert begin(store, purpose=Purpose.EVAL).id != first.id
+
+
+def test_a_trajectory_ends_is_graded_and_reopened(store: Store) -> None:
+    trajectory = begin(store)
+    ended = store.end_trajectory(trajectory.id, Exit.SUBMITTED, "--- a\n+++ b\n")
+    store.grade_trajectory(trajectory.id, True, {"passed": ["test_four"]})
+    graded = store.trajectory(trajectory.id)
+    assert (ended.exit, ended.patch) == (Exit.SUBMITTED, "--- a\n+++ b\n")
+    assert (graded.resolved, graded.grade) == (True, {"passed": ["test_four"]})
+    assert store.reopen_trajectory(trajectory.id) == trajectory
+
+
+def test_labels_arrive_later(store: Store) -> None:
+    trajectory = begin(store)
+    for turn in range(3):
+        store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+    first, second, _ = store.turns(trajectory.id)
+    store.record_label(first.id, Label.of(Action("b"), LabelSource.BESIDE))
+    store.record_label(second.id, Label(LabelStatus.MISSING))
+    counts = store.label_counts(1)
+    assert [counts[status] for status in (LabelStatus.READY, LabelStatus.MISSING, LabelStatus.PENDING)] == [1, 1, 1]
+    assert [(turn.turn, turn.label.text) for turn in store.labelled_turns(1)] == [(0, "b")]
+    assert store.labelled_turns(2) == []
+
+
+def test_iterations_and_evaluations(store: Store) -> None:
+    assert store.begin_iteration(1, beta=1.0).phase is Phase.COLLECTING
+    store.advance_iteration(1, Phase.TRAINING, checkpoint="checkpoints/1", metrics={"loss": 0.5})
+    store.advance_iteration(1, Phase.DONE, metrics={"resolved": 3})
+    assert store.begin_iteration(1).phase is Phase.DONE
+    (row,) = store.iterations()
+    assert (row.checkpoint, row.metrics, row.beta) == ("checkpoints/1", {"loss": 0.5, "resolved": 3}, 1.0)
+    assert row.ended is not None
+    for resolved in (3, 4):
+        store.record_evaluation(EvaluationRow(1, "checkpoints/1", "student", "eval", 10, resolved, 1, {}))
+    assert [e.resolved for e in store.evaluations()] == [4]
+
+
+def test_tasks_and_the_recipe_come_back(store: Store) -> None:
+    assert store.tasks() == [make_task()] == [store.task("kata-roman-1")]
+    assert store.recipe() == {"method": "dagger"}
+
+
+def test_the_views_read_in_plain_sql(store: Store) -> None:
+    trajectory = begin(store)
+    label = Label.of(Action("a"), LabelSource.EXECUTED)
+    store.record_turn(trajectory.id, 0, conversation(1), Actor.TEACHER, Action("a"), label, 0)
+    store.end_trajectory(trajectory.id, Exit.TURN_LIMIT)
+    with sqlite3.connect(store.path) as db:
+        turn = db.execute("SELECT instance_id, actor, observed, action, label, agrees FROM turn_view").fetchall()
+        row = db.execute("SELECT exit, turns, teacher_turns, labels, labels_missing FROM trajectory_view").fetchall()
+    assert turn == [("kata-roman-1", "teacher", "saw 0", "a", "a", 1)]
+    assert row == [("turn_limit", 1, 1, 1, 0)]
+
+
+def test_the_examples_in_the_documentation_run(store: Store) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "store.md").read_text()
+    queries = [block.split("```")[0] for block in page.split("```sql\n")[1:]]
+    assert len(queries) >= 5
+    with sqlite3.connect(store.path) as db:
+        for query in queries:
+            db.execute(query).fetchall()
+
+
+def test_threads_write_at_once(store: Store) -> None:
+    def write(attempt: int) -> None:
+        trajectory = begin(store, attempt)
+        for turn in range(20):
+            store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+
+    threads = [threading.Thread(target=write, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(store, "turns") == 160
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_store import *
+store = Store.create(Path(sys.argv[1]), {})
+store.add_tasks([make_task()])
+trajectory = begin(store)
+for turn in range(100_000):
+    store.record_turn(trajectory.id, turn, conversation(turn % 40), Actor.STUDENT, Action(str(turn)), PENDING, 0)
+    print(turn, flush=True)
+"""
+
+
+def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "run.db"
+    command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        said = [writer.stdout.readline() for _ in range(50)]
+        os.kill(writer.pid, signal.SIGKILL)
+        said += writer.stdout.readlines()
+    committed = len([line for line in said if line.endswith("\n")])
+    with Store.resume(path) as store:
+        turns = store.turns(1)
+        assert len(turns) in (committed, committed + 1)
+        assert [turn.action.content for turn in turns] == [str(k) for k in range(len(turns))]
+        assert store.state_messages(turns[-1].state_id) == conversation(turns[-1].turn % 40)
+
+
+def test_one_process_writes_and_others_read(store: Store) -> None:
+    with pytest.raises(UserError, match=f"being written by process {os.getpid()}"):
+        Store.resume(store.path)
+    begin(store)
+    with Store.read(store.path) as reader:
+        assert len(reader.trajectories()) == 1
+        with pytest.raises(InfrastructureFault):
+            reader.begin_iteration(1)
+
+
+def test_a_run_is_not_created_over_another(store: Store) -> None:
+    with pytest.raises(UserError, match="already holds a run"):
+        Store.create(store.path, {})
+
+
+def test_another_schema_version_is_refused(store: Store) -> None:
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    with pytest.raises(UserError, match="has schema 99, this rollin reads 1"):
+        Store.resume(store.path)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no run"):
+        Store.resume(tmp_path / "nowhere" / "run.db")
+    (tmp_path / "text.db").write_text("this is no database" * 100)
+    with pytest.raises(UserError, match="damaged"):
+        Store.resume(tmp_path / "text.db")
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (a)")
+    with pytest.raises(UserError, match="not a rollin run"):
+        Store.read(tmp_path / "other.db")
+
+
+def test_a_torn_file_is_refused(store: Store) -> None:
+    trajectory = begin(store)
+    for turn in range(200):
+        store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a" * 300), PENDING, 0)
+    store.close()
+    data = bytearray(store.path.read_bytes())
+    data[8192:] = os.urandom(len(data) - 8192)
+    store.path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        Store.resume(store.path)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot create"):
+        Store.create(tmp_path / "file" / "run.db", {})
+    with pytest.raises(UserError, match="cannot create"):
+        Store.create(Path("/proc/rollin/run.db"), {})
+
+
+def test_ten_thousand_turns_are_no_burden(store: Store) -> None:
+    """200 trajectories of 50 turns; the median turn is far under a millisecond where nothing else runs."""
+    seconds = []
+    for attempt in range(200):
+        trajectory = begin(store, attempt)
+        for turn in range(50):
+            messages = conversation(turn, f"task {attempt}")
+            begun = time.perf_counter()
+            store.record_turn(trajectory.id, turn, messages, Actor.STUDENT, Action("a"), PENDING, 0)
+            seconds.append(time.perf_counter() - begun)
+    assert count(store, "turns") == 10_000
+    assert sorted(seconds)[5000] < 0.005
