@@ -104,7 +104,8 @@ def _attend(query: torch.Tensor, cache: torch.Tensor, segment: Segment, scaling:
     if new > 1:
         causal = torch.ones(new, cache.shape[2], dtype=torch.bool, device=query.device).tril(segment.past)
         mask = causal.repeat(heads // shared, 1)
-    attended = scaled_dot_product_attention(grouped, cache[0], cache[1], attn_mask=mask, scale=scaling)
+    # Four dimensions, not three: torch's fast kernel on a CPU wants them (2-3 times the speed of its fallback).
+    attended = scaled_dot_product_attention(grouped[None], cache[:1], cache[1:], attn_mask=mask, scale=scaling)
     return attended.reshape(heads, new, size)
 
 

@@ -1,0 +1,193 @@
+"""transformers' Trainer, fed with tries: what is ours is the packing and the objective."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import BaseModel, ConfigDict, Field
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rollin.errors import UserError
+from rollin.training.objectives import label_cross_entropy
+from rollin.training.trie import Trie
+
+
+class TrainingSettings(BaseModel):
+    """How the student learns from the aggregated labels in one iteration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: Literal["full", "top_layers", "lora"] = "full"
+    """Which weights move: all, those of the top layers, or low-rank adapters on all linear layers."""
+    top_layers: int = Field(18, ge=1)
+    """With `top_layers`: how many layers, from the top. The ones below need no backward pass."""
+    lora_rank: int = Field(16, ge=1)
+    learning_rate: float = Field(3e-6, gt=0)
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    schedule: Literal["constant_with_warmup", "linear", "cosine"] = "cosine"
+    epochs: float = Field(1.0, gt=0)
+    batch_trajectories: int = Field(1, ge=1)
+    """Trajectories in one optimizer step."""
+    max_tokens: int = Field(2048, ge=64)
+    """Nodes of one packed trie; a longer trajectory is cut into several."""
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What one iteration's training did."""
+
+    steps: int
+    loss: float
+    """Mean over the label tokens of the whole phase, in nats."""
+    label_tokens: int
+    packed_tokens: int
+    """Tokens that went through the model in one epoch."""
+    separate_tokens: int
+    """Tokens that separate samples would have cost in one epoch."""
+    seconds: float
+
+
+class TrieTrainer(Trainer):
+    """Each item of its data set is one packed trie; the loss is the mean over the label tokens of a step."""
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        total = trie_loss(model, inputs)
+        count = num_items_in_batch if num_items_in_batch is not None else inputs["labels"].numel()
+        return total / count
+
+
+def trie_loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Weighted sum of the label tokens' negative log-likelihoods in one trie (a scalar, in nats)."""
+    sources, place = inputs["source"].unique(return_inverse=True)
+    # Logits are as large as the rest of a small model: they are computed where a label token is predicted, only.
+    output = model(
+        input_ids=inputs["input_ids"],
+        position_ids=inputs["position_ids"],
+        attention_mask=inputs["attention_mask"],
+        use_cache=False,
+        logits_to_keep=sources,
+    )
+    return label_cross_entropy(output.logits[0][place], inputs["labels"], inputs["weight"])
+
+
+def as_inputs(trie: Trie, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """A trie as the model's arguments: ids and positions [1, n], additive attention mask [1, 1, n, n], targets [m]."""
+    hidden = torch.zeros(1, 1, len(trie), len(trie), dtype=dtype)
+    hidden.masked_fill_(~trie.attention(), torch.finfo(dtype).min)
+    return {
+        "input_ids": torch.from_numpy(trie.ids)[None],
+        "position_ids": torch.from_numpy(trie.depth)[None],
+        "attention_mask": hidden,
+        "source": torch.from_numpy(trie.source),
+        "labels": torch.from_numpy(trie.target),
+        "weight": torch.from_numpy(trie.weight),
+    }
+
+
+class _Tries(Dataset[Trie]):
+    def __init__(self, tries: Sequence[Trie]) -> None:
+        self.tries = tries
+
+    def __len__(self) -> int:
+        return len(self.tries)
+
+    def __getitem__(self, index: int) -> Trie:
+        return self.tries[index]
+
+
+def select_parameters(model: PreTrainedModel, settings: TrainingSettings) -> PreTrainedModel | PeftModel:
+    """Let the chosen weights move and no others. Raises UserError for more layers than there are."""
+    model.requires_grad_(settings.parameters == "full")
+    if settings.parameters == "lora":
+        return get_peft_model(model, LoraConfig(r=settings.lora_rank, target_modules="all-linear"))  # type: ignore[return-value]
+    if settings.parameters == "top_layers":
+        layers = model.get_decoder().layers
+        if settings.top_layers > len(layers):
+            raise UserError(f"training.top_layers is {settings.top_layers}, but the model has {len(layers)} layers")
+        for layer in layers[-settings.top_layers :]:
+            layer.requires_grad_(True)
+        model.get_decoder().norm.requires_grad_(True)
+    return model
+
+
+def train(
+    model: PreTrainedModel,
+    tries: Sequence[Trie],
+    settings: TrainingSettings,
+    *,
+    separate_tokens: int,
+    work_dir: Path,
+    seed: int,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> TrainingResult:
+    """Train `model` in place on the tries. `progress` gets (step, steps, last loss). Raises UserError without labels."""
+    label_tokens = sum(len(trie.target) for trie in tries)
+    if not label_tokens:
+        raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
+    trained = select_parameters(model, settings)
+    steps = math.ceil(math.ceil(len(tries) / settings.batch_trajectories) * settings.epochs)
+    trainer = TrieTrainer(
+        model=trained,
+        args=_arguments(settings, steps, work_dir, seed),
+        train_dataset=_Tries(tries),
+        data_collator=lambda items: as_inputs(items[0], trained.dtype),
+        callbacks=[_Progress(progress, steps)] if progress else [],
+    )
+    outcome = trainer.train()
+    if isinstance(trained, PeftModel):
+        trained.merge_and_unload()
+    model.eval()
+    return TrainingResult(
+        steps=outcome.global_step,
+        loss=outcome.training_loss,
+        label_tokens=label_tokens,
+        packed_tokens=sum(len(trie) for trie in tries),
+        separate_tokens=separate_tokens,
+        seconds=outcome.metrics["train_runtime"],
+    )
+
+
+def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(work_dir),
+        max_steps=steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=settings.batch_trajectories,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=math.ceil(steps * settings.warmup_fraction),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        seed=seed,
+        data_seed=seed,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, tell: Callable[[int, int, float], None], steps: int) -> None:
+        self.tell, self.steps = tell, steps
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **rest: Any
+    ) -> None:
+        if logs and "loss" in logs:
+            self.tell(state.global_step, self.steps, float(logs["loss"]))

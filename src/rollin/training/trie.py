@@ -1,0 +1,142 @@
+"""Many training samples in one forward pass, each token computed once.
+
+The states of a trajectory are prefixes of each other, and a label is a branch off its state. As token sequences,
+the samples (state + label) of a trajectory form a trie; so do those of several trajectories, which share their
+system prompt. Laid out depth first, a node's descendants are the nodes right after it, up to its `end`:
+
+      0 1 2 3 ── 4 5          state of turn 0 = 0..3, its label = 4 5
+            └─── 6 7 8 ── 9   state of turn 1 = 0..3 6 7 8, its label = 9
+
+so node j may attend to node i exactly if  i <= j < end[i],  and its position is its depth. Then loss and gradient
+equal those of separate samples (tested), for the cost of the distinct tokens alone. Sharing is found by comparing
+token ids, never assumed: a chat template that rewrites history merely shares less.
+
+Sample       a state and its label, as tokens
+Trie         tokens in depth-first order, with what attention, positions and the loss need
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled state. The loss is on the label's tokens alone."""
+
+    state: list[int]
+    label: list[int]
+    weight: float = 1.0
+
+    @property
+    def tokens(self) -> int:
+        """What the sample would cost alone."""
+        return len(self.state) + len(self.label)
+
+
+@dataclass(frozen=True)
+class Trie:
+    """Samples as one packed sequence of n nodes with m targets."""
+
+    ids: np.ndarray
+    """[n] tokens, depth first."""
+    depth: np.ndarray
+    """[n] position of each token in its own sequence."""
+    end: np.ndarray
+    """[n] one past the last descendant of each node."""
+    source: np.ndarray
+    """[m] the node whose logits predict a target."""
+    target: np.ndarray
+    """[m] the label token to predict."""
+    weight: np.ndarray
+    """[m] its weight in the loss."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def attention(self) -> torch.Tensor:
+        """[n, n] boolean: row j may attend to column i."""
+        node = torch.arange(len(self))
+        return (node[None, :] <= node[:, None]) & (node[:, None] < torch.from_numpy(self.end)[None, :])
+
+
+@dataclass
+class _Node:
+    token: int
+    children: dict[int, "_Node"] = field(default_factory=dict)
+    targets: list[tuple[int, float]] = field(default_factory=list)
+    """Label tokens predicted from here, with their weights."""
+
+
+def pack(samples: Iterable[Sample]) -> Trie:
+    """The trie of the samples. Raises ValueError for an empty state: its label would have nothing to follow."""
+    root = _Node(token=-1)
+    for sample in samples:
+        if not sample.state:
+            raise ValueError("a sample needs a state of at least one token")
+        node = root
+        for token in sample.state:
+            node = _child(node, token)
+        for token in sample.label:
+            node.targets.append((token, sample.weight))
+            node = _child(node, token)
+    return _layout(root)
+
+
+def _child(node: _Node, token: int) -> _Node:
+    return node.children.setdefault(token, _Node(token))
+
+
+def _layout(root: _Node) -> Trie:
+    """Depth first, without recursion: a trajectory is thousands of tokens deep."""
+    ids: list[int] = []
+    depth: list[int] = []
+    end: list[int] = []
+    targets: list[tuple[int, int, float]] = []
+    stack: list[tuple[_Node, int, int]] = [(child, 0, -1) for child in reversed(root.children.values())]
+    parents: list[int] = []
+    while stack:
+        node, level, parent = stack.pop()
+        place = len(ids)
+        ids.append(node.token)
+        depth.append(level)
+        parents.append(parent)
+        end.append(place + 1)
+        targets.extend((place, token, weight) for token, weight in node.targets)
+        # A last token of a label has no children and predicts nothing; it stays, so that sharing needs no special case.
+        stack.extend((child, level + 1, place) for child in reversed(node.children.values()))
+    for place in range(len(ids) - 1, -1, -1):
+        if parents[place] >= 0:
+            end[parents[place]] = max(end[parents[place]], end[place])
+    source, target, weight = zip(*targets, strict=True) if targets else ((), (), ())
+    return Trie(
+        ids=np.array(ids, dtype=np.int64),
+        depth=np.array(depth, dtype=np.int64),
+        end=np.array(end, dtype=np.int64),
+        source=np.array(source, dtype=np.int64),
+        target=np.array(target, dtype=np.int64),
+        weight=np.array(weight, dtype=np.float32),
+    )
+
+
+def pack_groups(groups: Sequence[Sequence[Sample]], max_tokens: int) -> list[Trie]:
+    """One trie for each group (a trajectory's samples); a group over `max_tokens` nodes is cut into several.
+
+    Raises ValueError if a single sample alone is longer than `max_tokens`.
+    """
+    tries: list[Trie] = []
+    for group in groups:
+        tries.extend(_pack_within(list(group), max_tokens))
+    return tries
+
+
+def _pack_within(samples: list[Sample], max_tokens: int) -> list[Trie]:
+    trie = pack(samples)
+    if len(trie) <= max_tokens or not samples:
+        return [trie] if samples else []
+    if len(samples) == 1:
+        raise ValueError(f"a sample has {samples[0].tokens} tokens, more than the limit of {max_tokens}")
+    half = len(samples) // 2
+    return _pack_within(samples[:half], max_tokens) + _pack_within(samples[half:], max_tokens)
