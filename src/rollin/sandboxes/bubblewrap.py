@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -77,12 +77,21 @@ _uids = itertools.count(os.getpid() * 64)
 class BubblewrapSandbox:
     """A work copy of `template` (a bare repository made by `materialise`) and a bash in it. See `Sandbox`."""
 
-    def __init__(self, template: Path, limits: Limits = Limits(), env: Mapping[str, str] | None = None) -> None:  # noqa: B008 - frozen
-        """Ready when it returns. UserError where bubblewrap can't work at all, InfrastructureFault where it failed."""
+    def __init__(
+        self,
+        template: Path,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        env: Mapping[str, str] | None = None,
+        hidden: Sequence[Path] = (),
+    ) -> None:
+        """Ready when it returns. UserError where bubblewrap can't work at all, InfrastructureFault where it failed.
+
+        `env` goes on top of ENVIRONMENT; `hidden` names files and folders of the Python environment to leave out.
+        """
         self.limits = limits
         self._lock = threading.Lock()
         self._closed = False
-        self._process = _start(template, limits, {**_environment(), **(env or {})})
+        self._process = _start(template, limits, {**_environment(), **(env or {})}, hidden)
         result = self.run(CHECK_OUT, seconds=60.0)
         if result.returncode != 0:
             self.close()
@@ -185,7 +194,7 @@ def check() -> bool:
     )
 
 
-def _start(template: Path, limits: Limits, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(template: Path, limits: Limits, env: Mapping[str, str], hidden: Sequence[Path]) -> subprocess.Popen[bytes]:
     user_namespace = check()
     uid = 1000 if user_namespace else 20_000 + next(_uids) % 40_000
     files = {
@@ -194,6 +203,7 @@ def _start(template: Path, limits: Limits, env: Mapping[str, str]) -> subprocess
     }
     descriptors = {path: _in_memory(text) for path, text in files.items()}
     command = ["bwrap", *_namespaces(user_namespace, uid), *_system(descriptors), *_workspace(template, limits)]
+    command += [*_python(hidden), "--remount-ro", "/dev", "--remount-ro", "/"]
     command += ["--clearenv", *(word for name, value in env.items() for word in ("--setenv", name, value))]
     command += [os.path.realpath(sys.executable), "-I", "-S", "/run/init.py"]
     command += map(str, [-1 if user_namespace else uid, *_bounds(limits, user_namespace)])
@@ -263,13 +273,20 @@ def _workspace(template: Path, limits: Limits) -> list[str]:
     flags: list[str] = []
     for size, mode, path in ((temporary, "1777", "/tmp"), (repository, "0755", "/repo"), (shared, "1777", "/dev/shm")):
         flags += ["--perms", mode, "--size", str(size << 20), "--tmpfs", path]
-    for path in _python_folders():
-        flags += _read_only(path, path)
-    own = Path(__file__).parents[1]
-    if any(own.is_relative_to(path) for path in ("/usr", *_python_folders())):
-        flags += ["--size", "4096", "--tmpfs", str(own), "--remount-ro", str(own)]  # it holds the katas' solutions
-    flags += [*_read_only(str(template.resolve()), TEMPLATE), *_read_only(init.__file__, "/run/init.py")]
-    return [*flags, "--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*flags, *_read_only(str(template.resolve()), TEMPLATE), *_read_only(init.__file__, "/run/init.py")]
+
+
+def _python(hidden: Sequence[Path]) -> list[str]:
+    """The Python environment, without `hidden` and without rollin itself, which holds the katas' solutions."""
+    flags = [word for path in _python_folders() for word in _read_only(path, path)]
+    for path in (Path(__file__).parents[1], *hidden):
+        if not any(path.is_relative_to(folder) for folder in ("/usr", *_python_folders())):
+            continue
+        if path.is_dir():
+            flags += ["--size", "4096", "--tmpfs", str(path), "--remount-ro", str(path)]
+        elif path.exists():
+            flags += ["--ro-bind", "/dev/null", str(path)]
+    return flags
 
 
 def _read_only(source: str, target: str) -> list[str]:

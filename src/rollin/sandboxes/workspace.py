@@ -1,0 +1,32 @@
+"""The sandbox that fits a task: its repository, and no second copy of the software under repair."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+from rollin.sandboxes.base import Limits, Sandbox
+from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.tasks.repository import materialise
+from rollin.tasks.schema import Task
+
+PYTEST_NEEDS = {"pytest", "pluggy", "iniconfig", "packaging", "pygments"}
+"""Distributions that can't be hidden: without them no test runs."""
+
+
+def open_workspace(task: Task, cache_dir: Path, limits: Limits = Limits()) -> Sandbox:  # noqa: B008 - frozen
+    """A fresh sandbox for one attempt at `task`. UserError where the task or this machine can't have one."""
+    return BubblewrapSandbox(materialise(task, cache_dir), limits, hidden=_installed_copies(task))
+
+
+def _installed_copies(task: Task) -> list[Path]:
+    """Where the package of a `pypi:` task is installed on this machine too: an agent could copy the fix from there."""
+    origin, _, requirement = task.pristine.partition(":")
+    name = re.split(r"[=<>!~ ]", requirement)[0]
+    if origin != "pypi" or name.lower() in PYTEST_NEEDS:
+        return []
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    tops = {file.parts[0] for file in distribution.files or [] if file.suffix == ".py"} - {".."}
+    return sorted(Path(str(distribution.locate_file(top))) for top in tops)
