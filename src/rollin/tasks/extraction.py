@@ -1,0 +1,73 @@
+"""The patch that an agent's work amounts to, read from its files alone."""
+
+import base64
+import shlex
+
+from rollin.errors import InfrastructureFault
+from rollin.sandboxes.base import Sandbox
+from rollin.sandboxes.bubblewrap import TEMPLATE
+
+LARGEST = 16 << 20
+"""Bytes. A larger patch is no fix of source code (a core dump, a data file) and counts as none."""
+JUNK = ("__pycache__/", "*.pyc", ".pytest_cache/", "*.orig", "*.rej")
+"""Untracked files that are never part of a patch."""
+PIECE = 30_000
+"""Bytes fetched by one command, if what it may print allows it."""
+
+DIFFERENCE = """
+scratch() { GIT_DIR=$(mktemp -d "$1/patch.XXXXXX") && git init --quiet --bare --template= "$GIT_DIR"; }
+export GIT_DIR GIT_CONFIG_GLOBAL=/dev/null
+scratch /dev/shm || { find /tmp -xdev -mindepth 1 -delete; scratch /tmp; }
+export GIT_WORK_TREE=$PWD GIT_INDEX_FILE=$GIT_DIR/index
+mkdir -p $GIT_DIR/info
+printf '%s\\n' JUNK > $GIT_DIR/info/exclude
+echo 'ATTRIBUTES' > $GIT_DIR/info/attributes
+ls -d TEMPLATE/objects $PWD/.git/objects > $GIT_DIR/objects/info/alternates
+git read-tree BASE || exit 1
+git add --all --ignore-errors .
+git diff --cached --binary --no-color --no-ext-diff --no-renames --ignore-submodules BASE > $GIT_DIR/patch
+echo
+wc -c $GIT_DIR/patch
+"""
+
+
+def extract_patch(sandbox: Sandbox, base_commit: str) -> str:
+    """All that the working tree changes against `base_commit`, as a diff that `git apply` takes; "" for nothing.
+
+    It makes an index of its own, so the state of the agent's repository doesn't matter: a detached head, a
+    half-finished revert, a broken index, no .git at all. InfrastructureFault if the sandbox failed by itself.
+    """
+    patch = _difference(sandbox, base_commit, attributes="")
+    try:
+        return patch.decode()
+    except UnicodeDecodeError:  # a text file in another encoding: told that all is binary, git writes ASCII
+        return _difference(sandbox, base_commit, attributes="* -diff").decode()
+
+
+def _difference(sandbox: Sandbox, base_commit: str, attributes: str) -> bytes:
+    script = DIFFERENCE.replace("JUNK", shlex.join(JUNK)).replace("ATTRIBUTES", attributes)
+    script = script.replace("TEMPLATE", TEMPLATE).replace("BASE", shlex.quote(base_commit))
+    outcome = sandbox.run(script, seconds=60.0)
+    if outcome.returncode != 0:  # the agent left a working tree that git can't read: there is no patch in it
+        return b""
+    size, path = outcome.output.split()[-2:]
+    if int(size) > LARGEST:
+        return b""
+    patch = _read(sandbox, path, int(size))
+    sandbox.run(f"rm -rf {shlex.quote(path)}/..")
+    return patch
+
+
+def _read(sandbox: Sandbox, path: str, size: int) -> bytes:
+    """A file of the sandbox, in pieces that fit into what one command may print."""
+    content, piece = b"", PIECE
+    while len(content) < size:
+        command = f"tail -c +{len(content) + 1} {shlex.quote(path)} | head -c {piece} | base64 --wrap=0"
+        outcome = sandbox.run(command, seconds=60.0)
+        if outcome.truncated and piece > 1:
+            piece //= 2
+        elif outcome.returncode == 0 and outcome.output:
+            content += base64.b64decode(outcome.output)
+        else:
+            raise InfrastructureFault(f"cannot read the patch out of the sandbox: {outcome.output[-200:]}")
+    return content
