@@ -1,0 +1,125 @@
+"""Grading: the agent's patch, in a fresh sandbox, judged by SWE-bench's own parser and rules.
+
+What the agent left behind doesn't grade itself: its sandbox is not used again, test files and everything that
+configures pytest come from the task. What no grader that runs the agent's code in the tests' own process can exclude
+is code that forges the whole report from within; SWE-bench has the same limit.
+"""
+
+import importlib
+import re
+import shlex
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rollin.errors import InfrastructureFault, UserError
+from rollin.sandboxes.base import Limits, Sandbox
+from rollin.sandboxes.workspace import open_workspace
+from rollin.tasks.extraction import extract_patch as extract_patch
+from rollin.tasks.schema import Task
+
+GRADING = Limits(seconds=120.0, output_kb=4096)
+"""What one run of a task's tests may use: a report cut in the middle would lose tests."""
+
+CONFIGURATION = (
+    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth"),
+    *("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"),
+)
+"""Files that can change how tests run, in any folder. Grading takes them from the base commit."""
+RUNNER = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", *sorted(sys.stdlib_module_names))
+"""Modules that run the tests: a patch may not add one at the repository's root, where Python looks first."""
+
+RESTORE = """
+restore() { while IFS= read -r -d '' path; do rm -rf -- "$path"; git checkout --quiet BASE -- "$path" || true; done; }
+git add --all --force .
+git diff --cached --name-only --no-renames -z BASE -- CONFIGURATION | restore
+git diff --cached --name-only --no-renames -z --diff-filter=A BASE -- RUNNER | restore
+printf '%s\\0' TEST_FILES | restore
+"""
+SUMMARY = re.compile(r"^=+ short test summary info =+\n(.*?)^(?:=+ )?\d+ \w+.* in [\d.]+s", re.MULTILINE | re.DOTALL)
+"""The part of pytest's report that tells each test's status. What the code under test prints comes before it."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What grading found."""
+
+    resolved: bool
+    """All of FAIL_TO_PASS and PASS_TO_PASS pass."""
+    patch_applied: bool
+    tests: dict[str, str] = field(default_factory=dict)
+    """Test id -> PASSED, FAILED, ERROR, SKIPPED, XFAIL; empty where the tests could not run."""
+    report: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """SWE-bench's: FAIL_TO_PASS and PASS_TO_PASS, each with `success` and `failure`."""
+    log: str = ""
+    """What the tests printed, or why the patch did not apply."""
+    seconds: float = 0.0
+
+
+def grade(task: Task, patch: str, cache_dir: Path, limits: Limits = GRADING) -> Grade:
+    """Grade `patch` (against the base commit) in a fresh sandbox. InfrastructureFault if that failed by itself."""
+    with open_workspace(task, cache_dir, limits) as sandbox:
+        return grade_in(sandbox, task, patch)
+
+
+def grade_in(sandbox: Sandbox, task: Task, patch: str) -> Grade:
+    """Grade in `sandbox`, which has to be fresh: a clean work copy at the base commit."""
+    expected = {"FAIL_TO_PASS": task.FAIL_TO_PASS, "PASS_TO_PASS": task.PASS_TO_PASS}
+    if not any(expected.values()):
+        raise UserError(f"task {task.instance_id} names no tests in FAIL_TO_PASS or PASS_TO_PASS: nothing can grade it")
+    started = time.monotonic()
+    refusal = _apply(sandbox, patch)
+    if refusal:
+        return Grade(False, False, log=refusal, seconds=time.monotonic() - started)
+    _restore(sandbox, task)
+    tests, log = _run_tests(sandbox, task)
+    swebench = importlib.import_module("swebench.harness.grading")
+    report = swebench.get_eval_tests_report(tests, expected)
+    resolved = swebench.get_resolution_status(report) == swebench.ResolvedStatus.FULL.value
+    return Grade(resolved, True, tests, report, log, time.monotonic() - started)
+
+
+def run_tests(sandbox: Sandbox, task: Task) -> dict[str, str]:
+    """Run the task's tests on the sandbox's files as they are. Test id -> status; empty where they could not run."""
+    return _run_tests(sandbox, task)[0]
+
+
+def _apply(sandbox: Sandbox, patch: str) -> str:
+    """Apply a patch. Why git refused, or ""."""
+    if not patch.strip():
+        return ""
+    sandbox.write(".git/grading.patch", patch.encode())
+    outcome = sandbox.run("git apply --whitespace=nowarn .git/grading.patch", seconds=60.0)
+    return "" if outcome.returncode == 0 else outcome.output or "git apply failed"
+
+
+def _restore(sandbox: Sandbox, task: Task) -> None:
+    """Put back what grades: test files at the base commit with the test patch, pytest's configuration, its modules."""
+    configuration = shlex.join(f":(glob)**/{name}" for name in CONFIGURATION)
+    runner = shlex.join(f":(glob){name}{rest}" for name in RUNNER for rest in (".*", "/**"))
+    script = RESTORE.replace("CONFIGURATION", configuration).replace("RUNNER", runner)
+    script = script.replace("TEST_FILES", shlex.join(task.test_files)).replace("BASE", task.base_commit)
+    outcome = sandbox.run(script, seconds=60.0)
+    refusal = _apply(sandbox, task.test_patch) if outcome.returncode == 0 else outcome.output
+    if refusal:
+        raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal.strip()[-300:]}")
+
+
+def _run_tests(sandbox: Sandbox, task: Task) -> tuple[dict[str, str], str]:
+    """The tests' statuses, and all they printed."""
+    outcome = sandbox.run(f"{task.test_command} {shlex.join(task.test_files)}")
+    return ({} if outcome.timed_out else _parse(outcome.output, outcome.returncode)), outcome.output
+
+
+def _parse(report: str, exit_code: int) -> dict[str, str]:
+    """Statuses by SWE-bench's parser; none where the report can't be what pytest itself wrote."""
+    summaries = SUMMARY.findall(report)
+    if len(summaries) != 1:
+        return {}
+    parsers = importlib.import_module("swebench.harness.log_parsers.python")
+    statuses: dict[str, str] = parsers.parse_log_pytest(summaries[0], None)
+    # SWE-bench's own cross-check: a run that exits with an error and reports none did not happen as told
+    if exit_code != 0 and not {"FAILED", "ERROR"} & set(statuses.values()):
+        return {}
+    return statuses
