@@ -16,6 +16,8 @@ from types import FrameType
 import pytest
 
 Record = dict[str, object]
+OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no")
+"""Printing the tracebacks would double a run's time."""
 
 
 class Recorder:
@@ -72,7 +74,8 @@ def run_tests(test_files: list[str], traced: set[str]) -> Record:
     sys.path.insert(0, os.getcwd())
     if watched:
         sys.settrace(tracer)  # type: ignore[arg-type]
-    pytest.main(["-q", "-p", "no:cacheprovider", *test_files], plugins=[recorder])
+    status = pytest.main([*OPTIONS, *test_files], plugins=[recorder])
+    assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED), status
     sys.settrace(None)
     passed = sorted(recorder.passed - set(recorder.failed))
     return {"passed": passed, "failed": recorder.failed, "lines": {path: sorted(seen) for path, seen in lines.items()}}
@@ -113,13 +116,24 @@ def put(files: Mapping[str, str | None]) -> dict[str, str | None]:
     return before
 
 
+def shorten_accounts() -> None:
+    """Nobody reads pytest's own account of a failure here, and making it takes five times as long as the tests."""
+    account = pytest.ExceptionInfo.getrepr
+
+    def brief(self: pytest.ExceptionInfo[BaseException], *_: object, **__: object) -> object:
+        return repr(self.value) if isinstance(self.value, Exception) else account(self)
+
+    pytest.ExceptionInfo.getrepr = brief  # type: ignore[method-assign, assignment]
+
+
 def main() -> None:
     """Answer the request, tree by tree."""
     request = json.loads(Path(sys.argv[1]).read_text())
+    shorten_accounts()
     sys.dont_write_bytecode = True
     screen = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    pytest.main(["--version"])  # loads the plugins before the first fork
+    pytest.main([*OPTIONS, "--collect-only", str(Path(sys.argv[1]).parent)])  # loads all plugins before the first fork
     for tree in request["trees"]:
         before = put(tree)
         answer = run_forked(request["test_files"], set(request["traced"]), request["seconds"])

@@ -1,0 +1,193 @@
+"""Builds task files: picks units and kinds in turn, makes tasks, keeps what grades as it should.
+
+Order      what to build: so many tasks of one family and one split, from katas or packages
+Attempt    one unit's try at one task; cached by everything it depends on, so a stopped build goes on where it was
+Built      the tasks that were kept, and why others were dropped
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from rollin.errors import UserError
+from rollin.tasks.cache import cache_folder, code_version
+from rollin.tasks.grading import grade
+from rollin.tasks.makers import MAKERS
+from rollin.tasks.schema import Family, Split, Task, write_tasks
+from rollin.tasks.units import Unit, katas
+from rollin.tasks.workbench import Workbench
+
+SPLIT_SALT = "rollin-1"
+"""Fixes which kata is on which side, whatever the seed: results of different seeds stay comparable."""
+TRAIN_KATAS = 24
+WAVE = 8
+"""Attempts between two looks at which kinds are rare. Fixed, so that the number of workers changes nothing."""
+PATIENCE = 3
+"""A unit that failed so often in a row is left alone."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to build."""
+
+    source: str
+    """`kata` or `package`."""
+    family: Family
+    split: Split
+    count: int
+    seed: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """The task file's name."""
+        return f"{self.source}-{self.family.value}-{self.split.value}.jsonl"
+
+
+class Attempt(BaseModel):
+    """What one unit's try gave: a task, or the reason why not."""
+
+    task: Task | None = None
+    reason: str = ""
+
+
+@dataclass
+class Built:
+    """The kept tasks, in the order in which they were made, and the dropped attempts by reason."""
+
+    tasks: list[Task] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """How many faults of each kind the tasks hold."""
+        return Counter(kind for task in self.tasks for kind in task.fault_kinds)
+
+
+def units_of(source: str, split: Split) -> list[Unit]:
+    """The units on one side of the fixed split. UserError for a source that doesn't exist."""
+    if source == "kata":
+        units, train = katas(), TRAIN_KATAS
+        modules = sorted({unit.module for unit in units}, key=lambda name: _digest(SPLIT_SALT, name))
+    else:
+        raise UserError(f"there are no tasks from {source!r}; the sources are kata and package")
+    side = set(modules[:train] if split is Split.TRAIN else modules[train:])
+    return [unit for unit in units if unit.module in side]
+
+
+def build(
+    order: Order, cache_dir: Path | None = None, workers: int = 2, advance: Callable[[int], None] | None = None
+) -> Built:
+    """Make the ordered tasks, or as many as the units yield. `advance` hears of each kept task.
+
+    The same order gives the same tasks, however many workers there are. UserError for an impossible order.
+    """
+    if order.count < 1:
+        raise UserError(f"cannot build {order.count} tasks of {order.file_name}; ask for at least 1")
+    if order.family not in MAKERS:
+        raise UserError(f"the family {order.family.value!r} can't be built; choose from {', '.join(MAKERS)}")
+    folder, built, turns = cache_dir or cache_folder(), Built(), Rotation(units_of(order.source, order.split), order)
+    seen: set[str] = set()
+    with ThreadPoolExecutor(workers) as pool:
+        while len(built.tasks) < order.count:
+            wave = turns.next_wave(order.count - len(built.tasks), built.kinds)
+            if not wave:
+                break
+            for turn, attempt in zip(wave, pool.map(lambda turn: _attempt(order, turn, folder), wave), strict=True):
+                if attempt.task is not None and attempt.task.base_commit in seen:
+                    attempt = Attempt(reason="the same task was made before")
+                turns.note(turn, succeeded=attempt.task is not None)
+                if attempt.task is None:
+                    built.dropped[attempt.reason] += 1
+                else:
+                    seen.add(attempt.task.base_commit)
+                    built.tasks.append(attempt.task)
+                    if advance:
+                        advance(1)
+    return built
+
+
+def build_file(order: Order, folder: Path, workers: int = 2, advance: Callable[[int], None] | None = None) -> Built:
+    """Build and write `<source>-<family>-<split>.jsonl` in `folder`."""
+    built = build(order, workers=workers, advance=advance)
+    write_tasks(folder / order.file_name, built.tasks)
+    return built
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One unit's turn: its how-manieth, and the kinds it should prefer."""
+
+    unit: Unit
+    number: int
+    kinds: tuple[str, ...]
+
+
+class Rotation:
+    """Whose turn it is. Modules take turns; rare kinds come first; units that fail too often fall out."""
+
+    def __init__(self, units: Sequence[Unit], order: Order) -> None:
+        self._order = order
+        self._rng = random.Random(f"{order.seed} {order.file_name}")
+        self._queue = self._rng.sample(list(units), len(units))
+        self._taken: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+
+    def next_wave(self, wanted: int, used: Counter[str]) -> list[Turn]:
+        """The next turns, at most as many as are wanted."""
+        wave = []
+        for _ in range(min(wanted, WAVE, len(self._queue))):
+            unit = self._queue.pop(0)
+            self._queue.append(unit)
+            wave.append(Turn(unit, self._taken[unit.name], self._preference(used)))
+            self._taken[unit.name] += 1
+        return wave
+
+    def note(self, turn: Turn, *, succeeded: bool) -> None:
+        """Remember how a turn ended."""
+        self._failures[turn.unit.name] = 0 if succeeded else self._failures[turn.unit.name] + 1
+        if self._failures[turn.unit.name] >= PATIENCE and turn.unit in self._queue:
+            self._queue.remove(turn.unit)
+
+    def _preference(self, used: Counter[str]) -> tuple[str, ...]:
+        """Kinds, rarest first; the draw among near equals keeps one wave from agreeing on one kind."""
+        _, kinds = MAKERS[self._order.family]
+        rank = {kind: used[kind] + 2 * self._rng.random() for kind in kinds}
+        return tuple(sorted(kinds, key=rank.__getitem__))
+
+
+def _attempt(order: Order, turn: Turn, folder: Path) -> Attempt:
+    """Take the turn, or read what it gave before."""
+    identity = (code_version(), order.file_name, order.seed, turn.number, turn.kinds, sorted(turn.unit.files.items()))
+    place = folder / "attempts" / f"{_digest(*map(repr, identity))}.json"
+    if place.exists():
+        return Attempt.model_validate_json(place.read_text())
+    attempt = _make(order, turn, folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_suffix(f".{id(attempt)}.part")
+    partial.write_text(attempt.model_dump_json())
+    partial.rename(place)
+    return attempt
+
+
+def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
+    make, _ = MAKERS[order.family]
+    rng = random.Random(f"{order.seed} {order.file_name} {turn.unit.name} {turn.number}")
+    with Workbench(turn.unit, folder / "repositories") as bench:
+        made = make(bench, turn.kinds, rng)
+        if isinstance(made, str):
+            return Attempt(reason=made)
+        if not bench.repeats(made):
+            return Attempt(reason="its tests don't say the same twice")
+    if not grade(made, made.patch, folder / "repositories").resolved:
+        return Attempt(reason="the reference patch does not resolve it")
+    return Attempt(task=made.model_copy(update={"split": order.split}))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""Where faults can be put: one source file, the data it reads and the tests that cover it.
+
+A kata is one unit. A package has several; all of them fall on the same side of the split.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rollin.errors import UserError
+from rollin.tasks.faults.base import Files
+
+KATAS = Path(__file__).with_name("katas")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One source file, its data and its tests."""
+
+    source: str
+    """`kata` or `package`."""
+    module: str
+    """The kata or the package: the unit of splitting."""
+    pristine: str
+    """Where all files come from, in `Task.pristine`'s form."""
+    path: str
+    """The source file that faults are put into."""
+    test_files: tuple[str, ...]
+    files: Files
+    """The texts of the source file, its data and its tests (not the whole repository)."""
+
+    @property
+    def name(self) -> str:
+        """Names the unit within its module."""
+        return self.module if self.source == "kata" else f"{self.module}-{Path(self.path).stem}"
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The files that may be broken: all but the tests."""
+        return {path: text for path, text in self.files.items() if path not in self.test_files}
+
+
+def katas() -> list[Unit]:
+    """Every kata, by name."""
+    return [_kata(folder) for folder in sorted(KATAS.iterdir()) if (folder / f"{folder.name}.py").is_file()]
+
+
+def _kata(folder: Path) -> Unit:
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".py", ".json", ".ini"))
+    tests = tuple(name for name in names if name.startswith("test_"))
+    if not tests:
+        raise UserError(f"the kata {folder.name} has no test file; add test_{folder.name}.py to {folder}")
+    files = {name: (folder / name).read_text() for name in names}
+    return Unit("kata", folder.name, f"kata:{folder.name}", f"{folder.name}.py", tests, files)

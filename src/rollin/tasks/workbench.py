@@ -1,0 +1,115 @@
+"""A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rollin.sandboxes.base import Limits
+from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.tasks.faults.base import diff
+from rollin.tasks.probe import Outcome, Tree, probe
+from rollin.tasks.repository import build_repository, pristine_files
+from rollin.tasks.schema import Commit, Family, Split, Task
+from rollin.tasks.units import Unit
+
+TEST_COMMAND = "python -m pytest -rA --tb=no -q -p no:cacheprovider"
+LIMITS = Limits(memory_mb=2048, output_kb=8192, disk_mb=512)
+"""Of a workbench's sandbox: a probe's record of a package's tests is long."""
+
+
+class Workbench:
+    """The sandbox of one unit, and what its tests say of the pristine files."""
+
+    def __init__(self, unit: Unit, cache_dir: Path, traced: Sequence[str] = ()) -> None:
+        """Raises InfrastructureFault if the sandbox can't be made."""
+        self.unit = unit
+        self.cache_dir = cache_dir
+        template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
+        self._sandbox = BubblewrapSandbox(template, LIMITS)
+        self.baseline = probe(self._sandbox, [{}], unit.test_files, traced=traced, seconds=60)[0]
+
+    def outcomes(self, trees: Sequence[Tree]) -> list[Outcome]:
+        """What the tests say of each tree (its differences to the pristine files)."""
+        return probe(self._sandbox, trees, self.unit.test_files)
+
+    def broken(self, outcome: Outcome) -> list[str]:
+        """The tests that pass on the pristine files and not any more."""
+        return sorted(name for name in self.baseline.passed - outcome.passed if not name.count(" "))
+
+    def repeats(self, task: Task) -> bool:
+        """Whether the tests say once more what the task says of them, at its HEAD and on the pristine files."""
+        head = dict(head_files(self.unit, task.history))
+        gone: dict[str, None] = dict.fromkeys(set(self.unit.files) - set(head))
+        again, pristine = self.outcomes([{**head, **gone}, {}])
+        return self.broken(again) == task.FAIL_TO_PASS and pristine.passed == self.baseline.passed
+
+    def task(
+        self,
+        family: Family,
+        kinds: Sequence[str],
+        statement: str,
+        history: Sequence[Commit],
+        fixed: Tree,
+        found: Outcome,
+    ) -> Task:
+        """The task whose HEAD is the end of `history`, and whose repair leads to the `fixed` files."""
+        unit, head = self.unit, head_files(self.unit, history)
+        wanted = {path: text for path, text in fixed.items() if text is not None}
+        blank = _blank(unit)
+        _, commit = build_repository(pristine_files(blank), history, self.cache_dir)
+        return blank.model_copy(
+            update={
+                "instance_id": f"{unit.source}__{unit.name}-{family.value}-{commit[:8]}",
+                "base_commit": commit,
+                "problem_statement": statement,
+                "patch": diff({path: head[path] for path in wanted}, wanted),
+                "FAIL_TO_PASS": self.broken(found),
+                "PASS_TO_PASS": sorted(name for name in self.baseline.passed & found.passed if not name.count(" ")),
+                "family": family,
+                "fault_kinds": list(kinds),
+                "history": list(history),
+            }
+        )
+
+    def close(self) -> None:
+        """Free the sandbox."""
+        self._sandbox.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def head_files(unit: Unit, history: Sequence[Commit]) -> Mapping[str, str]:
+    """The unit's files at the end of a history."""
+    files: dict[str, str] = dict(unit.files)
+    for commit in history:
+        for path, text in commit.files.items():
+            if text is None:
+                files.pop(path, None)
+            else:
+                files[path] = text
+    return files
+
+
+def _blank(unit: Unit) -> Task:
+    return Task(
+        instance_id=unit.name,
+        repo=f"{'kata' if unit.source == 'kata' else 'pypi'}/{unit.module}",
+        base_commit="",
+        problem_statement="",
+        patch="",
+        FAIL_TO_PASS=[],
+        PASS_TO_PASS=[],
+        source=unit.source,
+        split=Split.EVAL,
+        module=unit.module,
+        test_command=TEST_COMMAND,
+        test_files=list(unit.test_files),
+        pristine=unit.pristine,
+    )
