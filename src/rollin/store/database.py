@@ -48,7 +48,8 @@ def create(path: Path, recipe: Mapping[str, object]) -> None:
             raise UserError(f"{path} already holds a run; resume it, or choose another directory")
         draft.unlink(missing_ok=True)
         db = sqlite3.connect(draft)
-        db.executescript(files("rollin.store").joinpath("schema.sql").read_text())
+        # One transaction: by itself each statement would wait for the disk.
+        db.executescript("BEGIN;" + files("rollin.store").joinpath("schema.sql").read_text())
         meta = {
             "rollin_version": __version__,
             "schema_version": str(SCHEMA_VERSION),
