@@ -11,3 +11,7 @@ class InfrastructureFault(Exception):
 
 class ContextOverflow(Exception):  # noqa: N818 - a state of the conversation, not an error of the program
     """The state no longer fits the policy's context. It ends the trajectory, and counts as the model's doing."""
+
+
+class ContextOverflow(Exception):
+    """The conversation is longer than the acting model can read. The trajectory ends; nothing is at fault."""

@@ -1,0 +1,7 @@
+"""The gateway: an OpenAI-compatible server through which a harness, unmodified, meets the roll-in."""
+
+from rollin.gateway.labels import LabelCounts
+from rollin.gateway.server import Gateway
+from rollin.gateway.session import SessionReport, SessionSpec
+
+__all__ = ["Gateway", "LabelCounts", "SessionReport", "SessionSpec"]

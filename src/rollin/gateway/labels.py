@@ -1,0 +1,111 @@
+"""Labels beside: the teacher is asked for its action in a state while the student's action is already executed."""
+
+import asyncio
+import logging
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.gateway.wire import storable
+from rollin.policies.base import Policy, Request
+from rollin.store import Label, LabelSource, LabelStatus, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How the labels asked for since the gateway started stand."""
+
+    pending: int
+    ready: int
+    missing: int
+
+
+class Labeller:
+    """Asks for labels in the background. All but `wait` and `counts` run on the gateway's event loop."""
+
+    def __init__(self, store: Store, *, concurrency: int, attempts: int = 4, backoff: float = 0.5) -> None:
+        """At most `concurrency` questions at once; `attempts` for each, `backoff` seconds apart and doubling."""
+        self._store = store
+        self._slots = asyncio.Semaphore(concurrency)
+        self._attempts = attempts
+        self._backoff = backoff
+        self._tasks: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
+        self._asked: set[int] = set()
+        self._changed = threading.Condition()
+        self._counts = LabelCounts(0, 0, 0)
+
+    def ask(self, teacher: Policy, request: Request, turn_id: int) -> None:
+        """Begin to obtain the label of a recorded turn. Nothing happens if that has begun."""
+        if turn_id in self._asked:
+            return
+        self._asked.add(turn_id)
+        self._count(pending=1)
+        task = asyncio.get_running_loop().create_task(self._obtain(teacher, request, turn_id))
+        tasks = self._tasks[request.trajectory]
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def settle(self, trajectory: str) -> None:
+        """Return once no label of this trajectory is being asked for."""
+        while tasks := self._tasks.get(trajectory):
+            await asyncio.wait(tasks)
+        self._tasks.pop(trajectory, None)
+
+    async def cancel(self) -> None:
+        """Stop asking; what isn't there stays pending in the store, for a resumed run."""
+        tasks = [task for group in self._tasks.values() for task in group]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def counts(self) -> LabelCounts:
+        with self._changed:
+            return self._counts
+
+    def wait(self, seconds: float) -> LabelCounts:
+        """Called by another thread: the counts, when nothing is pending or after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._counts.pending == 0, seconds)
+            return self._counts
+
+    async def _obtain(self, teacher: Policy, request: Request, turn_id: int) -> None:
+        try:
+            async with self._slots:
+                label = await self._label(teacher, request)
+                await asyncio.to_thread(self._store.record_label, turn_id, label)
+            ready = label.status is LabelStatus.READY
+            self._count(pending=-1, ready=ready, missing=not ready)
+        except asyncio.CancelledError:
+            self._count(pending=-1)
+            raise
+        except Exception:
+            log.exception("the label of turn %d could not be recorded", turn_id)
+            self._count(pending=-1, missing=1)
+        finally:
+            self._asked.discard(turn_id)
+
+    async def _label(self, teacher: Policy, request: Request) -> Label:
+        for attempt in range(self._attempts):
+            try:
+                action = await teacher.act(request)
+                return Label.of(replace(action, content=storable(action.content)), LabelSource.BESIDE)
+            except ContextOverflow:
+                break
+            except InfrastructureFault as fault:
+                log.warning("trajectory %s, turn %d: no label yet: %s", request.trajectory, request.turn, fault)
+                if attempt + 1 < self._attempts:
+                    await asyncio.sleep(self._backoff * 2**attempt)
+            except Exception:
+                log.exception("trajectory %s, turn %d: the teacher broke", request.trajectory, request.turn)
+                break
+        return Label(LabelStatus.MISSING)
+
+    def _count(self, *, pending: int = 0, ready: int = 0, missing: int = 0) -> None:
+        with self._changed:
+            now = self._counts
+            self._counts = LabelCounts(now.pending + pending, now.ready + ready, now.missing + missing)
+            self._changed.notify_all()

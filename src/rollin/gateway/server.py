@@ -1,0 +1,215 @@
+"""The gateway: the one door to every policy, an OpenAI-compatible server on a thread of its own.
+
+A harness gets `url` and a key that names its trajectory; nothing else about it has to change.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.gateway import wire
+from rollin.gateway.labels import LabelCounts, Labeller
+from rollin.gateway.session import Session, SessionReport, SessionSpec
+from rollin.store import Store
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Gateway:
+    """Answers harnesses, records turns, obtains labels. Its methods are called from other threads than its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        label_concurrency: int = 16,
+        max_body_mb: int = 16,
+    ) -> None:
+        """Port 0 takes a free one. UserError if the port is taken."""
+        self._store = store
+        self._max_body = max_body_mb * 2**20
+        self._sessions: dict[bytes, Session] = {}
+        self._labels = Labeller(store, concurrency=label_concurrency)
+        self._socket = _listen(host, port)
+        self._url = f"http://{host}:{self._socket.getsockname()[1]}/v1"
+        # A command may run for minutes between two calls; a connection that the server drops meanwhile would fail.
+        config = uvicorn.Config(
+            self._app(),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=3600,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = uvicorn.Server(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._forgetting: set[asyncio.Task[None]] = set()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="gateway", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The base URL for an OpenAI client."""
+        return self._url
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop. Labels that aren't there yet stay pending in the store."""
+        if self._thread.is_alive():
+            self.run(self._labels.cancel())
+            self._server.should_exit = True
+            self._thread.join()
+        self._socket.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the gateway's event loop, where its policies live (`gateway.run(policy.close())`)."""
+        assert self._loop is not None, "the gateway is not running; use it as a context manager"
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    # --- sessions -----------------------------------------------------------------------------------------------
+
+    def open_session(self, spec: SessionSpec) -> str:
+        """A key for this trajectory's harness. Turns that the store already has will be replayed."""
+        return self.run(self._open(spec))
+
+    def close_session(self, key: str) -> SessionReport:
+        """The trajectory has ended; its key is dead from now on. KeyError if it was already."""
+        return self.run(self._close(key))
+
+    def ask_for_missing_labels(self, spec: SessionSpec) -> int:
+        """For a trajectory that ended before its labels came: ask again. Returns how many."""
+
+        async def ask() -> int:
+            return Session(spec, self._store, self._labels).ask_for_missing_labels()
+
+        return self.run(ask())
+
+    def await_labels(self, progress: Callable[[LabelCounts], None] | None = None) -> LabelCounts:
+        """Wait until no label is being asked for. `progress` is called about twice a second."""
+        while (counts := self._labels.wait(0.5)).pending:
+            if not self._thread.is_alive():
+                raise InfrastructureFault("the gateway stopped while labels were pending; resume the run")
+            if progress:
+                progress(counts)
+        if progress:
+            progress(counts)
+        return counts
+
+    async def _open(self, spec: SessionSpec) -> str:
+        if any(s.spec.trajectory.id == spec.trajectory.id for s in self._sessions.values()):
+            raise ValueError(f"trajectory {spec.trajectory.id} has a session already")
+        session = Session(spec, self._store, self._labels)
+        session.ask_for_missing_labels()
+        key = secrets.token_urlsafe(24)
+        self._sessions[_fingerprint(key)] = session
+        return key
+
+    async def _close(self, key: str) -> SessionReport:
+        session = self._sessions.pop(_fingerprint(key))
+        session.end()
+        forgetting = asyncio.get_running_loop().create_task(session.forget())
+        self._forgetting.add(forgetting)  # the loop itself only keeps weak references to tasks
+        forgetting.add_done_callback(self._forgetting.discard)
+        return session.report()
+
+    # --- the server ---------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        serving = self._loop.create_task(self._server.serve(sockets=[self._socket]))
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        self._ready.set()
+        await serving
+
+    def _app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/models", self._models, methods=["GET"]),
+            ],
+            exception_handlers={wire.WireError: _wire_error, HTTPException: _http_error, Exception: _bug},
+        )
+
+    async def _chat(self, request: Request) -> Response:
+        session = self._session(request)
+        call = wire.parse(await self._body(request))
+        try:
+            turn, action = await session.answer(call.conversation())
+        except ContextOverflow as overflow:
+            message = f"This model's maximum context length is exceeded: {overflow}"
+            raise wire.WireError(400, message, code="context_length_exceeded") from overflow
+        except InfrastructureFault as fault:
+            raise wire.WireError(503, str(fault), kind="server_error", code="infrastructure_fault") from fault
+        return wire.completion(call.model, session.spec.trajectory.id, turn, action)
+
+    async def _models(self, request: Request) -> Response:
+        self._session(request)
+        return wire.models()
+
+    def _session(self, request: Request) -> Session:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        session = self._sessions.get(_fingerprint(key.strip())) if scheme.lower() == "bearer" else None
+        if session is None:
+            raise wire.WireError(401, "no trajectory has this key, or it has ended", code="invalid_api_key")
+        return session
+
+    async def _body(self, request: Request) -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self._max_body:
+                raise wire.WireError(413, f"the request is larger than {self._max_body // 2**20} MiB")
+        return bytes(body)
+
+
+def _fingerprint(key: str) -> bytes:
+    # Looking up a hash takes a time that says nothing about the key.
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another port") from error
+
+
+async def _wire_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, wire.WireError)
+    return error.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return wire.WireError(error.status_code, f"{request.method} {request.url.path}: {error.detail}").response()
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return wire.WireError(500, "the gateway broke; its log says where", kind="server_error").response()
