@@ -3,7 +3,8 @@
 Enforced: own PID, network, IPC and UTS namespaces (no loopback to the host either); a read-only system; a clean
 environment; a wall-clock and a CPU limit for each command; address space, file size and core size of each process;
 the number of processes; the memory of all processes together (looked at every 0.1 s, so a fast allocator passes it
-for a moment); what /repo, /tmp and /dev/shm hold; what a command prints. No process outlives its command.
+for a moment); what /repo, /tmp and /dev/shm hold (nothing else can be mounted: see `seccomp`); what a command prints.
+No process outlives its command.
 Not enforced: shares of CPU and of disk bandwidth, which need control groups.
 
 As root, commands run under a uid of their own for each sandbox. As an ordinary user they run in a user namespace; on
@@ -30,6 +31,7 @@ from typing import Self
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import init
 from rollin.sandboxes.base import CommandResult, Limits
+from rollin.sandboxes.seccomp import seccomp_filter
 
 TEMPLATE = "/var/lib/repo.git"
 """Where a sandbox sees its template repository, read-only."""
@@ -61,15 +63,26 @@ ENVIRONMENT = {
     "GIT_COMMITTER_DATE": "2025-01-01T09:00:00Z",
 }
 
+GIT_CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = false
+\tlogallrefupdates = true
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false"""
 CHECK_OUT = f"""
-git init --quiet --initial-branch=main --template= . &&
+mkdir -p .git/objects/info .git/objects/pack .git/refs/heads .git/refs/tags .git/info &&
+echo 'ref: refs/heads/main' > .git/HEAD &&
+echo '{GIT_CONFIG}' > .git/config &&
 echo {TEMPLATE}/objects > .git/objects/info/alternates &&
-printf '[gc]\\n\\tauto = 0\\n[maintenance]\\n\\tauto = false\\n' >> .git/config &&
-read -r head < {TEMPLATE}/refs/heads/main &&
-echo $head > .git/refs/heads/main &&
+read -r head < {TEMPLATE}/refs/heads/main && echo $head > .git/refs/heads/main &&
 git read-tree --reset -u HEAD
 """
-"""The work copy borrows the template's objects (alternates), so nothing is copied but the files themselves."""
+"""The work copy borrows the template's objects (alternates), so nothing is copied but the files themselves.
+(`git init` and `git clone --shared` make the same, and take 3 and 10 ms longer.)"""
 
 _uids = itertools.count(os.getpid() * 64)
 
@@ -133,17 +146,25 @@ class BubblewrapSandbox:
             if self._closed:
                 raise InfrastructureFault("this sandbox is closed; make a new one")
             try:
-                assert self._process.stdin is not None
-                self._process.stdin.write(request)
+                self._send(request)
                 header = init.REPLY.unpack(self._read(init.REPLY.size, deadline))
                 returncode, timed_out, truncated, elapsed, size = header
                 output = self._read(size, deadline).decode(errors="replace")
             except (BrokenPipeError, EOFError, TimeoutError) as error:
                 fault = self._fault(error)
+            except BaseException:  # interrupted half-way: the two sides no longer agree on where they are
+                self._kill()
+                raise
             else:
                 return CommandResult(output, returncode, timed_out, truncated, elapsed)
         self.close()
         raise fault
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._process.stdin.write(rest) or 0 :]
 
     def _read(self, size: int, deadline: float) -> bytes:
         assert self._process.stdout is not None
@@ -201,9 +222,12 @@ def _start(template: Path, limits: Limits, env: Mapping[str, str], hidden: Seque
         "/etc/passwd": f"root:x:0:0:root:/:/bin/bash\nagent:x:{uid}:{uid}:agent:/tmp:/bin/bash\n",
         "/etc/group": f"root:x:0:\nagent:x:{uid}:\n",
     }
-    descriptors = {path: _in_memory(text) for path, text in files.items()}
+    descriptors = {path: _in_memory(text.encode()) for path, text in files.items()}
     command = ["bwrap", *_namespaces(user_namespace, uid), *_system(descriptors), *_workspace(template, limits)]
     command += [*_python(hidden), "--remount-ro", "/dev", "--remount-ro", "/"]
+    if (refused_calls := seccomp_filter()) is not None:
+        descriptors["seccomp"] = _in_memory(refused_calls)
+        command += ["--seccomp", str(descriptors["seccomp"])]
     command += ["--clearenv", *(word for name, value in env.items() for word in ("--setenv", name, value))]
     command += [os.path.realpath(sys.executable), "-I", "-S", "/run/init.py"]
     command += map(str, [-1 if user_namespace else uid, *_bounds(limits, user_namespace)])
@@ -224,9 +248,9 @@ def _start(template: Path, limits: Limits, env: Mapping[str, str], hidden: Seque
             os.close(descriptor)
 
 
-def _in_memory(text: str) -> int:
+def _in_memory(content: bytes) -> int:
     descriptor = os.memfd_create("file")
-    os.write(descriptor, text.encode())
+    os.write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
