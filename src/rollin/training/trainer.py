@@ -38,6 +38,10 @@ class TrainingSettings(BaseModel):
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
 
+    def steps(self, tries: int) -> int:
+        """Optimizer steps on so many packed tries."""
+        return math.ceil(math.ceil(tries / self.batch_trajectories) * self.epochs)
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -138,7 +142,7 @@ def train(
     if not label_tokens:
         raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
     trained = select_parameters(model, settings)
-    steps = math.ceil(math.ceil(len(tries) / settings.batch_trajectories) * settings.epochs)
+    steps = settings.steps(len(tries))
     trainer = TrieTrainer(
         model=trained,
         args=_arguments(settings, steps, work_dir, seed),

@@ -1,0 +1,194 @@
+"""The commands. The only place that prints and that turns errors into exit codes."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from rollin import __version__
+from rollin.errors import InfrastructureFault, UserError
+
+if TYPE_CHECKING:
+    from rollin.progress import ConsoleReporter
+
+app = typer.Typer(
+    name="rollin",
+    help="Train small LLM agents from strong teachers by DAgger.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+errors = Console(stderr=True)
+
+RunPath = Annotated[Path, typer.Argument(help="The run's directory.", metavar="RUN")]
+
+
+@app.command(epilog="Example: `rollin run recipes/quickstart.yaml iterations=2 training.learning_rate=1e-4`")
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/quickstart.yaml.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's directory (default: runs/NAME-TIME).")] = None,
+) -> None:
+    """Train a student by a recipe."""
+    from rollin import runs
+    from rollin.recipe import load_recipe
+
+    loaded = load_recipe(recipe, settings or [])
+    directory = out or Path("runs") / f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    console.print(f"run directory: {directory}", highlight=False)
+    with _resumable(directory):
+        runs.start(loaded, directory, _reporter())
+    _report(directory)
+
+
+@app.command(epilog="Example: `rollin resume runs/quickstart-20260101-120000`")
+def resume(directory: RunPath) -> None:
+    """Go on with a run that was stopped or killed: committed turns are kept."""
+    from rollin import runs
+
+    with _resumable(directory):
+        runs.resume(directory, _reporter())
+    _report(directory)
+
+
+@app.command("eval", epilog="Example: `rollin eval recipes/quickstart.yaml --model runs/x/checkpoints/iteration-3`")
+def evaluate(
+    recipe: Annotated[Path, typer.Argument(help="A recipe: its eval tasks and its harness are used.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")] = None,
+    model: Annotated[str | None, typer.Option(help="The student to measure (default: the recipe's, untrained).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to keep run.db (default: runs/eval-NAME-TIME).")] = None,
+) -> None:
+    """Measure a student alone, greedy, on a recipe's held-out tasks."""
+    from rollin import runs
+    from rollin.recipe import load_recipe
+
+    changes = [*(settings or []), *([f"student.model={model}"] if model else [])]
+    loaded = load_recipe(recipe, changes)
+    directory = out or Path("runs") / f"eval-{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with _resumable(directory):
+        rate = runs.evaluate(loaded, directory, _reporter())
+    console.print(f"resolved {rate}", highlight=False)
+
+
+@app.command(epilog="Examples: `rollin show runs/x`, `rollin show runs/x 12`")
+def show(
+    directory: RunPath,
+    trajectory: Annotated[int | None, typer.Argument(help="A trajectory's number; all are listed without it.")] = None,
+    iteration: Annotated[int | None, typer.Option(help="Only this iteration's.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="Only `collect` or only `eval`.")] = None,
+    resolved: Annotated[bool | None, typer.Option("--resolved/--failed", help="Only those resolved, or not.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Look at a run: its trajectories, or one of them turn by turn."""
+    from rollin import runs
+    from rollin.report.viewer import show_run, show_trajectory
+    from rollin.store import Purpose, Store
+
+    if purpose is not None and purpose not in list(Purpose):
+        raise UserError(f"--purpose {purpose!r} is none of {', '.join(Purpose)}")
+    with Store.read(runs.database(directory)) as store:
+        if trajectory is not None:
+            show_trajectory(store, trajectory, console, as_json=as_json)
+            return
+        chosen = Purpose(purpose) if purpose else None
+        show_run(store, console, iteration=iteration, purpose=chosen, resolved=resolved, as_json=as_json)
+
+
+@app.command()
+def report(directory: RunPath) -> None:
+    """Print a run's tables and draw its plot again."""
+    _report(directory)
+
+
+@app.command()
+def doctor() -> None:
+    """What is installed, what is missing, what to do about it."""
+    from rollin.doctor import checks, render
+
+    found = checks()
+    render(found, console)
+    raise typer.Exit(0 if all(check.ok for check in found) else 1)
+
+
+@app.command()
+def version() -> None:
+    """Print rollin's version."""
+    console.print(__version__, highlight=False)
+
+
+def _reporter() -> "ConsoleReporter":
+    from rollin.progress import ConsoleReporter
+
+    return ConsoleReporter(console)
+
+
+def _report(directory: Path) -> None:
+    from rollin import runs
+    from rollin.report.plot import plot
+    from rollin.report.summary import Summary
+    from rollin.store import Store
+
+    with Store.read(runs.database(directory)) as store:
+        summary = Summary.of(store)
+        summary.render(console)
+        (directory / "report").mkdir(exist_ok=True)
+        (directory / "report" / "summary.md").write_text(summary.to_markdown())
+        picture = plot(store, directory / "report" / "result.png")
+        example = next(iter(reversed(store.trajectories())), None)
+    console.print(f"plot: {picture}", highlight=False)
+    if example:
+        console.print(f"look at a trajectory: rollin show {directory} {example.id}", highlight=False)
+
+
+@contextmanager
+def _resumable(directory: Path) -> Iterator[None]:
+    """Whatever stops a run, say how to go on with it."""
+    try:
+        yield
+    except (KeyboardInterrupt, InfrastructureFault):
+        if (directory / "run.db").exists():
+            errors.print(f"stopped; what is committed is kept. Go on with: rollin resume {directory}", highlight=False)
+        raise
+
+
+def main() -> None:
+    """The entry point: bad input is one sentence and exit code 2, an infrastructure fault is one and 3."""
+    logging.basicConfig(level=os.environ.get("ROLLIN_LOG", "ERROR").upper(), stream=sys.stderr)
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error), 2)
+    except InfrastructureFault as fault:
+        _fail(f"the infrastructure failed: {fault}", 3)
+    except KeyboardInterrupt:
+        _leave(130)
+
+
+def _fail(sentence: str, code: int) -> None:
+    errors.print(f"rollin: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+    _leave(code)
+
+
+def _leave(code: int) -> None:
+    # Trajectories under way run on threads; what they had committed is safe, and nobody wants to wait for the rest.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _mount() -> None:
+    from rollin.tasks.cli import app as tasks
+
+    app.add_typer(tasks, name="tasks", help="Build, list, show and validate tasks.")
+
+
+_mount()

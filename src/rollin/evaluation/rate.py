@@ -1,0 +1,56 @@
+"""Resolve rates: how many tasks were resolved, of how many that count, and how sure that is."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from rollin.store import Exit, TrajectoryRow
+from rollin.tasks.schema import Task
+
+Z95 = 1.959964
+"""The normal distribution's two-sided 95% quantile."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`resolved` of `n`; the infrastructure's `faults` are in neither."""
+
+    resolved: int
+    n: int
+    faults: int = 0
+
+    @classmethod
+    def of(cls, rows: Iterable[TrajectoryRow]) -> "Rate":
+        """Of trajectories that have ended."""
+        rows = list(rows)
+        counted = [row for row in rows if row.exit is not Exit.INFRASTRUCTURE_FAULT and row.resolved is not None]
+        return cls(sum(bool(row.resolved) for row in counted), len(counted), len(rows) - len(counted))
+
+    @property
+    def value(self) -> float:
+        """In [0, 1]; 0 where nothing counts."""
+        return self.resolved / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval: right for small n and for rates near 0 and 1 too (Wilson, 1927)."""
+        if not self.n:
+            return 0.0, 1.0
+        p, n, z = self.value, self.n, Z95
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        faults = f", {self.faults} faults" if self.faults else ""
+        return f"{100 * self.value:.1f}% ({self.resolved}/{self.n}{faults}; 95% interval {100 * low:.0f}-{100 * high:.0f}%)"
+
+
+def by_group(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> dict[str, Rate]:
+    """`<source> <family>` -> its rate, in alphabetical order."""
+    groups: dict[str, list[TrajectoryRow]] = {}
+    for row in rows:
+        task = tasks[row.instance_id]
+        groups.setdefault(f"{task.source} {task.family.value}", []).append(row)
+    return {name: Rate.of(groups[name]) for name in sorted(groups)}

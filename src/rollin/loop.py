@@ -1,0 +1,135 @@
+"""The algorithm: roll in, label, aggregate, train, N times over (arXiv 2605.12913, section 3).
+
+The method's table (`method.py`) decides who acts and what the loss is; this file knows no method by name. A step that
+the store says is done is not done again, which is all there is to resuming.
+"""
+
+import random
+from dataclasses import asdict, dataclass
+
+from rollin.evaluation.rate import Rate, by_group
+from rollin.learner import Learner
+from rollin.mixture import Actor, RollIn, Student, TurnMixture
+from rollin.policies.base import Policy, Sampling
+from rollin.progress import Reporter
+from rollin.recipe import Recipe
+from rollin.rollout import Attempt, Cast, Rollouts
+from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
+from rollin.tasks.schema import Task
+from rollin.training.samples import labelled_samples
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One run: a student, a teacher, tasks, and what happens to them in which order."""
+
+    recipe: Recipe
+    store: Store
+    rollouts: Rollouts
+    learner: Learner
+    teacher: Policy
+    teacher_sampling: Sampling
+    train_tasks: list[Task]
+    eval_tasks: list[Task]
+    reporter: Reporter
+
+    def run(self) -> None:
+        """All iterations, from wherever the store says that the run is."""
+        if self.phase(0) is not Phase.DONE:
+            self.before()
+        for iteration in range(1, self.recipe.iterations + 1):
+            if self.phase(iteration) is Phase.COLLECTING:
+                self.roll_in(iteration)
+            if self.phase(iteration) is Phase.TRAINING:
+                self.learn(iteration)
+            if self.phase(iteration) is Phase.EVALUATING:
+                self.measure(iteration)
+
+    def before(self) -> None:
+        """Iteration 0 is the student before any training."""
+        if self.recipe.evaluation.base:
+            self.evaluate(0)
+        self.store.advance_iteration(0, Phase.DONE)
+
+    def roll_in(self, iteration: int) -> None:
+        """Student and teacher act, turn by turn as the roll-in says; the teacher labels every state they reach."""
+        cast = Cast(
+            name="student",
+            roll_in=self.recipe.rolling_in,
+            policies={Actor.STUDENT: self.learner.at(iteration - 1), Actor.TEACHER: self.teacher},
+            labeller=self.teacher,
+            sampling={Actor.STUDENT: self.recipe.student.sampling, Actor.TEACHER: self.teacher_sampling},
+        )
+        rows = self.trajectories("rolling in", iteration, Purpose.COLLECT, self.tasks_of(iteration), cast)
+        labels = self.rollouts.settle_labels(cast, iteration)
+        self.store.advance_iteration(
+            iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
+        )
+
+    def learn(self, iteration: int) -> None:
+        """Aggregate the labels of the iterations so far, and train the student on them."""
+        first = 1 if self.recipe.aggregate == "all" else iteration
+        data = labelled_samples(self.store, range(first, iteration + 1), self.learner.tokenizer)
+        with self.reporter.phase(f"iteration {iteration}: training", self.recipe.training.steps(len(data))) as bar:
+            result = self.learner.learn(
+                iteration,
+                data,
+                self.recipe.training,
+                seed=self.recipe.seed + iteration,
+                progress=lambda step, steps, loss: bar.advance(note=f"loss {loss:.3f}"),
+            )
+        checkpoint = self.learner.checkpoint(iteration).name
+        self.store.advance_iteration(
+            iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
+        )
+
+    def measure(self, iteration: int) -> None:
+        """Evaluate after this iteration, if it is the last or the recipe wants it after each."""
+        if iteration == self.recipe.iterations or self.recipe.evaluation.when == "every_iteration":
+            self.evaluate(iteration)
+        self.store.advance_iteration(iteration, Phase.DONE)
+
+    def evaluate(self, iteration: int) -> Rate:
+        """The student alone, greedy, on tasks of modules that it never trained on."""
+        greedy = Sampling(max_tokens=self.recipe.student.sampling.max_tokens)
+        student = {Actor.STUDENT: self.learner.at(iteration)}
+        cast = Cast("student", Student(), student, sampling={Actor.STUDENT: greedy})
+        rows = self.trajectories("evaluating", iteration, Purpose.EVAL, self.eval_tasks, cast)
+        rate, groups = Rate.of(rows), by_group(rows, {task.instance_id: task for task in self.eval_tasks})
+        checkpoint = self.learner.checkpoint(iteration).name if iteration else self.recipe.student.model
+        metrics: dict[str, object] = {name: asdict(group) for name, group in groups.items()}
+        self.store.record_evaluation(
+            EvaluationRow(iteration, checkpoint, "student", "eval", rate.n, rate.resolved, rate.faults, metrics)
+        )
+        for name, group in groups.items():
+            self.reporter.say(f"iteration {iteration}: {name}: resolved {group}")
+        return rate
+
+    def trajectories(
+        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], cast: Cast
+    ) -> list[TrajectoryRow]:
+        """One attempt at each task, with progress."""
+        resolved: list[bool] = []
+        with self.reporter.phase(f"iteration {iteration}: {doing}", len(tasks)) as bar:
+
+            def done(row: TrajectoryRow) -> None:
+                resolved.append(bool(row.resolved))
+                bar.advance(note=f"{sum(resolved)} resolved")
+
+            return self.rollouts.run([Attempt(task, iteration, purpose) for task in tasks], cast, done)
+
+    def phase(self, iteration: int) -> Phase:
+        """How far an iteration has come; a new one begins by collecting."""
+        return self.store.begin_iteration(iteration, beta=beta_of(self.recipe.rolling_in, iteration)).phase
+
+    def tasks_of(self, iteration: int) -> list[Task]:
+        """The training tasks in an order drawn once, dealt out iteration after iteration, from the start when through."""
+        deck = random.Random(f"deal {self.recipe.seed}").sample(self.train_tasks, len(self.train_tasks))
+        size = min(self.recipe.tasks_per_iteration, len(deck))
+        first = (iteration - 1) * size
+        return [deck[(first + place) % len(deck)] for place in range(size)]
+
+
+def beta_of(roll_in: RollIn, iteration: int) -> float | None:
+    """The teacher's share of the turns, where the roll-in has one."""
+    return roll_in.beta.at(iteration) if isinstance(roll_in, TurnMixture) and iteration else None

@@ -1,0 +1,195 @@
+"""A run's settings: read from YAML, changed by `key=value`, validated before anything starts."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rollin.errors import UserError
+from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
+from rollin.method import METHODS
+from rollin.mixture import AnyRollIn
+from rollin.policies.base import Sampling
+from rollin.sandboxes.base import Limits
+from rollin.tasks.sets import TaskSettings
+from rollin.training.trainer import TrainingSettings
+
+
+class Settings(BaseModel):
+    """Settings don't change during a run, and an unknown one is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StudentSettings(Settings):
+    """The model that learns."""
+
+    model: str = "smollm2-135m"
+    """A transformers directory, a GGUF file, a hub name, or `smollm2-135m` (comes with the installation)."""
+    context_tokens: int = Field(4096, ge=256)
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9)
+    """While collecting. Evaluation is greedy."""
+
+
+class ExpertTeacher(Settings):
+    """The scripted teacher, which knows the task's reference patch."""
+
+    kind: Literal["expert"] = "expert"
+
+
+class EndpointTeacher(Settings):
+    """A teacher behind any OpenAI-compatible URL."""
+
+    kind: Literal["endpoint"]
+    base_url: str
+    model: str
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key. Keys are never written into a recipe."""
+    sampling: Sampling = Sampling(max_tokens=1024)
+
+
+class LocalTeacher(Settings):
+    """A teacher that is a transformers model in this process."""
+
+    kind: Literal["local"]
+    model: str
+    context_tokens: int = 4096
+    sampling: Sampling = Sampling()
+
+
+TeacherSettings = Annotated[ExpertTeacher | EndpointTeacher | LocalTeacher, Field(discriminator="kind")]
+
+
+class EvaluationSettings(Settings):
+    """When the student is measured, alone and greedy, on the eval tasks."""
+
+    when: Literal["ends", "every_iteration"] = "ends"
+    """`ends`: before the first iteration and after the last."""
+    base: bool = True
+    """Measure the student before any training, too."""
+
+
+class Recipe(Settings):
+    """All of a run. `docs/recipes.md` goes through it."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = 0
+    method: str = "dagger"
+    roll_in: AnyRollIn | None = None
+    """Overrides the method's."""
+    iterations: int = Field(5, ge=1)
+    tasks_per_iteration: int = Field(ge=1)
+    concurrency: int = Field(16, ge=1)
+    """Trajectories under way at once."""
+    aggregate: Literal["all", "last"] = "all"
+    """Train on the labels of all iterations so far (DAgger's data set), or on the last iteration's alone."""
+    student: StudentSettings = StudentSettings()
+    teacher: TeacherSettings = ExpertTeacher()
+    tasks: TaskSettings
+    harness: MiniSweAgentSettings = MiniSweAgentSettings()
+    sandbox: Limits = Limits()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _known_method(self) -> "Recipe":
+        if self.method not in METHODS:
+            raise ValueError(f"method {self.method!r} is none of {', '.join(METHODS)}{_nearest(self.method, METHODS)}")
+        return self
+
+    @property
+    def rolling_in(self) -> AnyRollIn:
+        """The rule that picks who acts: the recipe's own, else the method's."""
+        return self.roll_in or METHODS[self.method].roll_in
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a YAML file with `key.sub=value` applied. Raises UserError in one sentence."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"the recipe {path} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
+    if not isinstance(content, dict):
+        raise UserError(f"the recipe {path} holds no settings; see recipes/quickstart.yaml for an example")
+    for override in overrides:
+        _apply(content, override)
+    return parse_recipe(content, str(path))
+
+
+def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
+    """Validate settings; `origin` is named in the UserError."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_explain(error)}") from error
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"{override!r} is not of the form key=value, such as training.learning_rate=1e-4")
+    *path, last = key.split(".")
+    place: Any = content
+    for part in path:
+        place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if place is None:
+            raise UserError(f"{override!r}: {part!r} is not a group of settings; check the key")
+    if not isinstance(place, dict):
+        raise UserError(f"{override!r}: {key!r} is not a setting in a group; check the key")
+    place[last] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """YAML's reading of a value, with 1e-4 as the number people mean (YAML 1.1 wants 1.0e-4)."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text!r} is not a YAML value; quote it or mend it") from error
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing wrong, in one sentence, with the nearest valid key where a key is unknown."""
+    # For a union pydantic lists every alternative's complaints; the deepest one is about what the user meant.
+    first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", -len(e["loc"])))
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(first["loc"])
+        return f"unknown setting {place!r}{_nearest(str(first['loc'][-1]), known)}"
+    if first["type"] == "missing":
+        return f"setting {place!r} is missing; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"setting {place!r}: {message[0].lower()}{message[1:]}" if place else message
+
+
+def _nearest(word: str, known: Any) -> str:
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else f"; valid ones are {', '.join(known)}"
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """The valid settings of the group in which `location` lies."""
+    models: list[type[BaseModel]] = [Recipe]
+    for part in location[:-1]:
+        narrower = [m for m in models if part in (m.__name__, getattr(m.model_fields.get("kind"), "default", None))]
+        inside = [
+            inner for m in models if part in m.model_fields for inner in _models_in(m.model_fields[str(part)].annotation)
+        ]
+        models = narrower or inside or models
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]

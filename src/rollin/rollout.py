@@ -1,0 +1,166 @@
+"""Trajectories: a task, a fresh sandbox, a harness, the gateway; many at once, each committed turn by turn.
+
+Attempt    names one trajectory to be had: which task, in which iteration, for what
+Cast       who acts, by which rule, and who labels
+Rollouts   runs attempts, goes on with interrupted ones, leaves ended ones alone
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rollin.errors import InfrastructureFault
+from rollin.gateway import Gateway, SessionSpec
+from rollin.harnesses.base import Harness
+from rollin.mixture import Actor, RollIn
+from rollin.policies.base import Policy, Sampling
+from rollin.sandboxes.base import Limits
+from rollin.sandboxes.workspace import open_workspace
+from rollin.store import Exit, Purpose, Store, TrajectoryRow
+from rollin.tasks.extraction import extract_patch
+from rollin.tasks.grading import grade
+from rollin.tasks.schema import Task
+
+log = logging.getLogger(__name__)
+
+RETRIES = 2
+"""How often a trajectory that the infrastructure ended is tried again."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Names one trajectory to be had."""
+
+    task: Task
+    iteration: int
+    purpose: Purpose
+    number: int = 0
+    """Counts the attempts at the same task in the same iteration."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who acts, by which rule, and who labels."""
+
+    name: str
+    """Whom the trajectory is about: the student, or the teacher in its own evaluation."""
+    roll_in: RollIn
+    policies: Mapping[Actor, Policy]
+    labeller: Policy | None = None
+    sampling: Mapping[Actor, Sampling] = field(default_factory=dict)
+
+
+class Rollouts:
+    """Runs attempts, `concurrency` at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        gateway: Gateway,
+        harness: Harness,
+        *,
+        cache_dir: Path,
+        limits: Limits,
+        concurrency: int,
+        seed: int,
+    ) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._harness = harness
+        self._cache = cache_dir
+        self._limits = limits
+        self._concurrency = concurrency
+        self._seed = seed
+
+    def run(
+        self, attempts: Sequence[Attempt], cast: Cast, done: Callable[[TrajectoryRow], None]
+    ) -> list[TrajectoryRow]:
+        """Bring every attempt to its end; `done` hears of each. Those that had ended before are not run again."""
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="trajectory") as pool:
+            futures = [pool.submit(self._one, attempt, cast, done) for attempt in attempts]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(cancel_futures=True, wait=False)
+                raise
+
+    def settle_labels(self, cast: Cast, iteration: int) -> dict[str, int]:
+        """Ask again for what is missing, and wait until no label is under way. How many labels stand how."""
+        for row in self._store.trajectories(iteration=iteration, purpose=Purpose.COLLECT):
+            spec = self._spec(row, self._store.task(row.instance_id), cast)
+            self._gateway.ask_for_missing_labels(spec)
+        self._gateway.await_labels()
+        return {status.value: count for status, count in self._store.label_counts(iteration).items()}
+
+    def _one(self, attempt: Attempt, cast: Cast, done: Callable[[TrajectoryRow], None]) -> TrajectoryRow:
+        row = self._open(attempt, cast)
+        for _ in self._tries(row):
+            row = self._attempt(row, attempt.task, cast)
+            if row.exit is not Exit.INFRASTRUCTURE_FAULT:
+                break
+        done(row)
+        return row
+
+    def _open(self, attempt: Attempt, cast: Cast) -> TrajectoryRow:
+        return self._store.open_trajectory(
+            attempt.task.instance_id,
+            iteration=attempt.iteration,
+            attempt=attempt.number,
+            purpose=attempt.purpose,
+            policy=cast.name,
+            seed=self._seed,
+        )
+
+    def _tries(self, row: TrajectoryRow) -> Iterator[int]:
+        """Nothing to do for one that ended by its own doing and was graded; a few tries for any other."""
+        if row.exit not in (None, Exit.INFRASTRUCTURE_FAULT) and row.resolved is not None:
+            return
+        yield from range(1 + RETRIES)
+
+    def _attempt(self, row: TrajectoryRow, task: Task, cast: Cast) -> TrajectoryRow:
+        """Roll out and grade. A fault of the infrastructure ends the trajectory as such, in no rate."""
+        try:
+            if row.exit is Exit.INFRASTRUCTURE_FAULT:
+                row = self._store.reopen_trajectory(row.id)
+            if row.exit is None:
+                row = self._roll_out(row, task, cast)
+            if row.exit is not Exit.INFRASTRUCTURE_FAULT:
+                self._grade(row, task)
+        except InfrastructureFault as fault:
+            log.warning("trajectory %d (%s): %s", row.id, task.instance_id, fault)
+            self._store.end_trajectory(row.id, Exit.INFRASTRUCTURE_FAULT)
+        return self._store.trajectory(row.id)
+
+    def _roll_out(self, row: TrajectoryRow, task: Task, cast: Cast) -> TrajectoryRow:
+        with open_workspace(task, self._cache, self._limits) as sandbox:
+            key = self._gateway.open_session(self._spec(row, task, cast))
+            try:
+                ending = self._harness.run(task, sandbox, self._gateway.url, key)
+            finally:
+                report = self._gateway.close_session(key)
+            if report.fault:
+                raise InfrastructureFault(report.fault)
+            patch = extract_patch(sandbox, task.base_commit)
+        return self._store.end_trajectory(row.id, ending.exit, patch)
+
+    def _spec(self, row: TrajectoryRow, task: Task, cast: Cast) -> SessionSpec:
+        return SessionSpec(
+            trajectory=row,
+            task=task,
+            roll_in=cast.roll_in,
+            policies=cast.policies,
+            labeller=cast.labeller,
+            sampling=cast.sampling,
+        )
+
+    def _grade(self, row: TrajectoryRow, task: Task) -> None:
+        """SWE-bench's rules on the extracted patch; what was not submitted is not resolved."""
+        if row.exit is not Exit.SUBMITTED or not row.patch:
+            self._store.grade_trajectory(row.id, False, {"graded": "not submitted" if row.patch else "empty patch"})
+            return
+        result = grade(task, row.patch, self._cache)
+        summary = {"patch_applied": result.patch_applied, "report": result.report, "seconds": result.seconds}
+        self._store.grade_trajectory(row.id, result.resolved, summary)

@@ -1,0 +1,88 @@
+"""The tasks that a recipe names: built by rollin or read from files, never on both sides of the split."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rollin.errors import UserError
+from rollin.tasks.build import Order, build
+from rollin.tasks.schema import Family, Split, Task, read_tasks
+
+
+class BuiltTasks(BaseModel):
+    """Tasks that rollin builds (see `rollin tasks build`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["kata", "package"]
+    family: Family
+    count: int = Field(ge=1)
+
+
+class FiledTasks(BaseModel):
+    """Tasks of a JSONL file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Path
+    count: int | None = Field(None, ge=1)
+    """The first so many; all if left out."""
+
+
+TaskSet = BuiltTasks | FiledTasks
+
+
+class TaskSettings(BaseModel):
+    """What is trained on and what is evaluated on. No module or package may occur in both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+    """Decides which faults are put where."""
+    train: list[TaskSet] = Field(min_length=1)
+    eval: list[TaskSet] = Field(min_length=1)
+
+    @property
+    def count(self) -> int:
+        """How many tasks are to be built."""
+        return sum(s.count for s in (*self.train, *self.eval) if isinstance(s, BuiltTasks))
+
+
+def load_tasks(
+    settings: TaskSettings, cache_dir: Path, advance: Callable[[int], None]
+) -> tuple[list[Task], list[Task]]:
+    """(train, eval). `advance` hears of each task built. UserError for overlapping sides or too few tasks."""
+    train = _side(settings.train, Split.TRAIN, settings.seed, cache_dir, advance)
+    evaluation = _side(settings.eval, Split.EVAL, settings.seed, cache_dir, advance)
+    both = {task.module or task.repo for task in train} & {task.module or task.repo for task in evaluation}
+    if both:
+        raise UserError(
+            f"tasks of {sorted(both)[0]!r} are in both train and eval; split by module, or the result means nothing"
+        )
+    return train, evaluation
+
+
+def _side(
+    sets: Sequence[TaskSet], split: Split, seed: int, cache_dir: Path, advance: Callable[[int], None]
+) -> list[Task]:
+    tasks: dict[str, Task] = {}
+    for task_set in sets:
+        for task in _tasks(task_set, split, seed, cache_dir, advance):
+            tasks[task.instance_id] = task
+    return list(tasks.values())
+
+
+def _tasks(
+    task_set: TaskSet, split: Split, seed: int, cache_dir: Path, advance: Callable[[int], None]
+) -> Iterable[Task]:
+    if isinstance(task_set, FiledTasks):
+        return read_tasks(task_set.file)[: task_set.count]
+    order = Order(task_set.source, task_set.family, split, task_set.count, seed)
+    built = build(order, cache_dir, advance=advance).tasks
+    if len(built) < task_set.count:
+        raise UserError(
+            f"only {len(built)} of {task_set.count} tasks could be built for {order.file_name}; ask for fewer"
+        )
+    return built
