@@ -21,7 +21,7 @@ from rollin.tasks.grading import grade
 from rollin.tasks.makers import MAKERS
 from rollin.tasks.schema import Family, Split, Task, write_tasks
 from rollin.tasks.units import Unit, katas
-from rollin.tasks.workbench import Workbench
+from rollin.tasks.workbench import FlakyTestsError, Workbench
 
 SPLIT_SALT = "rollin-1"
 """Fixes which kata is on which side, whatever the seed: results of different seeds stay comparable."""
@@ -179,11 +179,12 @@ def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
     make, _ = MAKERS[order.family]
     rng = random.Random(f"{order.seed} {order.file_name} {turn.unit.name} {turn.number}")
     with Workbench(turn.unit, folder / "repositories") as bench:
-        made = make(bench, turn.kinds, rng)
-        if isinstance(made, str):
-            return Attempt(reason=made)
-        if not bench.repeats(made):
-            return Attempt(reason="its tests don't say the same twice")
+        try:
+            made = make(bench, turn.kinds, rng)
+        except FlakyTestsError as error:
+            return Attempt(reason=str(error))
+    if isinstance(made, str):
+        return Attempt(reason=made)
     if not grade(made, made.patch, folder / "repositories").resolved:
         return Attempt(reason="the reference patch does not resolve it")
     return Attempt(task=made.model_copy(update={"split": order.split}))

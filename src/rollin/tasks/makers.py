@@ -4,6 +4,7 @@ Maker      (workbench, kinds in order of preference, rng) -> a task, or the reas
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
@@ -15,31 +16,67 @@ from rollin.tasks.schema import Commit, Family, Task
 from rollin.tasks.workbench import Workbench
 
 Maker = Callable[[Workbench, Sequence[str], random.Random], "Task | str"]
+Combination = tuple[Fault, ...]
 
 ROOT_SUBJECT = "Initial version"
 FAULTS_PER_TASK = {1: 0.5, 2: 0.3, 3: 0.2}
 """How many visible faults a task holds, with weights."""
-BATCH = 2
+SPARE = 2
 """Candidates tried at once, beyond those needed."""
 
 
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
     """A task of one to three visible faults that uncover one after another."""
     wanted = rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
-    proposals = _proposals(bench, kinds, rng)
+    proposals, trials = _proposals(bench, kinds, rng), Trials(bench)
     reason = "no visible fault is left to try"
-    for first in range(0, min(len(proposals), 4 * BATCH), wanted + BATCH):
-        faults = _seen(bench, proposals[first : first + wanted + BATCH])
-        for chosen in combinations(faults, wanted):
-            if not _compatible(bench, chosen):
-                continue
-            outcome = _uncovers(bench, chosen)
-            if outcome is None:
-                reason = "the faults hide behind one another"
-                continue
-            return _visible_task(bench, chosen, outcome, rng)
+    for first in range(0, min(len(proposals), 3 * (wanted + SPARE)), wanted + SPARE):
+        window = proposals[first : first + wanted + SPARE]
+        guess = next((some for some in combinations(window, wanted) if _compatible(bench, some)), ())
+        trials.run([(fault,) for fault in window] + _uncovered(guess))
+        seen = [fault for fault in window if trials.reveal((fault,))]
         reason = "no exception points at the faulty line"
+        for chosen in combinations(seen, wanted):
+            if _compatible(bench, chosen):
+                trials.run(_uncovered(chosen))
+                if trials.steady(chosen) and all(trials.reveal(some) for some in _uncovered(chosen)):
+                    return _visible_task(bench, chosen, trials.found[chosen][0], rng)
+                reason = "the faults hide behind one another"
     return reason
+
+
+def _uncovered(faults: Combination) -> list[Combination]:
+    """What is left as faults get repaired in any order, the last fault alone excepted. The whole comes twice."""
+    if not faults:
+        return []
+    return [faults, faults, *(rest for size in range(2, len(faults)) for rest in combinations(faults, size))]
+
+
+class Trials:
+    """What the tests said of combinations of faults. A combination runs as often as it was asked for."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self.found: dict[Combination, list[Outcome]] = {}
+
+    def run(self, combinations: Sequence[Combination]) -> None:
+        """Try the combinations, all in one go; those tried before don't run again."""
+        missing = {faults: count - len(self.found.get(faults, [])) for faults, count in Counter(combinations).items()}
+        todo = [faults for faults, count in missing.items() for _ in range(count)]
+        if todo:
+            outcomes = self._bench.outcomes([_tree(self._bench, faults) for faults in todo])
+            for faults, outcome in zip(todo, outcomes, strict=True):
+                self.found.setdefault(faults, []).append(outcome)
+
+    def steady(self, faults: Combination) -> bool:
+        """Whether two runs passed the same tests."""
+        return len({outcome.passed for outcome in self.found[faults]}) == 1
+
+    def reveal(self, faults: Combination) -> bool:
+        """Whether tests fail, and every failure is an exception at a faulty line or one that names what is missing."""
+        outcome, places = self.found[faults][0], set(faulty_lines(self._bench.unit.code, faults))
+        shown = [_points(failure, faults, places) for failure in outcome.failed.values()]
+        return bool(shown) and bool(self._bench.broken(outcome)) and all(shown)
 
 
 def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> list[Fault]:
@@ -49,27 +86,6 @@ def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> li
         rng.sample(faults, min(3, len(faults))) for kind in kinds if (faults := VISIBLE[kind](code, unit.path, rng))
     ]
     return [faults[turn] for turn in range(3) for faults in found if turn < len(faults)]
-
-
-def _seen(bench: Workbench, faults: Sequence[Fault]) -> list[Fault]:
-    """Those faults that show by themselves."""
-    outcomes = bench.outcomes([_tree(bench, [fault]) for fault in faults])
-    return [fault for fault, outcome in zip(faults, outcomes, strict=True) if reveals(bench, [fault], outcome)]
-
-
-def _uncovers(bench: Workbench, faults: Sequence[Fault]) -> Outcome | None:
-    """The outcome with all faults in, if every failure points at one of them, whichever have been repaired."""
-    rests = [rest for size in range(2, len(faults)) for rest in combinations(faults, size)]
-    outcomes = bench.outcomes([_tree(bench, some) for some in (faults, *rests)])
-    shown = all(reveals(bench, some, outcome) for some, outcome in zip((faults, *rests), outcomes, strict=True))
-    return outcomes[0] if shown else None
-
-
-def reveals(bench: Workbench, faults: Sequence[Fault], outcome: Outcome) -> bool:
-    """Whether tests fail, and every failure is an exception at a faulty line or one that names what is missing."""
-    places = set(faulty_lines(bench.unit.code, faults))
-    shown = [_points(failure, faults, places) for failure in outcome.failed.values()]
-    return bool(shown) and bool(bench.broken(outcome)) and all(shown)
 
 
 def _points(failure: Failure, faults: Sequence[Fault], places: set[tuple[str, int]]) -> bool:

@@ -5,6 +5,7 @@ Forking a process that has pytest loaded makes a run four times cheaper than sta
 rollin. Prints one line of JSON for each tree; null where the tests ran out of time.
 """
 
+import gc
 import json
 import os
 import signal
@@ -88,6 +89,7 @@ def run_forked(test_files: list[str], traced: set[str], seconds: int) -> bytes:
     if child == 0:
         os.close(reader)
         signal.alarm(seconds)
+        gc.disable()
         silence = os.open(os.devnull, os.O_RDWR)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
@@ -134,6 +136,7 @@ def main() -> None:
     screen = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     pytest.main([*OPTIONS, "--collect-only", str(Path(sys.argv[1]).parent)])  # loads all plugins before the first fork
+    gc.freeze()  # with gc.disable() below a third of a run's time
     for tree in request["trees"]:
         before = put(tree)
         answer = run_forked(request["test_files"], set(request["traced"]), request["seconds"])
