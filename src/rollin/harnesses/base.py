@@ -1,0 +1,30 @@
+"""What a harness is: the agent scaffold that talks to an LLM and runs commands, until it ends.
+
+A harness knows a URL and a key. Who answers there, and what is recorded, is the gateway's business.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rollin.sandboxes.base import Sandbox
+from rollin.store import Exit
+from rollin.tasks.schema import Task
+
+
+@dataclass(frozen=True)
+class HarnessExit:
+    """How a trajectory ended, as its harness saw it."""
+
+    exit: Exit
+    submission: str = ""
+    """What the agent printed with its submission; empty for most. The patch is taken from the workspace."""
+    detail: str = ""
+    """What happened, where `exit` doesn't say it all."""
+
+
+class Harness(Protocol):
+    """Runs one trajectory. Called from many threads at once."""
+
+    def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
+        """Work on `task` in `sandbox`, with the LLM at `base_url`. What fails around the agent is an exit too."""
+        ...

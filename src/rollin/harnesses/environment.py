@@ -1,0 +1,47 @@
+"""A rollin sandbox as a mini-swe-agent environment.
+
+Imports mini-swe-agent, which takes seconds: `mini_swe_agent` imports this module when a harness is made.
+"""
+
+from typing import Any
+
+from minisweagent.exceptions import Submitted
+
+from rollin.harnesses.observation import observation
+from rollin.sandboxes.base import Sandbox
+
+SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+"""mini-swe-agent's convention: a command that succeeds and prints this as its first line ends the trajectory."""
+
+
+class SandboxEnvironment:
+    """Runs mini-swe-agent's actions in a sandbox. InfrastructureFault passes through: it ends the trajectory."""
+
+    config = None
+
+    def __init__(self, sandbox: Sandbox, *, seconds: float | None, observation_chars: int) -> None:
+        """`seconds` None leaves each command the sandbox's own limit."""
+        self._sandbox = sandbox
+        self._seconds = seconds
+        self._observation_chars = observation_chars
+
+    def execute(self, action: dict[str, Any], cwd: str = "") -> dict[str, Any]:
+        """Run a command; mini-swe-agent's output dictionary. Raises its Submitted on submission."""
+        result = self._sandbox.run(action["command"], seconds=self._seconds)
+        first, _, rest = result.output.lstrip().partition("\n")
+        if first.strip() == SUBMIT and result.returncode == 0:
+            raise Submitted(
+                {"role": "exit", "content": rest, "extra": {"exit_status": "Submitted", "submission": rest}}
+            )
+        return {
+            "output": observation(result.output, self._observation_chars),
+            "returncode": result.returncode,
+            "exception_info": "timed out" if result.timed_out else "",
+        }
+
+    def get_template_vars(self, **kwargs: object) -> dict[str, object]:
+        # Theirs offer the whole of os.environ to the prompt templates; a prompt must not depend on the machine.
+        return kwargs
+
+    def serialize(self) -> dict[str, object]:
+        return {"info": {"config": {"environment_type": f"{type(self).__module__}.{type(self).__name__}"}}}

@@ -1,0 +1,123 @@
+"""mini-swe-agent as it is installed: its DefaultAgent and LitellmTextbasedModel, with prompts for small models."""
+
+import logging
+import os
+import tempfile
+from importlib import import_module
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rollin.harnesses.base import HarnessExit
+from rollin.sandboxes.base import Sandbox
+from rollin.store import Exit
+from rollin.tasks.schema import Task
+
+log = logging.getLogger(__name__)
+
+SYSTEM = "You repair a Python repository with bash. Reply with one short thought and one command in a ```bash block."
+INSTANCE = "{{task}}\n\nWhen it is repaired, finish with: echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+OBSERVATION = (
+    "{{output.output or '(no output)'}}"
+    "{% if output.exception_info %}\n({{output.exception_info}})"
+    "{% elif output.returncode %}\n(exit {{output.returncode}}){% endif %}"
+)
+FORMAT_ERROR = "Reply with one short thought and exactly one command in a ```bash block."
+
+EXITS = {
+    "Submitted": Exit.SUBMITTED,
+    "LimitsExceeded": Exit.TURN_LIMIT,
+    "TimeExceeded": Exit.TIME_LIMIT,
+    "RepeatedFormatError": Exit.FORMAT_ERRORS,
+}
+"""mini-swe-agent's exit statuses in our words. Costs are not tracked, so its other limit is never reached."""
+
+
+class MiniSweAgentSettings(BaseModel):
+    """Limits and prompts (jinja, mini-swe-agent's variables). The defaults' prompts are 60 tokens long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["mini_swe_agent"] = "mini_swe_agent"
+    max_turns: int = Field(default=20, ge=1)
+    max_format_errors: int = Field(default=3, ge=1)
+    """So many messages in a row without exactly one command end the trajectory."""
+    command_seconds: float | None = Field(default=None, gt=0)
+    """Wall time of one command; left out, the sandbox's limit."""
+    trajectory_seconds: int = Field(default=0, ge=0)
+    """Wall time of a trajectory, looked at between turns; 0 is no limit. It makes a run depend on the machine."""
+    observation_chars: int = Field(default=2000, ge=100)
+    """What an observation shows at most: the head and the tail of longer ones."""
+    system_template: str = SYSTEM
+    instance_template: str = INSTANCE
+    observation_template: str = OBSERVATION
+    format_error_template: str = FORMAT_ERROR
+    action_regex: str = r"```(?:bash|sh)?[ \t]*\n(.*?)\n?```"
+
+
+class MiniSweAgent:
+    """A `Harness`. Making one imports mini-swe-agent and LiteLLM: seconds, and 100 MB."""
+
+    def __init__(self, settings: MiniSweAgentSettings = MiniSweAgentSettings()) -> None:  # noqa: B008 - frozen
+        self.settings = settings
+        _prepare()
+        self._agent_class = import_module("minisweagent.agents.default").DefaultAgent
+        self._model_class = import_module("minisweagent.models.litellm_textbased_model").LitellmTextbasedModel
+        self._environment_class = import_module("rollin.harnesses.environment").SandboxEnvironment
+        self._overflow = import_module("litellm").exceptions.ContextWindowExceededError
+
+    def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
+        """See `Harness`."""
+        agent = self._agent(sandbox, base_url, key)
+        try:
+            ending = agent.run(task.problem_statement)
+        except self._overflow as overflow:
+            return HarnessExit(Exit.CONTEXT_LIMIT, detail=str(overflow))
+        except Exception as error:
+            # The gateway's 503, a sandbox that died, a bug in the scaffold: none is the model's doing.
+            log.warning("%s: the harness stopped: %s: %s", task.instance_id, type(error).__name__, error)
+            return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=str(error) or type(error).__name__)
+        return HarnessExit(EXITS[ending["exit_status"]], submission=ending["submission"])
+
+    def _agent(self, sandbox: Sandbox, base_url: str, key: str) -> Any:
+        s = self.settings
+        model = self._model_class(
+            model_name="openai/rollin",
+            # The client's own retries mend a dropped connection. A turn of a big teacher may take minutes.
+            model_kwargs={"api_base": base_url, "api_key": key, "max_retries": 2, "timeout": 3600},
+            cost_tracking="ignore_errors",
+            action_regex=s.action_regex,
+            observation_template=s.observation_template,
+            format_error_template=s.format_error_template,
+        )
+        environment = self._environment_class(sandbox, seconds=s.command_seconds, observation_chars=s.observation_chars)
+        return self._agent_class(
+            model,
+            environment,
+            system_template=s.system_template,
+            instance_template=s.instance_template,
+            step_limit=s.max_turns,
+            cost_limit=0,
+            wall_time_limit_seconds=s.trajectory_seconds,
+            max_consecutive_format_errors=s.max_format_errors,
+        )
+
+
+def _prepare() -> None:
+    """Import mini-swe-agent without a banner, a fetch from the network, or a file in the user's home."""
+    settings = {
+        "MSWEA_SILENT_STARTUP": "1",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or LiteLLM fetches its price list at import
+        "MSWEA_MODEL_RETRY_STOP_AFTER_ATTEMPT": "1",  # theirs waits 4 s and more; ours have retried already
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    ours = "MSWEA_GLOBAL_CONFIG_DIR" not in os.environ
+    # The folder matters only while importing: it is made, and searched for a `.env`.
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("MSWEA_GLOBAL_CONFIG_DIR", folder)
+        import_module("minisweagent")
+    if ours:
+        del os.environ["MSWEA_GLOBAL_CONFIG_DIR"]
+    litellm: Any = import_module("litellm")
+    litellm.suppress_debug_info = True  # it prints advice to stdout at every error
