@@ -1,0 +1,124 @@
+"""What the expert knows of a task: the faults that its reference patch repairs, one by one.
+
+Fault      lines of a file at the base commit that are wrong, and what they have to be
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+_HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Lines of a file at the base commit that are wrong, and what they have to be."""
+
+    path: str
+    line: int
+    """Of the first wrong line, 1-based; where lines are missing, of the line that follows the gap."""
+    wrong: tuple[str, ...]
+    right: tuple[str, ...]
+    scope: str = ""
+    """The function that encloses it, as far as the patch shows."""
+
+    @cached_property
+    def change(self) -> tuple[list[str], int, int, list[str]]:
+        """The tokens of the wrong line, the range of those that differ, and the right line's tokens there."""
+        wrong, right = (_TOKEN.findall("\n".join(lines)) for lines in (self.wrong, self.right))
+        shorter = min(len(wrong), len(right))
+        start = next((i for i in range(shorter) if wrong[i] != right[i]), shorter)
+        end = next((i for i in range(shorter - start) if wrong[-1 - i] != right[-1 - i]), shorter - start)
+        return wrong, start, len(wrong) - end, right[start : len(right) - end]
+
+    @property
+    def old(self) -> str:
+        """The wrong tokens."""
+        tokens, start, end, _ = self.change
+        return "".join(tokens[start:end])
+
+    @property
+    def new(self) -> str:
+        """The right tokens in their place."""
+        return "".join(self.change[3])
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether whole lines are missing."""
+        return not self.wrong
+
+    @property
+    def is_indent(self) -> bool:
+        """Whether only the indentation is wrong."""
+        return bool(self.wrong) and [*map(str.strip, self.wrong)] == [*map(str.strip, self.right)]
+
+    @property
+    def is_punctuation(self) -> bool:
+        """Whether only a colon, bracket or quote is missing."""
+        return not self.is_gap and not self.old and re.fullmatch(r"[^\w\s]", self.new) is not None
+
+    @property
+    def is_spelling(self) -> bool:
+        """Whether one word is misspelled inside: its first and last letters are right."""
+        old, new = self.old, self.new
+        worded = all(re.fullmatch(r"[^\W\d]\w+", word) and word not in ("and", "not", "or") for word in (old, new))
+        return worded and (old[0], old[-1]) == (new[0], new[-1])
+
+    @property
+    def needs(self) -> set[str]:
+        """The words that the repair brings in."""
+        had = set(re.findall(r"\w+", "\n".join(self.wrong)))
+        return set(re.findall(r"[^\W\d]\w*", self.new)) - had
+
+
+@lru_cache(maxsize=4096)
+def faults_of(patch: str) -> tuple[Fault, ...]:
+    """The faults that a unified diff repairs, in its order."""
+    return tuple(_faults(patch.splitlines()))
+
+
+def _faults(lines: list[str]) -> Iterator[Fault]:
+    path, at = "", 0
+    while at < len(lines):
+        if lines[at].startswith("--- "):
+            path = lines[at].removeprefix("--- ").removeprefix("a/").split("\t")[0]
+        hunk = _HUNK.match(lines[at])
+        at += 1
+        if hunk:
+            start, before, after = int(hunk[1]), int(hunk[2] or 1), int(hunk[3] or 1)
+            size = 0
+            while before > 0 or after > 0:
+                mark = lines[at + size][:1] or " "
+                before -= mark in " -"
+                after -= mark in " +"
+                size += 1
+            yield from _of_hunk(path, start + (hunk[2] == "0"), lines[at : at + size])
+            at += size
+
+
+def _of_hunk(path: str, number: int, lines: list[str]) -> Iterator[Fault]:
+    """The changed blocks of one hunk whose first line has that number."""
+    scope, wrong, right = "", list[str](), list[str]()
+    for line in [*lines, " "]:
+        if line.startswith("-"):
+            wrong.append(line[1:])
+        elif line.startswith("+"):
+            right.append(line[1:])
+        elif not line.startswith("\\"):
+            yield from _of_block(path, number, wrong, right, scope)
+            number += len(wrong) + 1
+            wrong, right = [], []
+        if defined := re.match(r"[- ]\s*def (\w+)", line):
+            scope = defined[1]
+
+
+def _of_block(path: str, number: int, wrong: list[str], right: list[str], scope: str) -> Iterator[Fault]:
+    """A changed block: one fault for each line where the lines pair up."""
+    if len(wrong) != len(right):
+        yield Fault(path, number, tuple(wrong), tuple(right), scope)
+        return
+    for offset, (old, new) in enumerate(zip(wrong, right, strict=True)):
+        if old != new:
+            yield Fault(path, number + offset, (old,), (new,), scope)

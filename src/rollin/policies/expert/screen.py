@@ -1,0 +1,163 @@
+"""What a conversation shows: the commands so far, their outputs, and what of it still holds.
+
+Event      one turn that is over: a command and what it printed
+Sighting   a line of a file that some output showed, with its number
+Screen     the bug report and the events
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rollin.policies.base import Message
+
+_BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
+_VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
+_FRAME = re.compile(r"^([\w./-]+\.\w+):(\d+): in (\S+)")
+_SYNTAX = re.compile(r'^E\s+File "(?:/repo/)?([^"]+)", line (\d+)')
+_LISTED = re.compile(r"^\s*(\d+)[:\t-](.*)$")
+_FOUND = re.compile(r"^([\w./-]+\.\w+)[:-](\d+)[:-](.*)$")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+_READERS = {
+    *[
+        "awk",
+        "cat",
+        "cut",
+        "echo",
+        "file",
+        "grep",
+        "head",
+        "less",
+        "ls",
+        "nl",
+        "pwd",
+        "pytest",
+        "sort",
+        "stat",
+        "tail",
+        "tree",
+        "true",
+        "uniq",
+        "wc",
+        "which",
+    ]
+}
+_GIT_READERS = {*["blame", "diff", "grep", "log", "ls-files", "reflog", "rev-parse", "show", "status"]}
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A line of a file that an output showed."""
+
+    path: str
+    number: int
+    text: str
+    listed: bool
+    """Shown in a numbered listing, indentation and neighbours included, not in a traceback."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One turn that is over. `command` is empty where the message held no command."""
+
+    command: str
+    output: str
+
+    @cached_property
+    def passed(self) -> bool | None:
+        """What the tests said; None where they were not run."""
+        if "pytest" not in self.command:
+            return None
+        verdicts = _VERDICT.findall(self.output)
+        return bool(verdicts) and "passed" in verdicts[-1] and not re.search("failed|error", verdicts[-1])
+
+    @cached_property
+    def reads(self) -> bool:
+        """Whether the command only shows and changes nothing."""
+        return all(_reads(part) for part in re.split(r"\||&&|;|\n", _QUOTED.sub("_", self.command)) if part.strip())
+
+    @cached_property
+    def traceback(self) -> list[Sighting]:
+        """The frames of a failure, outermost first; a syntax error's own line is the last."""
+        lines = self.output.splitlines()
+        return [
+            Sighting(found[1], int(found[2]), below.removeprefix("E").strip(), listed=False)
+            for line, below in zip(lines, [*lines[1:], ""], strict=True)
+            if (found := _FRAME.match(line) or _SYNTAX.match(line))
+        ]
+
+    @cached_property
+    def error(self) -> str:
+        """The lines in which pytest says what went wrong."""
+        return "\n".join(line for line in self.output.splitlines() if line.startswith("E "))
+
+    @cached_property
+    def sightings(self) -> list[Sighting]:
+        """The lines of files that the output shows."""
+        return [*self.traceback, *self._listing()] if self.reads else []
+
+    def _listing(self) -> Iterator[Sighting]:
+        named = re.findall(r"[\w./-]+\.\w+", _QUOTED.sub("_", self.command))
+        for line in self.output.splitlines():
+            if found := _FOUND.match(line):
+                yield Sighting(found[1], int(found[2]), found[3], listed=True)
+            elif named and (listed := _LISTED.match(line)):
+                yield Sighting(named[0], int(listed[1]), listed[2], listed=True)
+
+
+class Screen:
+    """A state, read: what was asked, what was done, and what it showed."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.text = "\n".join(message["content"] for message in messages)
+        self.events = list(_events(messages))
+
+    @cached_property
+    def changed(self) -> int:
+        """The number of events up to the last one that may have changed something."""
+        return max((at for at, event in enumerate(self.events, 1) if not event.reads), default=0)
+
+    @cached_property
+    def tests(self) -> Event | None:
+        """The latest test run that still holds."""
+        return next((event for event in reversed(self.events[self.changed :]) if event.passed is not None), None)
+
+    def done(self, command: str) -> bool:
+        """Whether that very command was run since the last change."""
+        return any(event.command == command for event in self.events[self.changed :])
+
+    def shows(self, words: Iterable[str]) -> bool:
+        """Whether all the words stand somewhere on the screen."""
+        return all(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.text) for word in words)
+
+
+def command_of(content: str) -> str:
+    """The one command of a message; empty if it holds none, or several."""
+    blocks = _BLOCK.findall(content)
+    return blocks[0].strip() if len(blocks) == 1 else ""
+
+
+def _events(messages: Sequence[Message]) -> Iterator[Event]:
+    """Each assistant message, with what came after it up to the next."""
+    acting = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
+    for at, after in zip(acting, [*acting, len(messages)][1:], strict=True):
+        output = "\n".join(message["content"] for message in messages[at + 1 : after])
+        yield Event(command_of(messages[at]["content"]), output)
+
+
+def _reads(part: str) -> bool:
+    part = re.sub(r"2>&1|2>\s*/dev/null", "", part)
+    words = part.split()
+    if not words or ">" in part:
+        return not words
+    if words[0] in ("python", "python3"):
+        return words[1:3] == ["-m", "pytest"]
+    if words[0] == "sed":
+        return "-n" in words and not any(word.startswith(("-i", "--in")) for word in words)
+    if words[0] == "find":
+        return not {"-delete", "-exec", "-execdir"} & {*words}
+    if words[0] == "git":
+        return len(words) > 1 and words[1] in _GIT_READERS
+    return words[0] in _READERS

@@ -1,0 +1,131 @@
+"""What the expert does about faults that lie in the files: run the tests, look, repair, check, submit.
+
+The rules in order; the first that fits decides.
+1. No test result since the last change: run the tests.
+2. They pass: submit, but see the changes first if a test file may have been touched.
+3. One of the task's faults explains the failure: repair it, or look at what the repair needs.
+4. Something else was changed: see the changes, undo those that are wrong, at last throw all away.
+5. Any fault is left: look at it, starting from the functions that the failing test names.
+"""
+
+import re
+
+from rollin.policies.expert.knowledge import Fault, faults_of
+from rollin.policies.expert.looks import imported, look, place
+from rollin.policies.expert.screen import Event, Screen
+from rollin.policies.expert.sed import repair
+from rollin.policies.expert.steps import (
+    CHECK_REPAIR,
+    DIFF,
+    FINISH,
+    RUN_TESTS,
+    SEE_CHANGES,
+    START_OVER,
+    Step,
+    undo,
+)
+from rollin.tasks.schema import Task
+
+
+def decide(screen: Screen, task: Task) -> Step:
+    """The next step for a task whose faults lie in the files."""
+    faults = faults_of(task.patch)
+    tests = screen.tests
+    if tests is None:
+        repaired = bool(screen.events) and repairs(screen.events[-1], faults) is not None
+        return CHECK_REPAIR if repaired else RUN_TESTS
+    if tests.passed:
+        touched = any("test" in event.command for event in screen.events if not event.reads)
+        return SEE_CHANGES if touched and not screen.done(DIFF) else _wrong_changes(screen, faults) or FINISH
+    left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
+    if fault := _explaining(tests, left, certain=True):
+        return _work_on(fault, screen, tests)
+    if any(_is_strange(event, faults) for event in screen.events):
+        if not screen.done(DIFF):
+            return SEE_CHANGES
+        if step := _wrong_changes(screen, faults):
+            return step
+    if fault := _explaining(tests, left, certain=False):
+        return _work_on(fault, screen, tests)
+    return START_OVER
+
+
+def _work_on(fault: Fault, screen: Screen, tests: Event) -> Step:
+    """Repair it if the screen shows what that needs, else look."""
+    number = place(fault, screen)
+    step = look(fault, screen, tests) if number is None else None
+    return step or Step(_saying(fault), repair(fault, number or fault.line))
+
+
+def _saying(fault: Fault) -> str:
+    if fault.is_gap:
+        return f"Import {imported(fault)}."
+    if fault.is_indent:
+        return "Indent the line like its neighbours."
+    if fault.is_spelling:
+        return f"{fault.old} should be {fault.new}."
+    if not fault.old and (words := re.findall(r"\w+", fault.new)):
+        return f"The argument {words[-1]} is missing."
+    if fault.is_punctuation:
+        names = {":": "colon", ")": "bracket", "]": "bracket", "}": "bracket", '"': "quote", "'": "quote"}
+        return f"A {names.get(fault.new, 'sign')} is missing."
+    return f"{fault.old.strip()} should be {fault.new.strip()}."
+
+
+def repairs(event: Event, faults: tuple[Fault, ...]) -> Fault | None:
+    """The fault that an event's command repairs, if it is a repair at any line."""
+    if not event.command.startswith("sed -i "):
+        return None
+    number = re.search(r"\d+", event.command)
+    return next((f for f in faults if number and event.command == repair(f, int(number[0]))), None)
+
+
+def _is_repaired(fault: Fault, screen: Screen, faults: tuple[Fault, ...]) -> bool:
+    """Whether its repair is the latest that is known of it."""
+    for event in reversed(screen.events):
+        if repairs(event, faults) == fault:
+            return True
+        if event.command.startswith(("git checkout", "git restore", "git reset", "git stash")) and (
+            fault.path in event.command or "." not in event.command.replace("...", "")
+        ):
+            return False
+    return False
+
+
+def _is_strange(event: Event, faults: tuple[Fault, ...]) -> bool:
+    """Whether it may have changed something and is no repair."""
+    return not event.reads and repairs(event, faults) is None
+
+
+def _explaining(tests: Event, faults: list[Fault], *, certain: bool) -> Fault | None:
+    """The fault that the failure comes from. Certain: its line or its word is on the screen."""
+    texts = [frame.text for frame in reversed(tests.traceback)]
+    error_words = set(re.findall(r"\w+", tests.error))
+
+    def evidence(fault: Fault) -> tuple[bool, bool, int]:
+        lines = [texts.index(line.strip()) for line in fault.wrong if line.strip() in texts]
+        named = bool({fault.old, fault.new} & error_words or (fault.is_gap and fault.needs & error_words))
+        return named, bool(lines), -min(lines, default=0)
+
+    ranked = sorted(faults, key=evidence, reverse=True)
+    if ranked and (not certain or any(evidence(ranked[0])[:2])):
+        return ranked[0]
+    return None
+
+
+def _wrong_changes(screen: Screen, faults: tuple[Fault, ...]) -> Step | None:
+    """What to do about the latest diff on the screen; None if all of it repairs faults."""
+    shown = next((event.output for event in reversed(screen.events[screen.changed :]) if event.command == DIFF), "")
+    wrong, path = list[str](), ""
+    for line in shown.splitlines():
+        if line.startswith("diff --git "):
+            path = line.split(" b/")[-1]
+        elif line.startswith(("-", "+")) and not line.startswith(("--- ", "+++ ")):
+            own = [fault.wrong if line[0] == "-" else fault.right for fault in faults if fault.path == path]
+            if path not in wrong and not any(line[1:] in lines for lines in own):
+                wrong.append(path)
+    if not wrong:
+        return None
+    step = undo(wrong)
+    tried = sum(event.command == step.command for event in screen.events)
+    return step if tried < 2 and "new file mode" not in shown else START_OVER
