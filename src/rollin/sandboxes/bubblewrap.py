@@ -12,14 +12,11 @@ kernels before 5.14 the number of processes is not limited there, because it wou
 """
 
 import contextlib
-import itertools
 import os
-import re
 import select
 import shlex
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -31,37 +28,10 @@ from typing import Self
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import init
 from rollin.sandboxes.base import CommandResult, Limits
-from rollin.sandboxes.seccomp import seccomp_filter
+from rollin.sandboxes.walls import TEMPLATE, command_line
 
-TEMPLATE = "/var/lib/repo.git"
-"""Where a sandbox sees its template repository, read-only."""
 GRACE = 10.0
 """Seconds past a command's limit after which the sandbox itself counts as hung."""
-
-ENVIRONMENT = {
-    "HOME": "/tmp",
-    "LANG": "C.UTF-8",
-    "TERM": "dumb",
-    "USER": "agent",
-    "PAGER": "cat",
-    "EDITOR": "true",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONHASHSEED": "0",
-    # Loading every installed plugin costs pytest 1.5 s at each start.
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    "PYTEST_ADDOPTS": "-p no:cacheprovider",
-    "GIT_PAGER": "cat",
-    "GIT_EDITOR": "true",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "Agent",
-    "GIT_AUTHOR_EMAIL": "agent@example.org",
-    "GIT_COMMITTER_NAME": "Agent",
-    "GIT_COMMITTER_EMAIL": "agent@example.org",
-    # Fixed dates: the same commands make the same commit ids in every run.
-    "GIT_AUTHOR_DATE": "2025-01-01T09:00:00Z",
-    "GIT_COMMITTER_DATE": "2025-01-01T09:00:00Z",
-}
 
 GIT_CONFIG = """\
 [core]
@@ -84,8 +54,6 @@ git read-tree --reset -u HEAD
 """The work copy borrows the template's objects (alternates), so nothing is copied but the files themselves.
 (`git init` and `git clone --shared` make the same, and take 3 and 10 ms longer.)"""
 
-_uids = itertools.count(os.getpid() * 64)
-
 
 class BubblewrapSandbox:
     """A work copy of `template` (a bare repository made by `materialise`) and a bash in it. See `Sandbox`."""
@@ -99,12 +67,12 @@ class BubblewrapSandbox:
     ) -> None:
         """Ready when it returns. UserError where bubblewrap can't work at all, InfrastructureFault where it failed.
 
-        `env` goes on top of ENVIRONMENT; `hidden` names files and folders of the Python environment to leave out.
+        `env` goes on top of the sandbox's own environment; `hidden` names what to leave out of Python's.
         """
         self.limits = limits
         self._lock = threading.Lock()
         self._closed = False
-        self._process = _start(template, limits, {**_environment(), **(env or {})}, hidden)
+        self._process = _start(template, limits, env or {}, hidden)
         result = self.run(CHECK_OUT, seconds=60.0)
         if result.returncode != 0:
             self.close()
@@ -216,121 +184,19 @@ def check() -> bool:
 
 
 def _start(template: Path, limits: Limits, env: Mapping[str, str], hidden: Sequence[Path]) -> subprocess.Popen[bytes]:
-    user_namespace = check()
-    uid = 1000 if user_namespace else 20_000 + next(_uids) % 40_000
-    files = {
-        "/etc/passwd": f"root:x:0:0:root:/:/bin/bash\nagent:x:{uid}:{uid}:agent:/tmp:/bin/bash\n",
-        "/etc/group": f"root:x:0:\nagent:x:{uid}:\n",
-    }
-    descriptors = {path: _in_memory(text.encode()) for path, text in files.items()}
-    command = ["bwrap", *_namespaces(user_namespace, uid), *_system(descriptors), *_workspace(template, limits)]
-    command += [*_python(hidden), "--remount-ro", "/dev", "--remount-ro", "/"]
-    if (refused_calls := seccomp_filter()) is not None:
-        descriptors["seccomp"] = _in_memory(refused_calls)
-        command += ["--seccomp", str(descriptors["seccomp"])]
-    command += ["--clearenv", *(word for name, value in env.items() for word in ("--setenv", name, value))]
-    command += [os.path.realpath(sys.executable), "-I", "-S", "/run/init.py"]
-    command += map(str, [-1 if user_namespace else uid, *_bounds(limits, user_namespace)])
+    words, descriptors = command_line(template, limits, env, hidden, user_namespace=check())
     try:
         return subprocess.Popen(
-            command,
+            words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
-            pass_fds=list(descriptors.values()),
+            pass_fds=descriptors,
         )
     except OSError as error:
         raise InfrastructureFault(f"cannot start bubblewrap: {error}") from error
     finally:
-        for descriptor in descriptors.values():
+        for descriptor in descriptors:
             os.close(descriptor)
-
-
-def _in_memory(content: bytes) -> int:
-    descriptor = os.memfd_create("file")
-    os.write(descriptor, content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _bounds(limits: Limits, user_namespace: bool) -> list[int]:
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    counted = not user_namespace or release is None or (int(release[1]), int(release[2])) >= (5, 14)
-    megabyte = 1 << 20
-    return [
-        limits.memory_mb * megabyte,
-        limits.processes if counted else 0,
-        limits.disk_mb * megabyte,
-        limits.output_kb << 10,
-    ]
-
-
-def _namespaces(user_namespace: bool, uid: int) -> list[str]:
-    flags = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    flags += ["--hostname", "sandbox", "--as-pid-1"]
-    if user_namespace:
-        return [*flags, "--unshare-user", "--uid", str(uid), "--gid", str(uid)]
-    needed = ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_KILL")  # PID 1 keeps them, commands don't
-    return [*flags, *(word for capability in needed for word in ("--cap-add", capability))]
-
-
-def _system(descriptors: Mapping[str, int]) -> list[str]:
-    flags = ["--ro-bind", "/usr", "/usr", "--perms", "0755", "--dir", "/etc"]
-    for path in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
-        if path.is_symlink():
-            flags += ["--symlink", os.readlink(path), str(path)]
-        elif path.exists():
-            flags += ["--ro-bind", str(path), str(path)]
-    for name in ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf"):
-        flags += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for path_in_sandbox, descriptor in descriptors.items():
-        flags += ["--perms", "0644", "--ro-bind-data", str(descriptor), path_in_sandbox]
-    return [*flags, "--proc", "/proc", "--dev", "/dev"]
-
-
-def _workspace(template: Path, limits: Limits) -> list[str]:
-    shared = min(16, max(1, limits.disk_mb // 8))
-    temporary = max(1, limits.disk_mb // 4)
-    repository = max(1, limits.disk_mb - temporary - shared)
-    flags: list[str] = []
-    for size, mode, path in ((temporary, "1777", "/tmp"), (repository, "0755", "/repo"), (shared, "1777", "/dev/shm")):
-        flags += ["--perms", mode, "--size", str(size << 20), "--tmpfs", path]
-    return [*flags, *_read_only(str(template.resolve()), TEMPLATE), *_read_only(init.__file__, "/run/init.py")]
-
-
-def _python(hidden: Sequence[Path]) -> list[str]:
-    """The Python environment, without `hidden` and without rollin itself, which holds the katas' solutions."""
-    flags = [word for path in _python_folders() for word in _read_only(path, path)]
-    for path in (Path(__file__).parents[1], *hidden):
-        if not any(path.is_relative_to(folder) for folder in ("/usr", *_python_folders())):
-            continue
-        if path.is_dir():
-            flags += ["--size", "4096", "--tmpfs", str(path), "--remount-ro", str(path)]
-        elif path.exists():
-            flags += ["--ro-bind", "/dev/null", str(path)]
-    return flags
-
-
-def _read_only(source: str, target: str) -> list[str]:
-    """Bind `source`, with parents that another uid may pass: bubblewrap alone would make them 0700."""
-    parents = reversed(Path(target).parents[:-1])
-    return [
-        *(word for path in parents for word in ("--perms", "0755", "--dir", str(path))),
-        "--ro-bind",
-        source,
-        target,
-    ]
-
-
-@cache
-def _python_folders() -> list[str]:
-    """The trees that `python` and `pytest` need, outermost first, less what /usr holds."""
-    executable = Path(sys.executable).resolve()
-    folders = {Path(sys.prefix), Path(sys.base_prefix), executable.parents[1]}
-    return [str(path) for path in sorted(folders) if not path.is_relative_to("/usr") and path != Path("/")]
-
-
-def _environment() -> dict[str, str]:
-    return {**ENVIRONMENT, "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"}

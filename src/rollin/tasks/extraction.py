@@ -5,7 +5,7 @@ import shlex
 
 from rollin.errors import InfrastructureFault
 from rollin.sandboxes.base import Sandbox
-from rollin.sandboxes.bubblewrap import TEMPLATE
+from rollin.sandboxes.walls import TEMPLATE
 
 LARGEST = 16 << 20
 """Bytes. A larger patch is no fix of source code (a core dump, a data file) and counts as none."""

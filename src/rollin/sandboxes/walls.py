@@ -1,0 +1,152 @@
+"""bubblewrap's command line: what there is inside a sandbox, and what isn't."""
+
+import itertools
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from rollin.sandboxes import init
+from rollin.sandboxes.base import Limits
+from rollin.sandboxes.seccomp import seccomp_filter
+
+TEMPLATE = "/var/lib/repo.git"
+"""Where a sandbox sees its template repository, read-only."""
+USER_NAMESPACE_UID = 1000
+FIRST_UID, UIDS = 20_000, 40_000
+"""As root each sandbox gets a uid of its own from here: the kernel counts processes by uid."""
+
+ENVIRONMENT = {
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "USER": "agent",
+    "PAGER": "cat",
+    "EDITOR": "true",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    # Loading every installed plugin costs pytest 1.5 s at each start.
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_ADDOPTS": "-p no:cacheprovider",
+    "GIT_PAGER": "cat",
+    "GIT_EDITOR": "true",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Agent",
+    "GIT_AUTHOR_EMAIL": "agent@example.org",
+    "GIT_COMMITTER_NAME": "Agent",
+    "GIT_COMMITTER_EMAIL": "agent@example.org",
+    # Fixed dates: the same commands make the same commit ids in every run.
+    "GIT_AUTHOR_DATE": "2025-01-01T09:00:00Z",
+    "GIT_COMMITTER_DATE": "2025-01-01T09:00:00Z",
+}
+
+_uids = itertools.count(os.getpid() * 64)
+
+
+def command_line(
+    template: Path, limits: Limits, env: Mapping[str, str], hidden: Sequence[Path], *, user_namespace: bool
+) -> tuple[list[str], list[int]]:
+    """The words that start a sandbox's PID 1, and the open files that they refer to (the caller closes them)."""
+    uid = USER_NAMESPACE_UID if user_namespace else FIRST_UID + next(_uids) % UIDS
+    passwd = _in_memory(f"root:x:0:0:root:/:/bin/bash\nagent:x:{uid}:{uid}:agent:/tmp:/bin/bash\n".encode())
+    group = _in_memory(f"root:x:0:\nagent:x:{uid}:\n".encode())
+    descriptors = [passwd, group]
+    words = ["bwrap", *_namespaces(user_namespace, uid), *_system(), *_workspace(template, limits), *_python(hidden)]
+    for descriptor, path in ((passwd, "/etc/passwd"), (group, "/etc/group")):
+        words += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
+    words += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    if (refused_calls := seccomp_filter()) is not None:
+        descriptors.append(_in_memory(refused_calls))
+        words += ["--seccomp", str(descriptors[-1])]
+    path = f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"
+    words.append("--clearenv")
+    for name, value in {**ENVIRONMENT, "PATH": path, **env}.items():
+        words += ["--setenv", name, value]
+    words += [os.path.realpath(sys.executable), "-I", "-S", "/run/init.py"]
+    words += map(str, [-1 if user_namespace else uid, *_bounds(limits, user_namespace)])
+    return words, descriptors
+
+
+def _in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("file")
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _bounds(limits: Limits, user_namespace: bool) -> list[int]:
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    counted = not user_namespace or release is None or (int(release[1]), int(release[2])) >= (5, 14)
+    megabyte = 1 << 20
+    return [
+        limits.memory_mb * megabyte,
+        limits.processes if counted else 0,
+        limits.disk_mb * megabyte,
+        limits.output_kb << 10,
+    ]
+
+
+def _namespaces(user_namespace: bool, uid: int) -> list[str]:
+    flags = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    flags += ["--hostname", "sandbox", "--as-pid-1"]
+    if user_namespace:
+        return [*flags, "--unshare-user", "--uid", str(uid), "--gid", str(uid)]
+    needed = ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_KILL")  # PID 1 keeps them, commands don't
+    return [*flags, *(word for capability in needed for word in ("--cap-add", capability))]
+
+
+def _system() -> list[str]:
+    flags = ["--ro-bind", "/usr", "/usr", "--perms", "0755", "--dir", "/etc"]
+    for path in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
+        if path.is_symlink():
+            flags += ["--symlink", os.readlink(path), str(path)]
+        elif path.exists():
+            flags += ["--ro-bind", str(path), str(path)]
+    for name in ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf"):
+        flags += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    return [*flags, "--proc", "/proc", "--dev", "/dev"]
+
+
+def _workspace(template: Path, limits: Limits) -> list[str]:
+    shared = min(16, max(1, limits.disk_mb // 8))
+    temporary = max(1, limits.disk_mb // 4)
+    repository = max(1, limits.disk_mb - temporary - shared)
+    flags: list[str] = []
+    for size, mode, path in ((temporary, "1777", "/tmp"), (repository, "0755", "/repo"), (shared, "1777", "/dev/shm")):
+        flags += ["--perms", mode, "--size", str(size << 20), "--tmpfs", path]
+    return [*flags, *_read_only(str(template.resolve()), TEMPLATE), *_read_only(init.__file__, "/run/init.py")]
+
+
+def _python(hidden: Sequence[Path]) -> list[str]:
+    """The Python environment, without `hidden` and without rollin itself, which holds the katas' solutions."""
+    flags = [word for path in _python_folders() for word in _read_only(path, path)]
+    for path in (Path(__file__).parents[1], *hidden):
+        if not any(path.is_relative_to(folder) for folder in ("/usr", *_python_folders())):
+            continue
+        if path.is_dir():
+            flags += ["--size", "4096", "--tmpfs", str(path), "--remount-ro", str(path)]
+        elif path.exists():
+            flags += ["--ro-bind", "/dev/null", str(path)]
+    return flags
+
+
+def _read_only(source: str, target: str) -> list[str]:
+    """Bind `source`, with parents that another uid may pass: bubblewrap alone would make them 0700."""
+    parents = reversed(Path(target).parents[:-1])
+    return [
+        *(word for path in parents for word in ("--perms", "0755", "--dir", str(path))),
+        "--ro-bind",
+        source,
+        target,
+    ]
+
+
+@cache
+def _python_folders() -> list[str]:
+    """The trees that `python` and `pytest` need, outermost first, less what /usr holds."""
+    executable = Path(sys.executable).resolve()
+    folders = {Path(sys.prefix), Path(sys.base_prefix), executable.parents[1]}
+    return [str(path) for path in sorted(folders) if not path.is_relative_to("/usr") and path != Path("/")]
