@@ -1,0 +1,221 @@
+"""What a report counts, from the rows of a store.
+
+Evaluation    one measurement: rates by group and overall, and the exits behind them
+Training      what training on an iteration's labels did
+Tally         counts of collected turns: who acted, what has a label, who agrees
+Iteration     one round of collect, aggregate, train
+Cost          calls, tokens and seconds of one kind of asking
+Counts        tallies and costs, found by going through all turns once
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from rollin.evaluation.rate import Rate, by_group
+from rollin.mixture import Actor
+from rollin.store import Exit, IterationRow, LabelSource, LabelStatus, Phase, Purpose, TrajectoryRow, TurnRow
+from rollin.tasks.schema import Task
+
+STUDENT = "student"
+"""The policy of the student's own trajectories (see `loop`)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One policy, alone and greedy, on the held-out tasks."""
+
+    iteration: int
+    policy: str
+    overall: Rate
+    groups: Mapping[str, Rate]
+    """`<source> <family>` -> its rate."""
+    exits: Mapping[Exit, int]
+    under_way: int
+    """Trajectories that have not ended, or are not graded yet: in no rate."""
+    seconds: float | None
+    """From the first one's start to the last one's end, pauses of a stopped run included."""
+
+    @property
+    def title(self) -> str:
+        if self.policy == STUDENT:
+            return f"iteration {self.iteration}" if self.iteration else "before"
+        return f"{self.policy}, iteration {self.iteration}" if self.iteration else self.policy
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the loop wrote down of an iteration's training; None where it did not."""
+
+    loss: float | None
+    """Mean over the label tokens, in nats."""
+    label_tokens: int | None
+    packed_tokens: int | None
+    separate_tokens: int | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, object]) -> "Training":
+        written = metrics.get("training")
+        known: Mapping[str, object] = written if isinstance(written, dict) else {}
+        return cls(
+            loss=_number(known.get("loss")),
+            label_tokens=_integer(known.get("label_tokens")),
+            packed_tokens=_integer(known.get("packed_tokens")),
+            separate_tokens=_integer(known.get("separate_tokens")),
+            seconds=_number(known.get("seconds")),
+        )
+
+
+@dataclass
+class Tally:
+    """Counts of collected turns."""
+
+    turns: int = 0
+    teacher_turns: int = 0
+    """Turns at which the teacher really acted, which beta only makes probable."""
+    labels: int = 0
+    labels_missing: int = 0
+    """The teacher failed, or has not answered yet."""
+    compared: int = 0
+    """Turns at which the student acted and the teacher's label is there."""
+    agreeing: int = 0
+    """Those of them at which the student's action is the label, letter for letter."""
+
+    def add(self, turn: TurnRow) -> None:
+        by_teacher, ready = turn.actor is Actor.TEACHER, turn.label.status is LabelStatus.READY
+        self.turns += 1
+        self.teacher_turns += by_teacher
+        self.labels += ready
+        self.labels_missing += turn.label.status in (LabelStatus.MISSING, LabelStatus.PENDING)
+        self.compared += ready and not by_teacher
+        self.agreeing += ready and not by_teacher and turn.action.content == turn.label.text
+
+    @property
+    def teacher_share(self) -> float | None:
+        return self.teacher_turns / self.turns if self.turns else None
+
+    @property
+    def agreement(self) -> float | None:
+        return self.agreeing / self.compared if self.compared else None
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One round of collect, aggregate, train."""
+
+    number: int
+    phase: Phase
+    beta: float | None
+    trajectories: int
+    under_way: int
+    collected: Rate
+    tally: Tally
+    training: Training
+    collecting_seconds: float | None
+    """As for an evaluation."""
+
+
+@dataclass
+class Cost:
+    """What one kind of asking cost. Calls that got no answer are in none."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    """Added up over calls that ran at the same time."""
+
+    def add(self, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
+        self.calls += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.seconds += seconds
+
+
+COSTS = (
+    "teacher, acting",
+    "teacher, labelling beside",
+    "student, collecting",
+    "student, evaluating",
+    "others, evaluating",
+)
+
+
+@dataclass
+class Counts:
+    """What going through all turns once gives."""
+
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
+
+    def add(self, row: TrajectoryRow, turns: Iterable[TurnRow]) -> None:
+        for turn in turns:
+            if row.purpose is Purpose.COLLECT:
+                self.tallies.setdefault(row.iteration, Tally()).add(turn)
+            action, label = turn.action, turn.label
+            cost = self.costs.setdefault(_kind(row, turn), Cost())
+            cost.add(action.prompt_tokens, action.completion_tokens, action.seconds)
+            if label.source is LabelSource.BESIDE and label.status is LabelStatus.READY:
+                beside = self.costs.setdefault("teacher, labelling beside", Cost())
+                beside.add(label.prompt_tokens, label.completion_tokens, label.seconds)
+
+
+def _kind(row: TrajectoryRow, turn: TurnRow) -> str:
+    if row.purpose is Purpose.COLLECT:
+        return "teacher, acting" if turn.actor is Actor.TEACHER else "student, collecting"
+    return "student, evaluating" if row.policy == STUDENT else "others, evaluating"
+
+
+def evaluations(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> Iterator[Evaluation]:
+    """The student's first, iteration by iteration; then those of others."""
+    measured: dict[tuple[bool, str, int], list[TrajectoryRow]] = {}
+    for row in rows:
+        if row.purpose is Purpose.EVAL:
+            measured.setdefault((row.policy != STUDENT, row.policy, row.iteration), []).append(row)
+    for (_, policy, iteration), attempts in sorted(measured.items()):
+        done = _settled(attempts)
+        exits = Counter(row.exit for row in attempts if row.exit is not None)
+        yield Evaluation(
+            iteration=iteration,
+            policy=policy,
+            overall=Rate.of(done),
+            groups=by_group(done, tasks),
+            exits={exit_: exits[exit_] for exit_ in Exit},
+            under_way=len(attempts) - len(done),
+            seconds=_span(attempts),
+        )
+
+
+def iteration(row: IterationRow, rows: Iterable[TrajectoryRow], tallies: Mapping[int, Tally]) -> Iteration:
+    attempts = [t for t in rows if t.iteration == row.number and t.purpose is Purpose.COLLECT]
+    done = _settled(attempts)
+    return Iteration(
+        number=row.number,
+        phase=row.phase,
+        beta=row.beta,
+        trajectories=len(attempts),
+        under_way=len(attempts) - len(done),
+        collected=Rate.of(done),
+        tally=tallies.get(row.number, Tally()),
+        training=Training.of(row.metrics),
+        collecting_seconds=_span(attempts),
+    )
+
+
+def _settled(rows: Iterable[TrajectoryRow]) -> list[TrajectoryRow]:
+    """Those whose outcome is known: while a run goes on, some are open and some wait for their grade."""
+    return [row for row in rows if row.exit is Exit.INFRASTRUCTURE_FAULT or row.resolved is not None]
+
+
+def _span(rows: Iterable[TrajectoryRow]) -> float | None:
+    times = [(row.started, row.ended) for row in rows if row.ended is not None]
+    return max(ended for _, ended in times) - min(started for started, _ in times) if times else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) else None
