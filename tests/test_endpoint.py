@@ -1,0 +1,299 @@
+"""A policy behind a URL: `transformers serve` with a tiny model, our own gateway, and servers that misbehave."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from scripted import ScriptedPolicy, make_task
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.gateway import Gateway, SessionSpec
+from rollin.mixture import Actor, Student
+from rollin.policies.base import Action, Request, Sampling
+from rollin.policies.endpoint import EndpointPolicy
+from rollin.store import Purpose, Store
+
+KEY = "ROLLIN_TEST_KEY"
+
+
+def question(text: str = "hi", seed: int = 2**62 + 1, **sampling: float) -> Request:
+    chosen = Sampling.model_validate({"max_tokens": 8} | sampling)
+    return Request([{"role": "user", "content": text}], trajectory="1", turn=0, seed=seed, sampling=chosen)
+
+
+def asking(policy: EndpointPolicy, *work: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Await each in one event loop, then close the policy."""
+
+    async def run() -> list[Any]:
+        try:
+            return [await step() for step in work]
+        finally:
+            await policy.close()
+
+    return asyncio.run(run())
+
+
+def make_tiny_model(folder: Path) -> None:
+    """Bytes as tokens, two random layers, 512 positions."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    vocabulary = ["<|end|>", "<|start|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({token: at for at, token in enumerate(vocabulary)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", bos_token="<|start|>")
+    fast.chat_template = "{% for m in messages %}<|start|>{{m.role}}\n{{m.content}}<|end|>{% endfor %}<|start|>"
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(vocabulary), eos_token_id=0, bos_token_id=1, pad_token_id=0, **sizes)
+    model = LlamaForCausalLM(config)
+    model.generation_config.do_sample = True
+    model.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """(base URL, model) of a `transformers serve`."""
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny_model(folder)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).parent / "transformers", "serve", str(folder), "--device", "cpu"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    try:
+        _await_health(f"http://127.0.0.1:{port}/health", server, folder / "log")
+        yield f"http://127.0.0.1:{port}/v1", str(folder)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _await_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+        assert server.poll() is None, log.read_text()
+    raise AssertionError("transformers serve did not start in a minute")
+
+
+@contextmanager
+def server(answer: Callable[[HttpRequest], Coroutine[Any, Any, Response]]) -> Iterator[str]:
+    """A real HTTP server on a thread that answers every chat completion with `answer`."""
+    import threading
+
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
+    listening = socket.create_server(("127.0.0.1", 0))
+    running = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=running.run, args=([listening],))
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    running.should_exit = True
+    thread.join()
+
+
+def completion(content: str | None = "ls", **choice: object) -> dict[str, object]:
+    message = {"role": "assistant", "content": content}
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}]}
+
+
+def error(status: int, message: str, code: str | None = None) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": code}}, status)
+
+
+def test_a_served_model_answers(served: tuple[str, str]) -> None:
+    policy = EndpointPolicy(*served)
+    _, action = asking(policy, policy.check, lambda: policy.act(question()))
+    assert isinstance(action, Action)
+    assert (action.finish_reason, action.completion_tokens) == ("length", 8)
+    assert action.prompt_tokens > 5
+    assert action.seconds > 0
+    assert action.token_ids is None
+
+
+def test_a_seed_decides_what_a_served_model_says(served: tuple[str, str]) -> None:
+    policy = EndpointPolicy(*served)
+    said = asking(policy, *(lambda s=s: policy.act(question(seed=s, temperature=1.0)) for s in (1, 2, 1)))  # type: ignore[misc]
+    assert said[0].content == said[2].content != said[1].content
+
+
+def test_greedy_is_greedy(served: tuple[str, str]) -> None:
+    policy = EndpointPolicy(*served)
+    said = asking(policy, *(lambda s=s: policy.act(question(seed=s)) for s in (1, 2)))  # type: ignore[misc]
+    assert said[0].content == said[1].content
+
+
+def test_a_trajectory_through_gateway_and_endpoint(served: tuple[str, str], tmp_path: Path) -> None:
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        task, policy = make_task(), EndpointPolicy(*served)
+        store.add_tasks([task])
+        row = store.open_trajectory(
+            task.instance_id, iteration=1, attempt=0, purpose=Purpose.COLLECT, policy="s", seed=0
+        )
+        sampling = {actor: Sampling(max_tokens=4) for actor in Actor}
+        spec = SessionSpec(row, task, Student(), {Actor.STUDENT: policy}, policy, sampling)
+        key = gateway.open_session(spec)
+        messages = [{"role": "user", "content": "hi"}]
+        httpx.post(
+            f"{gateway.url}/chat/completions",
+            json={"messages": messages},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
+        ).raise_for_status()
+        assert gateway.await_labels().ready == 1
+        gateway.run(policy.close())
+        (turn,) = store.turns(row.id)
+    assert turn.label.text == turn.action.content
+    assert turn.label.completion_tokens == 4
+
+
+def test_an_unknown_model_is_said_before_the_run(served: tuple[str, str]) -> None:
+    policy = EndpointPolicy(served[0], "nope")
+    with pytest.raises(UserError, match="nope"):
+        asking(policy, policy.check)
+
+
+def test_a_server_that_is_not_there_is_said_before_the_run() -> None:
+    policy = EndpointPolicy("http://127.0.0.1:9/v1", "m")
+    with pytest.raises(UserError, match=r"nothing answers at http://127.0.0.1:9/v1"):
+        asking(policy, policy.check)
+
+
+def test_a_wrong_path_is_said_before_the_run(served: tuple[str, str]) -> None:
+    policy = EndpointPolicy(served[0].removesuffix("/v1"), served[1])
+    with pytest.raises(UserError, match="not an API's base URL"):
+        asking(policy, policy.check)
+
+
+def test_a_key_that_is_refused_is_said_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        policy = EndpointPolicy(gateway.url, "m", api_key_env=KEY)
+        with pytest.raises(UserError, match=f"{KEY} is not set"):
+            asking(policy, policy.check)
+        monkeypatch.setenv(KEY, "secret-1234")
+        policy = EndpointPolicy(gateway.url, "m", api_key_env=KEY)
+        with pytest.raises(UserError, match=f"{KEY} holds another") as caught:
+            asking(policy, policy.check)
+    assert "secret-1234" not in str(caught.value)
+
+
+def test_a_key_that_a_server_quotes_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def quoting(request: HttpRequest) -> Response:
+        return error(400, f"bad key {request.headers['authorization']}")
+
+    monkeypatch.setenv(KEY, "secret-1234")
+    with server(quoting) as url:
+        policy = EndpointPolicy(url, "m", api_key_env=KEY)
+        with pytest.raises(InfrastructureFault) as caught:
+            asking(policy, lambda: policy.act(question()))
+    assert "secret-1234" not in str(caught.value)
+
+
+def test_the_gateways_overflow_is_an_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        store.add_tasks([make_task()])
+        row = store.open_trajectory(
+            make_task().instance_id, iteration=1, attempt=0, purpose=Purpose.EVAL, policy="s", seed=0
+        )
+        full = ScriptedPolicy("s", lambda request: ContextOverflow("600 tokens of 512"))
+        monkeypatch.setenv(KEY, gateway.open_session(SessionSpec(row, make_task(), Student(), {Actor.STUDENT: full})))
+        policy = EndpointPolicy(gateway.url, "m", api_key_env=KEY)
+        with pytest.raises(ContextOverflow, match="600 tokens of 512"):
+            asking(policy, lambda: policy.act(question()))
+
+
+def test_a_server_in_trouble_is_asked_again() -> None:
+    asked = []
+
+    async def tired(request: HttpRequest) -> Response:
+        asked.append(await request.json())
+        return JSONResponse(completion()) if len(asked) == 3 else error(503 if len(asked) == 1 else 429, "busy")
+
+    with server(tired) as url:
+        policy = EndpointPolicy(url, "m", retries=2)
+        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
+        asked.clear()
+        policy = EndpointPolicy(url, "m", retries=1)
+        with pytest.raises(InfrastructureFault, match="busy"):
+            asking(policy, lambda: policy.act(question()))
+
+
+def test_a_server_that_falls_silent_is_a_fault() -> None:
+    async def silent(request: HttpRequest) -> Response:
+        await asyncio.sleep(1)
+        return JSONResponse(completion())
+
+    with server(silent) as url:
+        policy = EndpointPolicy(url, "m", seconds=0.2, retries=0)
+        with pytest.raises(InfrastructureFault, match="timed out"):
+            asking(policy, lambda: policy.act(question()))
+
+
+@pytest.mark.parametrize("nonsense", [PlainTextResponse("<html>hello"), JSONResponse({"choices": []})])
+def test_an_answer_that_is_no_completion_is_a_fault(nonsense: Response) -> None:
+    async def odd(request: HttpRequest) -> Response:
+        return nonsense
+
+    with server(odd) as url:
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(InfrastructureFault, match="no chat completion"):
+            asking(policy, lambda: policy.act(question()))
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(UserError, match="base URL"):
+            asking(policy, policy.check)
+
+
+def test_what_is_asked_is_the_runs_and_extra_fields_win() -> None:
+    asked = []
+
+    async def listening(request: HttpRequest) -> Response:
+        asked.append(await request.json())
+        return JSONResponse(completion(None))
+
+    with server(listening) as url:
+        policy = EndpointPolicy(url, "m", extra={"max_tokens": None, "max_completion_tokens": 5, "logprobs": True})
+        (action,) = asking(policy, lambda: policy.act(question("hi", seed=2**62 + 7, temperature=0.5)))
+    messages = [{"role": "user", "content": "hi"}]
+    sampling = {"temperature": 0.5, "top_p": 1.0, "max_completion_tokens": 5, "logprobs": True, "seed": 7}
+    assert asked == [{"model": "m", "messages": messages, **sampling}]
+    assert action.content == ""
+
+
+def test_tokens_are_kept_when_a_server_gives_them() -> None:
+    """vLLM's shape."""
+    tokens = {"content": [{"token": "l", "logprob": -0.5, "bytes": [1]}, {"token": "s", "logprob": -1.5}]}
+
+    async def vllm(request: HttpRequest) -> Response:
+        wanted = (await request.json()).get("return_token_ids")
+        return JSONResponse(completion(token_ids=[7, 8] if wanted else None, logprobs=tokens))
+
+    with server(vllm) as url:
+        policy = EndpointPolicy(url, "m", extra={"return_token_ids": True})
+        (action,) = asking(policy, lambda: policy.act(question()))
+        assert (action.token_ids, action.logprobs) == ([7, 8], [-0.5, -1.5])
+        policy = EndpointPolicy(url, "m")
+        (action,) = asking(policy, lambda: policy.act(question()))
+        assert (action.token_ids, action.logprobs) == (None, None)
