@@ -2,8 +2,9 @@
 
 from rollin.errors import UserError
 from rollin.policies.base import Action, Request
+from rollin.policies.expert import regression, visible
 from rollin.policies.expert.screen import Screen
-from rollin.policies.expert.visible import decide
+from rollin.tasks.schema import Family
 
 
 class Expert:
@@ -15,7 +16,8 @@ class Expert:
         """UserError if the request carries no task."""
         if request.task is None:
             raise UserError("the expert was asked without a task; use it where tasks carry their reference patch")
-        return Action(content=str(decide(Screen(request.messages), request.task)))
+        rules = regression if request.task.family is Family.REGRESSION else visible
+        return Action(content=str(rules.decide(Screen(request.messages), request.task)))
 
     def forget(self, trajectory: str) -> None:
         """Nothing is kept."""

@@ -47,8 +47,9 @@ def imported(fault: Fault) -> str:
     return fault.right[0].split()[-1]
 
 
-def look(fault: Fault, screen: Screen, tests: Event) -> Step | None:
+def look(fault: Fault, screen: Screen) -> Step | None:
     """The first look that was not taken since the last change."""
+    tests = screen.tests or Event("", "")
     return next((step for step in _looks(fault, tests) if not screen.done(step.command)), None)
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 from rollin.policies.base import Message
 
@@ -20,31 +21,11 @@ _LISTED = re.compile(r"^\s*(\d+)[:\t-](.*)$")
 _FOUND = re.compile(r"^([\w./-]+\.\w+)[:-](\d+)[:-](.*)$")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
-_READERS = {
-    *[
-        "awk",
-        "cat",
-        "cut",
-        "echo",
-        "file",
-        "grep",
-        "head",
-        "less",
-        "ls",
-        "nl",
-        "pwd",
-        "pytest",
-        "sort",
-        "stat",
-        "tail",
-        "tree",
-        "true",
-        "uniq",
-        "wc",
-        "which",
-    ]
-}
-_GIT_READERS = {*["blame", "diff", "grep", "log", "ls-files", "reflog", "rev-parse", "show", "status"]}
+_READS = re.compile(
+    r"(awk|cat|cut|echo|file|grep|head|less|ls|nl|pwd|pytest|sort|stat|tail|tree|true|uniq|wc|which|"
+    r"python3? -m pytest|git (blame|diff|grep|log|ls-files|reflog|rev-parse|show|status)|"
+    r"find(?!.* -(delete|exec))|sed(?!.* -i).* -n)\b[^>]*"
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +65,7 @@ class Event:
         lines = self.output.splitlines()
         return [
             Sighting(found[1], int(found[2]), below.removeprefix("E").strip(), listed=False)
-            for line, below in zip(lines, [*lines[1:], ""], strict=True)
+            for line, below in zip_longest(lines, lines[1:], fillvalue="")
             if (found := _FRAME.match(line) or _SYNTAX.match(line))
         ]
 
@@ -148,16 +129,4 @@ def _events(messages: Sequence[Message]) -> Iterator[Event]:
 
 
 def _reads(part: str) -> bool:
-    part = re.sub(r"2>&1|2>\s*/dev/null", "", part)
-    words = part.split()
-    if not words or ">" in part:
-        return not words
-    if words[0] in ("python", "python3"):
-        return words[1:3] == ["-m", "pytest"]
-    if words[0] == "sed":
-        return "-n" in words and not any(word.startswith(("-i", "--in")) for word in words)
-    if words[0] == "find":
-        return not {"-delete", "-exec", "-execdir"} & {*words}
-    if words[0] == "git":
-        return len(words) > 1 and words[1] in _GIT_READERS
-    return words[0] in _READERS
+    return _READS.fullmatch(re.sub(r"2>&1|2>\s*/dev/null", "", part).strip()) is not None

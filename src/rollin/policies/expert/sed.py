@@ -7,7 +7,7 @@ from rollin.policies.expert.knowledge import Fault
 
 def repair(fault: Fault, number: int) -> str:
     """The command that repairs a fault which now starts at line `number`."""
-    return f"sed -i {_quoted(_script(fault, number))} {fault.path}"
+    return f"sed -i {quoted(_script(fault, number))} {fault.path}"
 
 
 def _script(fault: Fault, number: int) -> str:
@@ -58,10 +58,10 @@ def _replacement(text: str) -> str:
     return re.sub(r"([\\/&])", r"\\\1", text)
 
 
-def _quoted(script: str) -> str:
-    """In single quotes; in double ones where the script has single quotes and nothing that bash expands."""
-    if "'" not in script:
-        return f"'{script}'"
-    if re.search(r'["$`\\!]', script):
-        return "'" + script.replace("'", "'\\''") + "'"
-    return f'"{script}"'
+def quoted(text: str) -> str:
+    """For bash: in single quotes, or in double ones where the text has single quotes and nothing that bash expands."""
+    if "'" not in text:
+        return f"'{text}'"
+    if re.search(r'["$`\\!]', text):
+        return "'" + text.replace("'", "'\\''") + "'"
+    return f'"{text}"'

@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 
 TEST = "python -m pytest -xqrN --tb=short | tail -n 12"
-"""Shows the frames of the first failure and the verdict, in about a hundred tokens."""
+"""Shows the last frames of the first failure and the verdict, in about a hundred tokens."""
+VERDICT = "python -m pytest -xq | tail -n 1"
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 DIFF = "git diff main -U0 | head -n 40"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
-CLEAN = "git checkout -qf main && git clean -fdq"
+BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
+"""Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
+START = "git bisect start main $(git rev-list --max-parents=0 main)"
+REVERT = "git checkout -q main && git revert --no-edit bisect/bad 2>&1 | head -n 2"
+"""When a bisect is over, bisect/bad names the culprit."""
+SHOW = "git revert --abort; git show -U0 --format=%h bisect/bad"
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,16 @@ RUN_TESTS = Step("Run the tests.", TEST)
 CHECK_REPAIR = Step("Check the repair.", TEST)
 FINISH = Step("All tests pass. Submit.", SUBMIT)
 SEE_CHANGES = Step("See what was changed.", DIFF)
-START_OVER = Step("Throw all changes away.", CLEAN)
+START_OVER = Step("That went wrong. Start over.", BASE)
+
+START_BISECT = Step("Which commit broke it? Bisect.", f"{START} | head -n 1; {VERDICT}")
+TEST_COMMIT = Step("Test this commit.", VERDICT)
+GOOD = Step("Passed: this commit is good.", f"git bisect good | head -n 1; {VERDICT}")
+BAD = Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {VERDICT}")
+REVERT_CULPRIT = Step("The first bad commit is found. Revert it.", REVERT)
+SHOW_CULPRIT = Step("The revert conflicts. See what that commit changed.", SHOW)
 
 
 def undo(paths: list[str]) -> Step:
+    """Put files back as they are on main."""
     return Step("That change was wrong. Undo it.", f"git checkout -q main {' '.join(paths)}")

@@ -39,21 +39,21 @@ def decide(screen: Screen, task: Task) -> Step:
         return SEE_CHANGES if touched and not screen.done(DIFF) else _wrong_changes(screen, faults) or FINISH
     left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
     if fault := _explaining(tests, left, certain=True):
-        return _work_on(fault, screen, tests)
+        return work_on(fault, screen)
     if any(_is_strange(event, faults) for event in screen.events):
         if not screen.done(DIFF):
             return SEE_CHANGES
         if step := _wrong_changes(screen, faults):
             return step
     if fault := _explaining(tests, left, certain=False):
-        return _work_on(fault, screen, tests)
+        return work_on(fault, screen)
     return START_OVER
 
 
-def _work_on(fault: Fault, screen: Screen, tests: Event) -> Step:
+def work_on(fault: Fault, screen: Screen) -> Step:
     """Repair it if the screen shows what that needs, else look."""
     number = place(fault, screen)
-    step = look(fault, screen, tests) if number is None else None
+    step = look(fault, screen) if number is None else None
     return step or Step(_saying(fault), repair(fault, number or fault.line))
 
 

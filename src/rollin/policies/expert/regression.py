@@ -1,0 +1,119 @@
+"""What the expert does about a commit that broke something: bisect by hand, revert, check, submit.
+
+The rules in order; the first that fits decides.
+1. The history was moved by a strange command: start over from the base commit.
+2. A revert conflicts: abort it, see what the culprit changed, and put that back line by line as a visible fault.
+3. A bisect is under way: pass on the tests' verdict; a wrong verdict means to bisect again; at the end, revert.
+4. No test result since the last change: run the tests. They pass: submit.
+5. They fail, and something was changed: start over.
+6. They fail: bisect.
+"""
+
+import re
+from collections.abc import Sequence
+
+from rollin.policies.expert import steps, visible
+from rollin.policies.expert.knowledge import Fault, faults_of
+from rollin.policies.expert.looks import place
+from rollin.policies.expert.screen import Event, Screen
+from rollin.policies.expert.sed import quoted
+from rollin.policies.expert.steps import Step
+from rollin.tasks.schema import Task
+
+_VERDICT = re.compile(r"git bisect (good|bad)\b")
+_FAILED = re.compile(r"not found|No such file|fatal: |^usage: |error: (unknown|pathspec)|not a git command", re.M)
+_MOVES = re.compile(
+    r"git (-\S+ )*(checkout|switch) (?!(-q )?main\b|(-\S+ )*(HEAD |main )?(-- )?(\.$|\S+\.\w+))"
+    r"|git (-\S+ )*(reset|rebase|merge|cherry-pick|branch -|pull|update-ref|init|am|stash)|rm .*\.git\b"
+)
+
+
+def decide(screen: Screen, task: Task) -> Step:
+    """The next step for a task that one commit of the history broke."""
+    events = screen.events
+    begun = max((at for at, event in enumerate(events, 1) if event.command == steps.BASE), default=0)
+    since = events[begun:]
+    if any(_moves(event) for event in since):
+        return steps.START_OVER
+    conflict = next((at for at, event in enumerate(since) if "CONFLICT" in event.output and not event.reads), None)
+    if conflict is not None:
+        asked = since[conflict].command == steps.REVERT
+        return _put_back(screen, since[conflict + 1 :], task) if asked else steps.START_OVER
+    session = _session(since)
+    if session:
+        return _bisect(session)
+    tests = screen.tests
+    if tests is None:
+        return steps.CHECK_REPAIR if _changes(since) else steps.RUN_TESTS
+    if tests.passed:
+        return steps.FINISH
+    return steps.START_OVER if _changes(since) else steps.START_BISECT
+
+
+def _changes(events: Sequence[Event]) -> bool:
+    """Whether any event, apart from bisecting, may have changed something."""
+    return any(not event.reads and "git bisect" not in event.command and not _fails(event) for event in events)
+
+
+def _moves(event: Event) -> bool:
+    """Whether it may have put the work tree or main on another commit, unasked."""
+    return event.command != steps.BASE and bool(_MOVES.search(event.command)) and not _fails(event)
+
+
+def _fails(event: Event) -> bool:
+    """Whether a single command refused to do anything."""
+    return bool(_FAILED.search(event.output)) and not re.search(r"[;&|\n]", event.command)
+
+
+def _session(events: Sequence[Event]) -> list[Event]:
+    """The bisect under way: from its start on. Empty if there is none, or if it is over."""
+    started = max((at for at, event in enumerate(events, 1) if "git bisect" in event.command), default=0)
+    if not started or any(event.command == steps.REVERT for event in events[started:]):
+        return []
+    ended = re.search("bisect (reset|run)", events[started - 1].command)
+    begun = [at for at, event in enumerate(events) if "git bisect start" in event.command]
+    return [] if ended else list(events[begun[-1] if begun else started - 1 :])
+
+
+def _bisect(session: Sequence[Event]) -> Step:
+    """The next step of a bisect, by the verdicts on the screen."""
+    if not session[0].command.startswith(steps.START) or "Bisecting:" not in session[0].output:
+        return steps.START_BISECT
+    result = session[0].passed
+    for event in session[1:]:
+        for verdict in _VERDICT.findall(event.command):
+            if result is None or (verdict == "good") != result:
+                return steps.START_BISECT
+            result = None
+        if event.passed is not None:
+            result = event.passed
+        elif not event.reads and not _fails(event):
+            return steps.START_OVER if "bisect" not in event.command else steps.START_BISECT
+    if any("is the first bad commit" in event.output for event in session):
+        return steps.REVERT_CULPRIT
+    if result is None:
+        return steps.TEST_COMMIT
+    return steps.GOOD if result else steps.BAD
+
+
+def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
+    """What to do after a revert that conflicted: `after` are the events since."""
+    if not any(event.command == steps.SHOW for event in after):
+        return steps.SHOW_CULPRIT
+    faults = faults_of(task.patch)
+    left = [fault for fault in faults if not any(visible.repairs(event, (fault,)) for event in after)]
+    if left:
+        return _find(left[0], screen) or visible.work_on(left[0], screen)
+    tests = screen.tests
+    if tests is None:
+        return steps.CHECK_REPAIR
+    return steps.FINISH if tests.passed else steps.START_OVER
+
+
+def _find(fault: Fault, screen: Screen) -> Step | None:
+    """Search the line that the culprit wrote, if it still stands and its number is not known."""
+    wrong = fault.wrong[0] if fault.wrong else ""
+    if not wrong or place(fault, screen) or f"+{wrong}" not in screen.text.splitlines():
+        return None
+    step = Step("Find that line.", f"grep -nF {quoted(wrong.strip())} {fault.path}")
+    return None if screen.done(step.command) else step
