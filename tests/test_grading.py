@@ -164,6 +164,12 @@ def test_the_reference_patch_resolves(task: Task, cache: Path) -> None:
     assert found.report["FAIL_TO_PASS"] == {"success": ["test_roman.py::test_double"], "failure": []}
 
 
+def test_a_quiet_test_command_grades_as_well(task: Task, cache: Path) -> None:
+    quiet = task.model_copy(update={"test_command": "python -m pytest -rA --tb=no -q"})
+    assert grade(quiet, task.patch, cache).resolved
+    assert not grade(quiet, "", cache).resolved
+
+
 def test_an_empty_patch_does_not_resolve(task: Task, cache: Path) -> None:
     found = grade(task, "", cache)
     assert (found.resolved, found.patch_applied) == (False, True)
