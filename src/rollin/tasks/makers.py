@@ -3,12 +3,16 @@
 Maker      (workbench, kinds in order of preference, rng) -> a task, or the reason why there is none
 """
 
+import ast
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, islice
 
-from rollin.tasks.faults.base import Fault, apart, apply, faulty_lines, occurs
+from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs
+from rollin.tasks.faults.regression import ROOT_SUBJECT, synthesise
+from rollin.tasks.faults.revisions import README
+from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
 from rollin.tasks.probe import Failure, Outcome
 from rollin.tasks.reports import symptom, write_report
@@ -18,9 +22,10 @@ from rollin.tasks.workbench import Workbench
 Maker = Callable[[Workbench, Sequence[str], random.Random], "Task | str"]
 Combination = tuple[Fault, ...]
 
-ROOT_SUBJECT = "Initial version"
 FAULTS_PER_TASK = {1: 0.5, 2: 0.3, 3: 0.2}
 """How many visible faults a task holds, with weights."""
+HISTORIES = 8
+"""Mutations that one regression task may try."""
 SPARE = 2
 """Candidates tried at once, beyond those needed."""
 
@@ -125,9 +130,84 @@ def report(
 
 def _tree(bench: Workbench, faults: Sequence[Fault]) -> dict[str, str | None]:
     """The files that faults change."""
-    code = bench.unit.code
-    return {path: text for path, text in apply(code, faults).items() if text != code[path]}
+    return _changes(bench.unit.code, apply(bench.unit.code, faults))
 
 
-MAKERS: dict[Family, tuple[Maker, Sequence[str]]] = {Family.VISIBLE: (make_visible, tuple(VISIBLE))}
+def _changes(before: Files, after: Files) -> dict[str, str | None]:
+    """What leads from one state of the files to another."""
+    return {path: after.get(path) for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
+
+
+def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
+    """A task of one mutation that nothing but failing assertions reveals."""
+    unit, reason = bench.unit, "no mutation is left to try"
+    mutations = _mutations(bench, kinds, rng)
+    while window := list(islice(mutations, SPARE + 1)):
+        trees = [_tree(bench, [fault]) for fault in window]
+        outcomes = bench.outcomes([*trees, *trees])
+        for fault, tree, found, again in zip(window, trees, outcomes, outcomes[len(trees) :], strict=False):
+            asserted = all(failure.type in ("AssertionError", "Failed") for failure in found.failed.values())
+            reason = "no test notices the mutation by an assertion alone"
+            if not found.passed or found.passed != again.passed or not bench.broken(found) or not asserted:
+                continue
+            statement = report(bench, found, [fault.answer], rng, used_to=False)
+            if statement is not None:
+                history, fixed = [Commit(subject=ROOT_SUBJECT, files=tree)], {path: unit.files[path] for path in tree}
+                return bench.task(Family.SEMANTIC, [fault.kind], statement, history, fixed, found)
+    return reason
+
+
+def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
+    """Mutations, two of each kind in the order of preference, found only as they are asked for."""
+    for kind in kinds:
+        yield from SEMANTIC[kind](bench.unit.code, bench.unit.path, rng)[:2]
+
+
+def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
+    """A task whose history holds one commit that broke it."""
+    reason = "no history fits a mutation"
+    for fault in islice(_mutations(bench, kinds, rng), HISTORIES):
+        history = synthesise(_with_readme(bench), fault, rng)
+        if history is None:
+            continue
+        files = bench.unit.files
+        states = [_changes(files, state) for state in (*history.states, history.states[-1], history.repaired)]
+        *outcomes, again, repaired = bench.outcomes(states)
+        reason = _objection(history.bad, outcomes) or ""
+        steady = again.passed == outcomes[-1].passed and repaired.passed == bench.baseline.passed
+        statement = report(bench, outcomes[-1], [fault.answer], rng, used_to=True)
+        if reason or not steady or statement is None:
+            reason = reason or "its report would give the repair away"
+            continue
+        fixed = {fault.path: history.repaired[fault.path]}
+        found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
+        return bench.task(Family.REGRESSION, found, statement, history.commits(files), fixed, outcomes[-1])
+    return reason
+
+
+def _objection(bad: int, outcomes: Sequence[Outcome]) -> str | None:
+    """Why commits with these outcomes can't be bisected, or why going back would lose nothing; None if all is well."""
+    before, after = outcomes[:bad], outcomes[bad:]
+    if any(outcome.failed or not outcome.passed for outcome in before):
+        return "a commit before the bad one fails"
+    if any(outcome.timed_out or not outcome.failed or not outcome.passed for outcome in after):
+        return "a commit from the bad one on passes, or runs out of time"
+    known = after[0].passed | set(after[0].failed)
+    return None if after[-1].passed - known else "no later commit adds a test that passes"
+
+
+def _with_readme(bench: Workbench) -> Files:
+    """The unit's files; a kata gets a README, so that not every commit is about code."""
+    unit = bench.unit
+    if unit.source != "kata":
+        return unit.files
+    about = (ast.get_docstring(ast.parse(unit.files[unit.path])) or unit.module).splitlines()[0]
+    return {**unit.files, README: f"# {unit.module}\n\n{about}\n"}
+
+
+MAKERS: dict[Family, tuple[Maker, Sequence[str]]] = {
+    Family.VISIBLE: (make_visible, tuple(VISIBLE)),
+    Family.REGRESSION: (make_regression, tuple(SEMANTIC)),
+    Family.SEMANTIC: (make_semantic, tuple(SEMANTIC)),
+}
 """Each family's maker and the kinds it knows."""

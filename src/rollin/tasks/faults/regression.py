@@ -1,0 +1,161 @@
+"""Regressions: a history of plausible commits, one of which broke the code while it seemed to tidy it.
+
+The history is made backwards from the files as they are: commits after the bad one (at least one adds a tested
+function, so going back to before loses it), the bad one, commits before it. The fault itself is a semantic one, and
+stands in every state from the bad commit on.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from rollin.tasks.faults import revisions
+from rollin.tasks.faults.base import Fault, Files, Source, line_of
+from rollin.tasks.faults.revisions import Revision, Undo, functions
+from rollin.tasks.schema import Commit
+
+COMMITS = (5, 10)
+"""The shortest and the longest history, the first commit included."""
+CONFLICTS = 0.3
+"""The share of histories in which a later commit touches the line beside the broken one: `git revert` conflicts."""
+WITH_A_TIDYING = 0.5
+"""The share of bad commits that hold a harmless change too."""
+
+ROOT_SUBJECT = "Initial version"
+BAD_SUBJECTS = ("Simplify {}", "Tidy {}", "Clean up {}", "Refactor {}", "Shorten {}", "Rework {}")
+COMMENTS = ("# the usual case", "# see the tests", "# keep this short", "# one step at a time", "# nothing else to do")
+HARMLESS: Sequence[Undo] = (
+    revisions.undo_docstring,
+    revisions.undo_rename,
+    revisions.undo_test,
+    revisions.undo_function,
+    revisions.undo_hint,
+    revisions.undo_readme,
+)
+TIDYING: Sequence[Undo] = (revisions.undo_rename, revisions.undo_docstring, revisions.undo_hint)
+
+
+@dataclass(frozen=True)
+class History:
+    """States of the files, oldest first, and the commits that lead to them."""
+
+    subjects: tuple[str, ...]
+    states: tuple[Files, ...]
+    bad: int
+    """Which commit broke it; from there on the states hold the fault."""
+    repaired: Files
+    """The last state without the fault."""
+    conflicts: bool
+
+    def commits(self, pristine: Files) -> list[Commit]:
+        """The commits in a task's form: the first one counts from the pristine files."""
+        commits, before = [], pristine
+        for subject, state in zip(self.subjects, self.states, strict=True):
+            files = {path: state.get(path) for path in sorted({*before, *state}) if before.get(path) != state.get(path)}
+            commits.append(Commit(subject=subject, files=files))
+            before = state
+        return commits
+
+
+@dataclass(frozen=True)
+class _Break:
+    """A fault in whole lines, which can be found again in other states of the file."""
+
+    path: str
+    old: str
+    new: str
+    function: str
+
+    def apply(self, files: Files) -> Files | None:
+        """The files with the fault in; None where the lines don't stand there exactly once."""
+        text = "\n" + files[self.path]
+        if text.count("\n" + self.old) != 1:
+            return None
+        return {**files, self.path: text.replace("\n" + self.old, "\n" + self.new)[1:]}
+
+    def commented(self, files: Files, comment: str) -> Files:
+        """The files with a comment right above the lines."""
+        text = ("\n" + files[self.path]).replace("\n" + self.old, f"\n{self._indent}{comment}\n{self.old}")
+        return {**files, self.path: text[1:]}
+
+    def undo_comment(self, comment: str) -> Undo:
+        """Takes that comment back."""
+
+        def undo(files: Files, path: str, rng: random.Random) -> Revision:
+            text = files[path].replace(f"{self._indent}{comment}\n{self.old}", self.old)
+            return Revision(f"Comment on {self.function}", {**files, path: text}, self.function)
+
+        return undo
+
+    @property
+    def _indent(self) -> str:
+        return self.old[: len(self.old) - len(self.old.lstrip())]
+
+
+def synthesise(files: Files, fault: Fault, rng: random.Random) -> History | None:
+    """A history that ends in `files` (and some harmless additions) with `fault` in; None where it can't be had."""
+    count, conflicts = rng.randint(*COMMITS), rng.random() < CONFLICTS
+    bad = rng.randint(2, count - (3 if conflicts else 2))
+    head: Files = revisions.with_hints(files, fault.path, rng)
+    broken = _broken_lines(files, fault)
+    if broken is None or broken.apply(head) is None:
+        return None
+    plan: list[Sequence[Undo]] = [HARMLESS] * (count - 1 - bad)
+    special = rng.sample(range(len(plan)), 1 + conflicts)
+    plan[special[0]] = [revisions.undo_function]
+    if conflicts:
+        comment = rng.choice(COMMENTS)
+        head = broken.commented(head, comment)
+        plan[special[1]] = [broken.undo_comment(comment)]
+    later = _back(head, plan, broken, rng)
+    if later is None:
+        return None
+    before = later[-1].files
+    tidying = _first(TIDYING, before, broken, rng) if rng.random() < WITH_A_TIDYING else None
+    earlier = _back(tidying.files if tidying else before, [HARMLESS] * (bad - 1), broken, rng)
+    if earlier is None:
+        return None
+    sound = [*(step.files for step in earlier[::-1]), tidying.files if tidying else before]
+    spoilt = [broken.apply(state) for state in (*(step.files for step in later[::-1]), head)]
+    subject = rng.choice(BAD_SUBJECTS).format(broken.function)
+    subjects = [step.subject for step in earlier[::-1]], [subject], [step.subject for step in later[::-1]]
+    states = (*sound, *(state for state in spoilt if state is not None))
+    return History((ROOT_SUBJECT, *chain(*subjects)), states, bad, head, conflicts)
+
+
+def _broken_lines(files: Files, fault: Fault) -> _Break | None:
+    """The fault's lines and the function that holds them."""
+    text = files[fault.path]
+    start = text.rfind("\n", 0, fault.start) + 1
+    end = fault.end if text[fault.end - 1 : fault.end] == "\n" else text.find("\n", fault.end) + 1
+    line = line_of(text, fault.start)
+    holders = [
+        node.name
+        for node in functions(Source.parse(files, fault.path))
+        if node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    new = text[start : fault.start] + fault.text + text[fault.end : end]
+    if not holders or end <= start:
+        return None
+    return _Break(fault.path, text[start:end], new, holders[-1])
+
+
+def _back(files: Files, plan: Sequence[Sequence[Undo]], broken: _Break, rng: random.Random) -> list[Revision] | None:
+    """Undo one commit after the other, youngest first; None if one can't be had."""
+    steps: list[Revision] = []
+    for choices in plan:
+        step = _first(choices, steps[-1].files if steps else files, broken, rng)
+        if step is None:
+            return None
+        steps.append(step)
+    return steps
+
+
+def _first(undo: Sequence[Undo], files: Files, broken: _Break, rng: random.Random) -> Revision | None:
+    """The first revision, in random order, that there is to undo and that leaves the fault's lines where they are."""
+    for choice in rng.sample(list(undo), len(undo)):
+        step = choice(files, broken.path, rng)
+        if step is not None and broken.apply(step.files) is not None:
+            return step
+    return None

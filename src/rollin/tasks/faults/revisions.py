@@ -1,0 +1,229 @@
+"""Harmless commits, taken back: each function undoes one plausible commit and says what its subject was.
+
+A history is made backwards, from the files as they are to an earlier state. Nothing here changes what the code does;
+whether that is so is checked by running the tests at every commit.
+
+Revision   the files before a commit, and the commit's subject
+Undo       (files, the source's path, rng) -> a revision, or None where there is nothing of the kind to undo
+"""
+
+import ast
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rollin.tasks.faults.base import Files, Source, occurs, words
+
+README = "README.md"
+EARLIER_NAMES = ("value", "item", "data", "result", "current", "temp", "found", "entry", "part", "thing")
+"""What a variable may have been called before someone gave it a better name."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One commit, taken back."""
+
+    subject: str
+    files: Files
+    """Before the commit."""
+    function: str = ""
+    """The function that it was about."""
+
+
+Undo = Callable[[Files, str, random.Random], Revision | None]
+
+
+def functions(source: Source) -> Iterator[Function]:
+    """The module's functions and its classes' methods."""
+    for body in (source.tree.body, *(node.body for node in source.tree.body if isinstance(node, ast.ClassDef))):
+        yield from (node for node in body if isinstance(node, Function))
+
+
+def without(source: Source, node: ast.stmt) -> str:
+    """The text without a statement, its decorators, the comments right above it and the blank lines before."""
+    assert node.end_lineno is not None
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)]) - 1
+    while first > 0 and source.lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    while first > 0 and not source.lines[first - 1].strip():
+        first -= 1
+    return "".join(source.lines[:first] + source.lines[node.end_lineno :])
+
+
+def mentions(node: ast.AST, name: str) -> bool:
+    """Whether a name is read or looked up anywhere below a node."""
+    return any(
+        (isinstance(part, ast.Name) and part.id == name) or (isinstance(part, ast.Attribute) and part.attr == name)
+        for part in ast.walk(node)
+    )
+
+
+def undo_function(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """A public function that nothing else uses, added together with its tests."""
+    source = Source.parse(files, path)
+    public = [node for node in functions(source) if not node.name.startswith("_")]
+    if len(public) < 3:
+        return None
+    for node in rng.sample(public, len(public)):
+        earlier = _without_function(files, source, node)
+        if earlier is not None:
+            return Revision(f"Add {node.name}", earlier, node.name)
+    return None
+
+
+def _without_function(files: Files, source: Source, node: Function) -> dict[str, str] | None:
+    """The files without a function and its tests, or None if something else needs it or nothing tests it."""
+    used = sum(mentions(other, node.name) for other in functions(source) if other is not node)
+    text = without(source, node)
+    if used or mentions(ast.parse(text), node.name) or sum(other.name == node.name for other in functions(source)) > 1:
+        return None
+    text = re.sub(rf"""^\s*["']{node.name}["'],\n""", "", text, flags=re.MULTILINE)  # in __all__
+    earlier, tested = {**files, source.path: text}, False
+    for name, content in files.items():
+        if name != source.path and name.endswith(".py"):
+            tests = _without_tests(Source.parse(files, name), node.name)
+            if tests is None:
+                return None
+            earlier[name], tested = tests, tested or tests != content
+    return earlier if tested else None
+
+
+def _without_tests(source: Source, name: str) -> str | None:
+    """A test file without the tests of a function and its import; None if something else in it needs the function."""
+    while tests := [node for node in functions(source) if node.name.startswith("test") and mentions(node, name)]:
+        whole = [
+            node
+            for node in source.tree.body
+            if isinstance(node, ast.ClassDef) and all(part in tests for part in node.body if isinstance(part, Function))
+        ]
+        text = without(source, (whole or tests)[0])
+        source = Source.parse({source.path: text}, source.path)
+    if mentions(source.tree, name):
+        return None
+    for node in source.tree.body:
+        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
+            return _without_import(source, node, name)
+    return source.text
+
+
+def _without_import(source: Source, node: ast.ImportFrom, name: str) -> str:
+    rest = [alias for alias in node.names if alias.name != name]
+    start, end = source.span(node)
+    old = source.text[start:end]
+    if not rest:
+        return without(source, node)
+    shorter = re.sub(rf"\n?[ \t]*\b{name}\b,?|", "", old, count=1) if "\n" in old else ""
+    if not shorter:
+        shorter = ast.unparse(ast.ImportFrom(node.module, rest, node.level))
+    return source.text[:start] + shorter + source.text[end:]
+
+
+def undo_docstring(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """A docstring that a function got."""
+    source = Source.parse(files, path)
+    documented = [node for node in functions(source) if ast.get_docstring(node) and len(node.body) > 1]
+    if not documented:
+        return None
+    node = rng.choice(documented)
+    text = without(source, node.body[0])
+    subject = rng.choice(("Document {}", "Describe {}", "Say what {} does")).format(node.name)
+    return Revision(subject, {**files, path: text}, node.name)
+
+
+def undo_rename(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """A local variable that got a better name."""
+    source = Source.parse(files, path)
+    choices = [(node, name) for node in functions(source) for name in _locals(node)]
+    if not choices:
+        return None
+    node, new = rng.choice(choices)
+    start, end = source.span(node)
+    free = [name for name in EARLIER_NAMES if name not in words(source.text[start:end])]
+    if not free:
+        return None
+    old, text = rng.choice(free), source.text
+    for part in sorted((part for part in ast.walk(node) if isinstance(part, ast.Name)), key=source.span, reverse=True):
+        if part.id == new:
+            left, right = source.span(part)
+            text = text[:left] + old + text[right:]
+    subject = rng.choice(("Tidy {name}", "Clean up {name}", "Rename {old} in {name}", "Clearer names in {name}"))
+    return Revision(subject.format(name=node.name, old=old), {**files, path: text}, node.name)
+
+
+def _locals(function: Function) -> list[str]:
+    """Names assigned in a function and safe to change: no parameters, none inside f-strings, none declared global."""
+    arguments = {part.arg for part in ast.walk(function) if isinstance(part, ast.arg)}
+    risky = {
+        name.id
+        for part in ast.walk(function)
+        if isinstance(part, ast.JoinedStr)
+        for name in ast.walk(part)
+        if isinstance(name, ast.Name)
+    }
+    declared = {
+        name for part in ast.walk(function) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names
+    }
+    stored = {part.id for part in ast.walk(function) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    return sorted(name for name in stored - arguments - risky - declared - {*EARLIER_NAMES} if len(name) > 2)
+
+
+def undo_test(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """A further test of a function that has other tests."""
+    names = [name for name in files if name != path and name.endswith(".py")]
+    if not names:
+        return None
+    tests = Source.parse(files, rng.choice(sorted(names)))
+    public = [node.name for node in functions(Source.parse(files, path)) if not node.name.startswith("_")]
+    own = [node for node in functions(tests) if node.name.startswith("test")]
+    for name in rng.sample(public, len(public)):
+        about = [node for node in own if mentions(node, name)]
+        if len(about) > 1 and len(own) > 3:
+            subject = rng.choice(("Test {} more", "Another test of {}", "Cover more of {}")).format(name)
+            return Revision(subject, {**files, tests.path: without(tests, about[-1])}, name)
+    return None
+
+
+def undo_readme(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """The README, written in one commit."""
+    if README not in files:
+        return None
+    return Revision("Add a README", {name: text for name, text in files.items() if name != README})
+
+
+def undo_hint(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """A return type that a function's signature got."""
+    hinted = re.findall(r"^ *def (\w+)\(.*\)( -> \w+):$", files[path], re.MULTILINE)
+    if not hinted:
+        return None
+    name, hint = rng.choice(hinted)
+    text = re.sub(rf"^( *def {name}\(.*\)){re.escape(hint)}:$", r"\1:", files[path], count=1, flags=re.MULTILINE)
+    return Revision(f"Type hint for {name}", {**files, path: text}, name)
+
+
+def with_hints(files: Files, path: str, rng: random.Random, most: int = 2) -> dict[str, str]:
+    """The files with return types on a few functions whose `return` says what they are."""
+    source, text = Source.parse(files, path), files[path]
+    told = [(node.name, kind) for node in functions(source) if node.returns is None and (kind := _returned(node))]
+    for name, kind in rng.sample(told, min(most, len(told))):
+        if occurs(f"def {name}", text) == 1:
+            text = re.sub(rf"^( *def {name}\(.*\)):$", rf"\1 -> {kind}:", text, count=1, flags=re.MULTILINE)
+    return {**files, path: text}
+
+
+def _returned(function: Function) -> str:
+    """`bool`, `list`, `dict` or `str` if every `return` shows it."""
+    kinds = {_kind(part.value) for part in ast.walk(function) if isinstance(part, ast.Return)}
+    yields = any(isinstance(part, ast.Yield | ast.YieldFrom | ast.Lambda) for part in ast.walk(function))
+    return kinds.pop() if len(kinds) == 1 and not yields else ""
+
+
+def _kind(value: ast.expr | None) -> str:
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+        return {"sorted": "list", "list": "list", "dict": "dict", "str": "str", "len": "int"}.get(value.func.id, "")
+    shown: dict[type, str] = {ast.List: "list", ast.ListComp: "list", ast.Dict: "dict", ast.DictComp: "dict"}
+    negated = isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not)
+    return "bool" if negated else {**shown, ast.JoinedStr: "str"}.get(type(value), "")
