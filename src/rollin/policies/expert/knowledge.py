@@ -5,11 +5,13 @@ Fault      lines of a file at the base commit that are wrong, and what they have
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
+from rollin.tasks.schema import Task
+
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-_TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+_TOKEN = re.compile(r"\w+|\s+|[<>=!]=|<<|>>|//|\*\*|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,10 @@ class Fault:
     """Of the first wrong line, 1-based; where lines are missing, of the line that follows the gap."""
     wrong: tuple[str, ...]
     right: tuple[str, ...]
-    scope: str = ""
-    """The function that encloses it, as far as the patch shows."""
+    before: str = ""
+    """The line above, as the patch shows it."""
+    after: str = ""
+    """The line below."""
 
     @cached_property
     def change(self) -> tuple[list[str], int, int, list[str]]:
@@ -48,6 +52,11 @@ class Fault:
     def is_gap(self) -> bool:
         """Whether whole lines are missing."""
         return not self.wrong
+
+    @property
+    def is_import(self) -> bool:
+        """Whether an import is missing."""
+        return self.is_gap and len(self.right) == 1 and self.right[0].startswith(("import ", "from "))
 
     @property
     def is_indent(self) -> bool:
@@ -100,25 +109,40 @@ def _faults(lines: list[str]) -> Iterator[Fault]:
 
 def _of_hunk(path: str, number: int, lines: list[str]) -> Iterator[Fault]:
     """The changed blocks of one hunk whose first line has that number."""
-    scope, wrong, right = "", list[str](), list[str]()
+    before, wrong, right = "", list[str](), list[str]()
     for line in [*lines, " "]:
         if line.startswith("-"):
             wrong.append(line[1:])
         elif line.startswith("+"):
             right.append(line[1:])
         elif not line.startswith("\\"):
-            yield from _of_block(path, number, wrong, right, scope)
+            yield from _of_block(Fault(path, number, tuple(wrong), tuple(right), before, line[1:]))
             number += len(wrong) + 1
-            wrong, right = [], []
-        if defined := re.match(r"[- ]\s*def (\w+)", line):
-            scope = defined[1]
+            before, wrong, right = line[1:], [], []
 
 
-def _of_block(path: str, number: int, wrong: list[str], right: list[str], scope: str) -> Iterator[Fault]:
+def _of_block(block: Fault) -> Iterator[Fault]:
     """A changed block: one fault for each line where the lines pair up."""
-    if len(wrong) != len(right):
-        yield Fault(path, number, tuple(wrong), tuple(right), scope)
+    if len(block.wrong) != len(block.right):
+        yield block
         return
-    for offset, (old, new) in enumerate(zip(wrong, right, strict=True)):
+    for offset, (old, new) in enumerate(zip(block.wrong, block.right, strict=True)):
         if old != new:
-            yield Fault(path, number + offset, (old,), (new,), scope)
+            yield replace(block, line=block.line + offset, wrong=(old,), right=(new,))
+
+
+def scope_of(fault: Fault, task: Task) -> str:
+    """The function that encloses a fault; empty where there is none."""
+    text = next((commit.files[fault.path] for commit in reversed(task.history) if fault.path in commit.files), None)
+    lines = (text or "").splitlines()[: fault.line]
+    depth = _depth(fault.wrong[0] if fault.wrong else fault.right[0])
+    for line in reversed(lines):
+        if line.strip() and _depth(line) < depth:
+            depth = _depth(line)
+            if defined := re.match(r"\s*(?:async )?def (\w+)", line):
+                return defined[1]
+    return ""
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())

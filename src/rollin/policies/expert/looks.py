@@ -1,18 +1,22 @@
 """Where the expert looks: the one command that shows what a repair needs, picked by what the failure says."""
 
 import re
+from collections.abc import Iterator
 
-from rollin.policies.expert.knowledge import Fault
+from rollin.policies.expert.knowledge import Fault, scope_of
 from rollin.policies.expert.screen import Event, Screen, Sighting
 from rollin.policies.expert.steps import Step
+from rollin.tasks.schema import Family, Task
 
 
 def place(fault: Fault, screen: Screen) -> int | None:
     """The line number for the repair, if the screen shows it and all else that the repair needs."""
     seen = [sighting for event in screen.events[screen.changed :] for sighting in event.sightings]
     seen = [sighting for sighting in seen if sighting.path == fault.path]
-    if fault.is_gap:
+    if fault.is_import:
         return _above_imports(seen) if screen.shows(fault.needs) else None
+    if fault.is_gap:
+        return _between_neighbours(seen, fault) if screen.shows(fault.needs) else None
     numbers = [sighting.number for sighting in seen if _shows(sighting, fault)]
     if not numbers or not screen.shows(fault.needs) or (fault.is_spelling and not _spelled(fault, screen)):
         return None
@@ -47,29 +51,37 @@ def imported(fault: Fault) -> str:
     return fault.right[0].split()[-1]
 
 
-def look(fault: Fault, screen: Screen) -> Step | None:
+def _between_neighbours(seen: list[Sighting], fault: Fault) -> int | None:
+    """The line that a gap lies above, by the listed lines on its sides; the nearest where they stand twice."""
+    listed = [sighting for sighting in seen if sighting.listed and sighting.text.strip()]
+    below = [sighting.number for sighting in listed if sighting.text == fault.after]
+    above = [sighting.number + 1 for sighting in listed if sighting.text == fault.before]
+    return min([*below, *above], key=lambda number: abs(number - fault.line), default=None)
+
+
+def look(fault: Fault, screen: Screen, task: Task) -> Step | None:
     """The first look that was not taken since the last change."""
+    return next((step for step in _looks(fault, screen, task) if not screen.done(step.command)), None)
+
+
+def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     tests = screen.tests or Event("", "")
-    return next((step for step in _looks(fault, tests) if not screen.done(step.command)), None)
-
-
-def _looks(fault: Fault, tests: Event) -> list[Step]:
-    looks = []
-    if fault.is_gap:
-        looks.append(
-            Step(f"{imported(fault)} is not imported. See the imports.", f"grep -n '^import\\|^from' {fault.path}")
-        )
-        looks.append(Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6"))
-    if fault.is_spelling:
-        looks.append(_spelling(fault, tests))
-    if fault.is_indent:
-        looks.append(_around(fault.path, fault.line, 3))
+    if fault.is_import:
+        name = fault.right[0].split()[-1]
+        yield Step(f"{name} is not imported. See the imports.", f"grep -n '^import\\|^from' {fault.path}")
+        yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
+    if fault.is_spelling and task.family is Family.VISIBLE:
+        yield _spelling(fault, tests)
+    if fault.is_indent and task.family is Family.VISIBLE:
+        yield _around(fault.path, fault.line, 3)
     frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
-    looks += [_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5]
-    if fault.scope:
-        looks.append(Step(f"Look at {fault.scope}.", f"grep -n -A12 'def {fault.scope}' {fault.path}"))
-    looks.append(_around(fault.path, fault.line, 5))
-    return looks
+    yield from (_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
+    if scope := scope_of(fault, task):
+        if not screen.shows([scope]):
+            yield Step("See which functions there are.", f"grep -n 'def ' {fault.path}")
+        yield Step(f"Look at {scope}.", f"grep -n -A12 'def {scope}' {fault.path}")
+        yield Step(f"Look at more of {scope}.", f"grep -n -A40 'def {scope}' {fault.path}")
+    yield _around(fault.path, fault.line, 9)
 
 
 def _spelling(fault: Fault, tests: Event) -> Step:

@@ -103,7 +103,7 @@ def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
     faults = faults_of(task.patch)
     left = [fault for fault in faults if not any(visible.repairs(event, (fault,)) for event in after)]
     if left:
-        return _find(left[0], screen) or visible.work_on(left[0], screen)
+        return _find(left[0], screen) or visible.work_on(left[0], screen, task)
     tests = screen.tests
     if tests is None:
         return steps.CHECK_REPAIR

@@ -11,7 +11,7 @@ The rules in order; the first that fits decides.
 import re
 
 from rollin.policies.expert.knowledge import Fault, faults_of
-from rollin.policies.expert.looks import imported, look, place
+from rollin.policies.expert.looks import look, place
 from rollin.policies.expert.screen import Event, Screen
 from rollin.policies.expert.sed import repair
 from rollin.policies.expert.steps import (
@@ -39,27 +39,29 @@ def decide(screen: Screen, task: Task) -> Step:
         return SEE_CHANGES if touched and not screen.done(DIFF) else _wrong_changes(screen, faults) or FINISH
     left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
     if fault := _explaining(tests, left, certain=True):
-        return work_on(fault, screen)
+        return work_on(fault, screen, task)
     if any(_is_strange(event, faults) for event in screen.events):
         if not screen.done(DIFF):
             return SEE_CHANGES
         if step := _wrong_changes(screen, faults):
             return step
     if fault := _explaining(tests, left, certain=False):
-        return work_on(fault, screen)
+        return work_on(fault, screen, task)
     return START_OVER
 
 
-def work_on(fault: Fault, screen: Screen) -> Step:
+def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     """Repair it if the screen shows what that needs, else look."""
     number = place(fault, screen)
-    step = look(fault, screen) if number is None else None
+    step = look(fault, screen, task) if number is None else None
     return step or Step(_saying(fault), repair(fault, number or fault.line))
 
 
 def _saying(fault: Fault) -> str:
-    if fault.is_gap:
-        return f"Import {imported(fault)}."
+    if fault.is_import:
+        return f"Import {fault.right[0].split()[-1]}."
+    if len(fault.wrong) != 1 or len(fault.right) != 1:
+        return "Lines are wrong here. Put the right ones."
     if fault.is_indent:
         return "Indent the line like its neighbours."
     if fault.is_spelling:
@@ -104,7 +106,7 @@ def _explaining(tests: Event, faults: list[Fault], *, certain: bool) -> Fault | 
 
     def evidence(fault: Fault) -> tuple[bool, bool, int]:
         lines = [texts.index(line.strip()) for line in fault.wrong if line.strip() in texts]
-        named = bool({fault.old, fault.new} & error_words or (fault.is_gap and fault.needs & error_words))
+        named = bool({fault.old, fault.new} & error_words or (fault.is_import and fault.needs & error_words))
         return named, bool(lines), -min(lines, default=0)
 
     ranked = sorted(faults, key=evidence, reverse=True)
