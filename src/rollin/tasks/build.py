@@ -90,7 +90,8 @@ def build(
     if order.count < 1:
         raise UserError(f"cannot build {order.count} tasks of {order.file_name}; ask for at least 1")
     if order.family not in MAKERS:
-        raise UserError(f"the family {order.family.value!r} can't be built; choose from {', '.join(MAKERS)}")
+        known = ", ".join(family.value for family in MAKERS)
+        raise UserError(f"the family {order.family.value!r} can't be built; choose from {known}")
     folder, built, turns = cache_dir or cache_folder(), Built(), Rotation(units_of(order.source, order.split), order)
     seen: set[str] = set()
     with ThreadPoolExecutor(workers) as pool:

@@ -14,7 +14,7 @@ from rollin.tasks.probe import Failure
 _RAISES = (
     "`{call}` should give `{expected}`, but it raises {error}.",
     "`{call}` raises {error}. It should return `{expected}`.",
-    "I expected `{expected}` from `{call}` and got a {error}.",
+    "I expected `{expected}` from `{call}` and got {error}.",
     "{error} from `{call}`, which should be `{expected}`.",
 )
 _GIVES = (
@@ -76,7 +76,8 @@ class Symptom:
 def symptom(test: str, failure: Failure, tests: Mapping[str, str], module: str) -> Symptom:
     """What one failed test shows; `tests` are the texts of the test files."""
     path, _, name = test.partition("::")
-    bare = Symptom(name.split("::")[-1].partition("[")[0], module, failure.type or "an error")
+    error = {"Failed": "a missing exception", "": "an error"}.get(failure.type, failure.type)
+    bare = Symptom(name.split("::")[-1].partition("[")[0], module, error)
     asserted = _asserted(tests.get(path, ""), failure.test_line)
     if not name or asserted is None:
         return bare
