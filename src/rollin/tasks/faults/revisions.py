@@ -116,8 +116,8 @@ def _without_import(source: Source, node: ast.ImportFrom, name: str) -> str:
     old = source.text[start:end]
     if not rest:
         return without(source, node)
-    shorter = re.sub(rf"\n?[ \t]*\b{name}\b,?|", "", old, count=1) if "\n" in old else ""
-    if not shorter:
+    shorter = re.sub(rf"\n[ \t]*{name},", "", old, count=1)
+    if shorter == old:
         shorter = ast.unparse(ast.ImportFrom(node.module, rest, node.level))
     return source.text[:start] + shorter + source.text[end:]
 
