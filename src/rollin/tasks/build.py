@@ -7,7 +7,7 @@ Built      the tasks that were kept, and why others were dropped
 
 import hashlib
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from rollin.errors import UserError
 from rollin.tasks.cache import cache_folder, code_version
 from rollin.tasks.grading import grade
 from rollin.tasks.makers import MAKERS
+from rollin.tasks.packages import package_units
 from rollin.tasks.schema import Family, Split, Task, write_tasks
 from rollin.tasks.units import Unit, katas
 from rollin.tasks.workbench import FlakyTestsError, Workbench
@@ -72,11 +73,14 @@ class Built:
 def units_of(source: str, split: Split) -> list[Unit]:
     """The units on one side of the fixed split. UserError for a source that doesn't exist."""
     if source == "kata":
-        units, train = katas(), TRAIN_KATAS
-        modules = sorted({unit.module for unit in units}, key=lambda name: _digest(SPLIT_SALT, name))
+        units, share = katas(), TRAIN_KATAS
+    elif source == "package":
+        units = package_units()
+        share = len({unit.module for unit in units}) // 2
     else:
         raise UserError(f"there are no tasks from {source!r}; the sources are kata and package")
-    side = set(modules[:train] if split is Split.TRAIN else modules[train:])
+    modules = sorted({unit.module for unit in units}, key=lambda name: _digest(SPLIT_SALT, name))
+    side = set(modules[:share] if split is Split.TRAIN else modules[share:])
     return [unit for unit in units if unit.module in side]
 
 
@@ -130,30 +134,38 @@ class Turn:
 
 
 class Rotation:
-    """Whose turn it is. Modules take turns; rare kinds come first; units that fail too often fall out."""
+    """Whose turn it is. Modules take turns, and in each its units; rare kinds come first; what fails often falls out."""
 
     def __init__(self, units: Sequence[Unit], order: Order) -> None:
         self._order = order
         self._rng = random.Random(f"{order.seed} {order.file_name}")
-        self._queue = self._rng.sample(list(units), len(units))
+        self._modules: dict[str, deque[Unit]] = {}
+        for unit in self._rng.sample(list(units), len(units)):
+            self._modules.setdefault(unit.module, deque()).append(unit)
+        self._queue = deque(self._modules)
         self._taken: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
 
     def next_wave(self, wanted: int, used: Counter[str]) -> list[Turn]:
         """The next turns, at most as many as are wanted."""
-        wave = []
-        for _ in range(min(wanted, WAVE, len(self._queue))):
-            unit = self._queue.pop(0)
-            self._queue.append(unit)
+        wave: list[Turn] = []
+        while self._queue and len(wave) < min(wanted, WAVE):
+            self._queue.rotate(-1)
+            units = self._modules[self._queue[-1]]
+            units.rotate(-1)
+            unit = units[-1]
             wave.append(Turn(unit, self._taken[unit.name], self._preference(used)))
             self._taken[unit.name] += 1
         return wave
 
     def note(self, turn: Turn, *, succeeded: bool) -> None:
         """Remember how a turn ended."""
-        self._failures[turn.unit.name] = 0 if succeeded else self._failures[turn.unit.name] + 1
-        if self._failures[turn.unit.name] >= PATIENCE and turn.unit in self._queue:
-            self._queue.remove(turn.unit)
+        unit = turn.unit
+        self._failures[unit.name] = 0 if succeeded else self._failures[unit.name] + 1
+        if self._failures[unit.name] >= PATIENCE and unit in self._modules[unit.module]:
+            self._modules[unit.module].remove(unit)
+            if not self._modules[unit.module]:
+                self._queue.remove(unit.module)
 
     def _preference(self, used: Counter[str]) -> tuple[str, ...]:
         """Kinds, rarest first; the draw among near equals keeps one wave from agreeing on one kind."""

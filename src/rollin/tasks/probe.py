@@ -39,19 +39,15 @@ class Outcome:
 
     passed: frozenset[str] = frozenset()
     failed: dict[str, Failure] = field(default_factory=dict)
-    lines: dict[str, frozenset[int]] = field(default_factory=dict)
-    """The executed lines of traced files."""
     timed_out: bool = False
 
 
-def probe(
-    sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *, traced: Sequence[str] = (), seconds: int = 5
-) -> list[Outcome]:
+def probe(sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *, seconds: int = 10) -> list[Outcome]:
     """The tests' outcome on each tree, in order. `seconds` bounds one run.
 
     Raises InfrastructureFault if the sandbox, not a tree, kept the tests from running.
     """
-    request = {"trees": trees, "test_files": list(test_files), "traced": list(traced), "seconds": seconds}
+    request = {"trees": trees, "test_files": list(test_files), "seconds": seconds}
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
@@ -69,15 +65,10 @@ def probe(
 def _outcome(record: dict[str, object] | None) -> Outcome:
     if record is None:
         return Outcome(timed_out=True)
-    passed, failed, lines = record["passed"], record["failed"], record["lines"]
+    passed, failed = record["passed"], record["failed"]
     assert isinstance(passed, list)
     assert isinstance(failed, dict)
-    assert isinstance(lines, dict)
-    return Outcome(
-        frozenset(passed),
-        {name: _failure(found) for name, found in failed.items()},
-        {path: frozenset(numbers) for path, numbers in lines.items()},
-    )
+    return Outcome(frozenset(passed), {name: _failure(found) for name, found in failed.items()})
 
 
 def _failure(found: dict[str, object]) -> Failure:

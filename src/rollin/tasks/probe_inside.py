@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
@@ -60,29 +59,16 @@ def describe(error: BaseException) -> Record:
     }
 
 
-def run_tests(test_files: list[str], traced: set[str]) -> Record:
-    """One run of pytest in this process. `traced` are files whose executed lines are wanted too."""
-    recorder, lines = Recorder(), dict[str, set[int]]()
-    watched = {os.path.abspath(path): path for path in traced}
-
-    def tracer(frame: FrameType, event: str, argument: object) -> object:
-        path = watched.get(frame.f_code.co_filename)
-        if path is None:
-            return None
-        lines.setdefault(path, set()).add(frame.f_lineno)
-        return tracer
-
+def run_tests(test_files: list[str]) -> Record:
+    """One run of pytest in this process."""
+    recorder = Recorder()
     sys.path.insert(0, os.getcwd())
-    if watched:
-        sys.settrace(tracer)  # type: ignore[arg-type]
     status = pytest.main([*OPTIONS, *test_files], plugins=[recorder])
     assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED), status
-    sys.settrace(None)
-    passed = sorted(recorder.passed - set(recorder.failed))
-    return {"passed": passed, "failed": recorder.failed, "lines": {path: sorted(seen) for path, seen in lines.items()}}
+    return {"passed": sorted(recorder.passed - set(recorder.failed)), "failed": recorder.failed}
 
 
-def run_forked(test_files: list[str], traced: set[str], seconds: int) -> bytes:
+def run_forked(test_files: list[str], seconds: int) -> bytes:
     """`run_tests` in a child that is killed when its time is over; its record as JSON."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -93,7 +79,7 @@ def run_forked(test_files: list[str], traced: set[str], seconds: int) -> bytes:
         silence = os.open(os.devnull, os.O_RDWR)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        record = json.dumps(run_tests(test_files, traced))
+        record = json.dumps(run_tests(test_files))
         with os.fdopen(writer, "w") as pipe:
             pipe.write(record)
         os._exit(0)
@@ -139,7 +125,7 @@ def main() -> None:
     gc.freeze()  # with gc.disable() below a third of a run's time
     for tree in request["trees"]:
         before = put(tree)
-        answer = run_forked(request["test_files"], set(request["traced"]), request["seconds"])
+        answer = run_forked(request["test_files"], request["seconds"])
         put(before)
         screen.write(answer + b"\n")
     screen.flush()

@@ -31,7 +31,8 @@ class Unit:
     @property
     def name(self) -> str:
         """Names the unit within its module."""
-        return self.module if self.source == "kata" else f"{self.module}-{Path(self.path).stem}"
+        stem = Path(self.path).stem
+        return self.module if stem in (self.module, "__init__") else f"{self.module}-{stem}"
 
     @property
     def code(self) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _without_function(files: Files, source: Source, node: Function) -> dict[str,
     text = without(source, node)
     if used or mentions(ast.parse(text), node.name) or sum(other.name == node.name for other in functions(source)) > 1:
         return None
-    text = re.sub(rf"""^\s*["']{node.name}["'],\n""", "", text, flags=re.MULTILINE)  # in __all__
+    text = _unlisted(text, node.name)
     earlier, tested = {**files, source.path: text}, False
     for name, content in files.items():
         if name != source.path and name.endswith(".py"):
@@ -90,6 +90,17 @@ def _without_function(files: Files, source: Source, node: Function) -> dict[str,
                 return None
             earlier[name], tested = tests, tested or tests != content
     return earlier if tested else None
+
+
+def _unlisted(text: str, name: str) -> str:
+    """The text without a name in `__all__`."""
+    source = Source.parse({"": text}, "")
+    for node in source.tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "__all__" for to in node.targets):
+            start, end = source.span(node)
+            listed = re.sub(rf"""["']{name}["'],?\s*""", "", text[start:end])
+            return text[:start] + listed + text[end:]
+    return text
 
 
 def _without_tests(source: Source, name: str) -> str | None:
