@@ -76,7 +76,7 @@ class Labeller:
         try:
             async with self._slots:
                 label = await self._label(teacher, request)
-                await asyncio.to_thread(self._store.record_label, turn_id, label)
+                self._store.record_label(turn_id, label)
             ready = label.status is LabelStatus.READY
             self._count(pending=-1, ready=ready, missing=not ready)
         except asyncio.CancelledError:

@@ -196,9 +196,13 @@ def _fingerprint(key: str) -> bytes:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), backlog=1024)
+        listening = socket.create_server((host, port), backlog=1024)
     except OSError as error:
         raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another port") from error
+    # Connections inherit it. asyncio sets it only on sockets that name their protocol, which this one doesn't, and
+    # without it an answer's body waits for the acknowledgement of its headers: up to 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 async def _wire_error(request: Request, error: Exception) -> Response:

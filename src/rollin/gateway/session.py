@@ -135,7 +135,7 @@ class Session:
             if self._ended:
                 raise InfrastructureFault("the trajectory has ended meanwhile")
             action = replace(action, content=storable(action.content))
-            await self._record(turn, messages, actor, action, started)
+            self._record(turn, messages, actor, action, started)
         except ContextOverflow:
             self._overflowed = True
             raise
@@ -146,7 +146,7 @@ class Session:
             raise InfrastructureFault(self._fault) from error
         return action
 
-    async def _record(self, turn: int, messages: list[Message], actor: Actor, action: Action, started: float) -> None:
+    def _record(self, turn: int, messages: list[Message], actor: Actor, action: Action, started: float) -> None:
         teacher = self.spec.labeller
         if teacher is None:
             label = Label(LabelStatus.NOT_WANTED)
@@ -154,9 +154,7 @@ class Session:
             label = Label.of(action, LabelSource.EXECUTED)
         else:
             label = Label(LabelStatus.PENDING)
-        # In a thread: a commit takes 0.3 ms, but now and then SQLite folds its log in and waits for the disk.
-        row = await asyncio.to_thread(
-            self._store.record_turn, self.spec.trajectory.id, turn, messages, actor, action, label, started
-        )
+        # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.
+        row = self._store.record_turn(self.spec.trajectory.id, turn, messages, actor, action, label, started)
         if teacher is not None and label.status is LabelStatus.PENDING:
             self._labels.ask(teacher, self.spec.request(turn, messages, Actor.TEACHER), row.id)
