@@ -72,7 +72,14 @@ class EndpointPolicy:
         self._key_env = api_key_env
         self._extra = extra or {}
         key = os.environ.get(api_key_env) or "none"
-        self._client = openai.AsyncOpenAI(base_url=base_url, api_key=key, timeout=seconds, max_retries=retries)
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url,
+            api_key=key,
+            timeout=seconds,
+            max_retries=retries,
+            # At 32 calls at once, httpx's own pool takes 7 ms of CPU a call (it polls every idle connection), this 2.
+            http_client=openai.DefaultAioHttpClient(),
+        )
 
     async def check(self) -> None:
         """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model."""
