@@ -4,8 +4,10 @@
 without access to a model hub has a real student. Anything else that is neither a directory nor a file is a hub name.
 """
 
+import contextlib
 import copy
 import importlib.util
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,9 @@ def _load(loader: Any, spec: str, **options: Any) -> Any:
         options["gguf_file"] = gguf
     transformers_logging.disable_progress_bar()
     try:
-        return loader.from_pretrained(place, **options)
+        # Reading a GGUF draws a bar of its own on stderr, which nothing switches off.
+        with contextlib.redirect_stderr(io.StringIO()):
+            return loader.from_pretrained(place, **options)
     except Exception as error:  # transformers, safetensors and gguf each raise their own kinds for a damaged file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"model {spec}: cannot be loaded ({reason}); fetch it again or name another") from error

@@ -14,7 +14,6 @@ from rollin.learner import Learner
 from rollin.loop import Loop
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.base import Policy, Sampling
-from rollin.policies.endpoint import Endpoint
 from rollin.policies.expert import Expert
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION
@@ -116,6 +115,8 @@ def _make_teacher(settings: TeacherSettings, slots: int) -> Policy:
     if isinstance(settings, ExpertTeacher):
         return Expert()
     if isinstance(settings, EndpointTeacher):
+        from rollin.policies.endpoint import Endpoint
+
         return Endpoint(settings.base_url, settings.model, settings.api_key_env)
     model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
     return LocalPolicy(model, tokenizer, name="teacher", slots=slots, context_tokens=settings.context_tokens)

@@ -52,7 +52,8 @@ class MiniSweAgentSettings(BaseModel):
     instance_template: str = INSTANCE
     observation_template: str = OBSERVATION
     format_error_template: str = FORMAT_ERROR
-    action_regex: str = r"```(?:bash|sh)?[ \t]*\n(.*?)\n?```"
+    action_regex: str = r"```bash[ \t]*\n(.*?)\n?```"
+    """The language has to be named: with an optional one, the text between two other blocks would be a command."""
 
 
 class MiniSweAgent:

@@ -198,12 +198,14 @@ def draw(
     if temperature == 0.0:
         token = int(scores.argmax())
         return token, float(logprobs[token])
-    ordered, order = logprobs.exp().sort(descending=True)
-    cumulative = ordered.cumsum(0)
-    # Nucleus sampling: the smallest set of tokens whose probability reaches top_p.
-    kept = int((cumulative < top_p).sum()) + 1
-    target = chance.random() * float(cumulative[min(kept, len(cumulative)) - 1])
-    token = int(order[min(int(torch.searchsorted(cumulative, target)), kept - 1)])
+    chances = logprobs.exp().double()
+    if top_p < 1.0:
+        # Nucleus sampling: the smallest set of tokens whose probability reaches top_p.
+        ordered, order = chances.sort(descending=True)
+        chances[order[int((ordered.cumsum(0) < top_p).sum()) + 1 :]] = 0.0
+    # In the vocabulary's order, not by rank: rounding may swap two ranks, and then another token would be drawn.
+    cumulative = chances.cumsum(0)
+    token = int(torch.searchsorted(cumulative, chance.random() * float(cumulative[-1]), right=True))
     return token, float(logprobs[token])
 
 

@@ -10,7 +10,15 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from rollin.errors import UserError
 from rollin.training.objectives import label_cross_entropy
@@ -150,6 +158,7 @@ def train(
         data_collator=lambda items: as_inputs(items[0], trained.dtype),
         callbacks=[_Progress(progress, steps)] if progress else [],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
     outcome = trainer.train()
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()

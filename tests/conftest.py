@@ -1,0 +1,51 @@
+"""Parts that many tests share: a real tokenizer, a tiny random model, the real 135M model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from rollin.models import PACKAGED, load_model, load_tokenizer
+from rollin.policies.ragged import ATTENTION
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerBase:
+    """SmolLM2's."""
+    return load_tokenizer(PACKAGED)
+
+
+@pytest.fixture(scope="session")
+def tiny_directory(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised Llama of 2 layers with SmolLM2's tokenizer, as a checkpoint directory."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        initializer_range=0.3,  # or its scores are so flat that rounding decides what is greedy
+    )
+    directory = tmp_path_factory.mktemp("tiny")
+    LlamaForCausalLM(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture
+def tiny_model(tiny_directory: Path) -> PreTrainedModel:
+    return load_model(str(tiny_directory), ATTENTION)
+
+
+@pytest.fixture(scope="session")
+def smollm() -> PreTrainedModel:
+    """The real 135M model. Tests must leave its weights as they are."""
+    return load_model(PACKAGED, ATTENTION)

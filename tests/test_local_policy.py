@@ -1,0 +1,130 @@
+"""The local policy: batches and caches change the speed of an action, never the action."""
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rollin.chat import action_end, action_ids, state_ids
+from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.policies.base import Action, Message, Request, Sampling
+from rollin.policies.local import LocalPolicy, draw
+
+
+@pytest.fixture
+def policy(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[LocalPolicy]:
+    policy = LocalPolicy(tiny_model, tokenizer, slots=4, context_tokens=2000)
+    yield policy
+    asyncio.run(policy.close())
+
+
+def conversation(name: str, turns: int) -> list[Message]:
+    messages: list[Message] = [{"role": "system", "content": "Repair it."}, {"role": "user", "content": f"Task {name}"}]
+    for turn in range(turns):
+        messages.append({"role": "assistant", "content": f"look at {name} {turn}"})
+        messages.append({"role": "user", "content": f"output {turn} " * (1 + len(name) % 3)})
+    return messages
+
+
+def ask(name: str, turns: int, seed: int = 0, **sampling: float) -> Request:
+    return Request(conversation(name, turns), name, turns, seed, Sampling(max_tokens=12, **sampling))  # type: ignore[arg-type]
+
+
+def plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, request: Request) -> list[int]:
+    """transformers' own `generate`, alone and without our cache."""
+    prompt = torch.tensor([state_ids(tokenizer, request.messages)])
+    output = model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False,
+        eos_token_id=sorted(action_end(tokenizer)),
+    )  # fmt: skip
+    return output[0, prompt.shape[1] :].tolist()
+
+
+def test_greedy_actions_are_those_of_plain_generation(
+    policy: LocalPolicy, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """More trajectories than slots, several turns each: slots are shared, taken over and reused."""
+    requests = [[ask(f"t{n}" * n, turn) for n in range(1, 8)] for turn in range(3)]
+
+    async def all_turns() -> list[list[Action]]:
+        return [await asyncio.gather(*(policy.act(request) for request in turn)) for turn in requests]
+
+    for turn, actions in zip(requests, asyncio.run(all_turns()), strict=True):
+        for request, action in zip(turn, actions, strict=True):
+            assert action.token_ids == plain_generation(tiny_model, tokenizer, request)
+
+
+def test_sampling_depends_on_the_seed_and_not_on_the_company(policy: LocalPolicy) -> None:
+    request = ask("a", 1, seed=5, temperature=1.0)
+
+    async def once(company: int) -> Action:
+        others = [policy.act(ask(f"other{n}", 0, seed=n, temperature=1.0)) for n in range(company)]
+        return (await asyncio.gather(policy.act(request), *others))[0]
+
+    alone, crowded = asyncio.run(once(0)), asyncio.run(once(6))
+    other = asyncio.run(policy.act(ask("a", 1, seed=6, temperature=1.0)))
+    assert alone.token_ids == crowded.token_ids
+    assert alone.logprobs == pytest.approx(crowded.logprobs, abs=1e-3)
+    assert other.token_ids != alone.token_ids
+
+
+def test_logprobs_are_those_of_the_model(
+    policy: LocalPolicy, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    request = ask("b", 2, seed=1, temperature=0.7)
+    action = asyncio.run(policy.act(request))
+    assert action.token_ids is not None
+    prompt = state_ids(tokenizer, request.messages)
+    with torch.no_grad():
+        logits = tiny_model(torch.tensor([prompt + action.token_ids])).logits[0, len(prompt) - 1 : -1]
+    expected = torch.log_softmax(logits / 0.7, -1)[torch.arange(len(action.token_ids)), action.token_ids]
+    assert action.logprobs == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_new_weights_are_used_after_a_reset(
+    policy: LocalPolicy, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    before = asyncio.run(policy.act(ask("c", 1)))
+    with torch.no_grad():
+        for parameter in tiny_model.parameters():
+            parameter.mul_(-1.3)
+    policy.reset()
+    after = asyncio.run(policy.act(ask("c", 1)))
+    assert after.token_ids == plain_generation(tiny_model, tokenizer, ask("c", 1)) != before.token_ids
+
+
+def test_a_state_that_does_not_fit_is_an_overflow(policy: LocalPolicy) -> None:
+    with pytest.raises(ContextOverflow, match="2000"):
+        asyncio.run(policy.act(ask("d", 400)))
+
+
+def test_a_broken_model_is_an_infrastructure_fault(policy: LocalPolicy, tiny_model: PreTrainedModel) -> None:
+    tiny_model.lm_head = torch.nn.Linear(1, 1)
+    with pytest.raises(InfrastructureFault):
+        asyncio.run(policy.act(ask("e", 0)))
+    with pytest.raises(InfrastructureFault):
+        asyncio.run(policy.act(ask("e", 0)))
+
+
+def test_draw_follows_top_p() -> None:
+    scores = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+    tokens = [draw(scores, 1.0, 0.75, np.random.default_rng(seed))[0] for seed in range(400)]
+    assert set(tokens) == {0, 1}
+    assert tokens.count(0) / 400 == pytest.approx(0.625, abs=0.08)
+    assert draw(scores, 0.0, 1.0, np.random.default_rng(0)) == (0, pytest.approx(np.log(0.5), abs=1e-5))
+
+
+def test_a_label_s_tokens_continue_its_state(tokenizer: PreTrainedTokenizerBase) -> None:
+    """State plus action, tokenised apart, is how the chat template would have written the whole conversation."""
+    messages = conversation("f", 2)
+    action: Message = {"role": "assistant", "content": "Run the tests.\n```bash\npytest\n```"}
+    whole = str(tokenizer.apply_chat_template([*messages, action], tokenize=False))
+    ids = state_ids(tokenizer, messages) + action_ids(tokenizer, action["content"])
+    assert tokenizer.decode(ids) == whole.rstrip("\n")
+
+
+def test_the_end_of_an_action_is_the_template_s(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert {tokenizer.decode([token]) for token in action_end(tokenizer)} == {"<|im_end|>"}
