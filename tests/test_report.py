@@ -275,6 +275,18 @@ def test_the_list_reads_the_same_for_machines(store: Store) -> None:
     assert "under way" in paper.getvalue()
 
 
+def test_eighty_columns_do_for_the_list(store: Store) -> None:
+    name = "kata-a-rather-long-name-0123456789"
+    store.add_tasks([task("a").model_copy(update={"instance_id": name, "family": Family.REGRESSION})])
+    attempt(store, name, 12, Purpose.COLLECT, Exit.INFRASTRUCTURE_FAULT)
+    console, paper = on_paper(80)
+    show_run(store, console, iteration=12)
+    whole = "".join(paper.getvalue().split())
+    for part in ("regression", "collect", "teacher", "resolved", "infrastructure", "fault"):
+        assert part in whole, part
+    assert "…" not in whole
+
+
 @pytest.mark.parametrize("width", [60, 200])
 def test_a_trajectory_is_shown_turn_by_turn(store: Store, width: int) -> None:
     console, paper = on_paper(width)

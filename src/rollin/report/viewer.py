@@ -71,8 +71,9 @@ def show_run(
     table = _empty_list()
     for line in lines:
         outcome = {True: Text("yes", "green"), False: Text("no", "red"), None: Text("-", "dim")}[line.resolved]
-        numbers = (line.iteration, line.purpose, line.turns, line.teacher_turns, line.exit or "under way")
-        table.add_row(str(line.id), printable(line.instance_id), line.family, *map(str, numbers), outcome)
+        exit_ = line.exit.replace("_", " ") if line.exit else "under way"
+        numbers = (line.iteration, line.purpose, line.turns, line.teacher_turns)
+        table.add_row(str(line.id), printable(line.instance_id), line.family, *map(str, numbers), exit_, outcome)
     console.print(table if table.row_count else "No trajectory fits; leave a filter out, or wait for the run to begin.")
 
 
@@ -117,11 +118,14 @@ def _line(row: TrajectoryRow, family: str, turns: list[TurnRow]) -> Line:
 
 
 def _empty_list() -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("id", justify="right")
+    """Eighty columns have to do: the task and the exit fold, the rest keeps its width."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    table.add_column("id", justify="right", no_wrap=True)
     table.add_column("task", overflow="fold")
-    for name in ("family", "iteration", "purpose", "turns", "teacher's", "exit", "resolved"):
-        table.add_column(name, justify="right" if name in ("iteration", "turns", "teacher's") else "left")
+    for name in ("family", "iter", "purpose", "turns", "teacher"):
+        table.add_column(name, justify="left" if name in ("family", "purpose") else "right", no_wrap=True)
+    table.add_column("exit", overflow="fold", min_width=14)
+    table.add_column("resolved", no_wrap=True)
     return table
 
 
