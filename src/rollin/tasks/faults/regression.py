@@ -7,6 +7,7 @@ stands in every state from the bad commit on.
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
@@ -155,7 +156,11 @@ def _back(files: Files, plan: Sequence[Sequence[Undo]], broken: _Break, rng: ran
 def _first(undo: Sequence[Undo], files: Files, broken: _Break, rng: random.Random) -> Revision | None:
     """The first revision, in random order, that there is to undo and that leaves the fault's lines where they are."""
     for choice in rng.sample(list(undo), len(undo)):
-        step = choice(files, broken.path, rng)
-        if step is not None and broken.apply(step.files) is not None:
-            return step
+        with suppress(SyntaxError):  # what was taken out left nothing behind, such as an empty class
+            step = choice(files, broken.path, rng)
+            if step is not None and broken.apply(step.files) is not None:
+                for path in step.files:
+                    if path.endswith(".py") and step.files[path] != files[path]:
+                        Source.parse(step.files, path)
+                return step
     return None

@@ -21,8 +21,8 @@ _RESERVED = {*keyword.kwlist, *dir(builtins)}
 
 
 def misspell(word: str, rng: random.Random) -> str:
-    """Drop, double or swap one inner letter. The same word comes back where that changes nothing."""
-    place = rng.randrange(1, max(2, len(word) - 1))
+    """Drop, double or swap one inner letter of a word of three or more; equal letters swapped leave it as it is."""
+    place = rng.randrange(1, len(word) - 1)
     slip = rng.choice(("drop", "double", "swap"))
     if slip == "drop":
         return word[:place] + word[place + 1 :]
@@ -37,9 +37,10 @@ def _respelled(kind: str, files: Files, path: str, found: list[tuple[int, str]],
     taken = set().union(*map(words, files.values())) | _RESERVED
     faults = []
     for start, word in found:
+        if len(word) < 4 or not word.isascii() or word.startswith("__") or occurs(word, files[path]) < 2:
+            continue
         wrong = misspell(word, rng)
-        known = len(word) >= 4 and word.isascii() and not word.startswith("__") and occurs(word, files[path]) > 1
-        if known and wrong not in taken:
+        if wrong not in taken:
             faults.append(Fault(path, start, start + len(word), wrong, kind, answer=word))
     return faults
 
@@ -128,9 +129,10 @@ def misspelled_data_key(files: Files, path: str, rng: random.Random) -> list[Fau
         for match in re.finditer(pattern.get(suffix, r"(?!)"), files[name], re.MULTILINE):
             group = match.lastindex or 1
             key, (start, end) = match[group], match.span(group)
+            if len(key) < 3 or not re.search(rf"""["']{key}["']""", module):
+                continue
             wrong = misspell(key, rng)
-            spelled = re.search(rf"""["']{key}["']""", module)
-            if len(key) >= 3 and spelled and wrong not in words(files[name]) | words(module):
+            if wrong not in words(files[name]) | words(module):
                 faults.append(Fault(name, start, end, wrong, "misspelled_data_key", answer=key, shows=key))
     return faults
 
