@@ -30,9 +30,7 @@ _MOVES = re.compile(
 
 def decide(screen: Screen, task: Task) -> Step:
     """The next step for a task that one commit of the history broke."""
-    events = screen.events
-    begun = max((at for at, event in enumerate(events, 1) if event.command == steps.BASE), default=0)
-    since = events[begun:]
+    since = screen.since_base
     if any(_moves(event) for event in since):
         return steps.START_OVER
     conflict = next((at for at, event in enumerate(since) if "CONFLICT" in event.output and not event.reads), None)
@@ -57,7 +55,7 @@ def _changes(events: Sequence[Event]) -> bool:
 
 def _moves(event: Event) -> bool:
     """Whether it may have put the work tree or main on another commit, unasked."""
-    return event.command != steps.BASE and bool(_MOVES.search(event.command)) and not _fails(event)
+    return bool(_MOVES.search(event.command)) and not _fails(event)
 
 
 def _fails(event: Event) -> bool:

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.policies.base import Message
+from rollin.policies.expert.steps import BASE
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -99,6 +100,12 @@ class Screen:
     def changed(self) -> int:
         """The number of events up to the last one that may have changed something."""
         return max((at for at, event in enumerate(self.events, 1) if not event.reads), default=0)
+
+    @cached_property
+    def since_base(self) -> list[Event]:
+        """The events after the last return to the base commit."""
+        back = max((at for at, event in enumerate(self.events, 1) if event.command == BASE), default=0)
+        return self.events[back:]
 
     @cached_property
     def tests(self) -> Event | None:

@@ -35,19 +35,17 @@ def decide(screen: Screen, task: Task) -> Step:
         repaired = bool(screen.events) and repairs(screen.events[-1], faults) is not None
         return CHECK_REPAIR if repaired else RUN_TESTS
     if tests.passed:
-        touched = any("test" in event.command for event in screen.events if not event.reads)
+        touched = any("test" in event.command for event in screen.since_base if not event.reads)
         return SEE_CHANGES if touched and not screen.done(DIFF) else _wrong_changes(screen, faults) or FINISH
     left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
-    if fault := _explaining(tests, left, certain=True):
+    if fault := _explaining(tests, left, faults):
         return work_on(fault, screen, task)
-    if any(_is_strange(event, faults) for event in screen.events):
+    if any(_is_strange(event, faults) for event in screen.since_base):
         if not screen.done(DIFF):
             return SEE_CHANGES
         if step := _wrong_changes(screen, faults):
             return step
-    if fault := _explaining(tests, left, certain=False):
-        return work_on(fault, screen, task)
-    return START_OVER
+    return work_on(left[0], screen, task) if left else START_OVER
 
 
 def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
@@ -84,12 +82,11 @@ def repairs(event: Event, faults: tuple[Fault, ...]) -> Fault | None:
 
 def _is_repaired(fault: Fault, screen: Screen, faults: tuple[Fault, ...]) -> bool:
     """Whether its repair is the latest that is known of it."""
-    for event in reversed(screen.events):
+    for event in reversed(screen.since_base):
         if repairs(event, faults) == fault:
             return True
-        if event.command.startswith(("git checkout", "git restore", "git reset", "git stash")) and (
-            fault.path in event.command or "." not in event.command.replace("...", "")
-        ):
+        back = re.search(r"git (checkout|restore|reset|stash)\b(.*)", event.command)
+        if back and (fault.path in back[2] or not re.search(r"\w\.\w", back[2])):
             return False
     return False
 
@@ -99,20 +96,18 @@ def _is_strange(event: Event, faults: tuple[Fault, ...]) -> bool:
     return not event.reads and repairs(event, faults) is None
 
 
-def _explaining(tests: Event, faults: list[Fault], *, certain: bool) -> Fault | None:
-    """The fault that the failure comes from. Certain: its line or its word is on the screen."""
+def _explaining(tests: Event, left: list[Fault], faults: tuple[Fault, ...]) -> Fault | None:
+    """The fault that the failure shows: by its line, or by its word in the error."""
     texts = [frame.text for frame in reversed(tests.traceback)]
-    error_words = set(re.findall(r"\w+", tests.error))
+    words = set(re.findall(r"\w+", tests.error))
 
     def evidence(fault: Fault) -> tuple[bool, bool, int]:
         lines = [texts.index(line.strip()) for line in fault.wrong if line.strip() in texts]
-        named = bool({fault.old, fault.new} & error_words or (fault.is_import and fault.needs & error_words))
-        return named, bool(lines), -min(lines, default=0)
+        named = bool({fault.old, fault.new} & words or (fault.is_import and fault.needs & words))
+        return named and (bool(lines) or fault in left), bool(lines), -min(lines, default=0)
 
-    ranked = sorted(faults, key=evidence, reverse=True)
-    if ranked and (not certain or any(evidence(ranked[0])[:2])):
-        return ranked[0]
-    return None
+    shown = [fault for fault in faults if any(evidence(fault)[:2])]
+    return max(shown, key=evidence, default=None)
 
 
 def _wrong_changes(screen: Screen, faults: tuple[Fault, ...]) -> Step | None:
@@ -129,5 +124,5 @@ def _wrong_changes(screen: Screen, faults: tuple[Fault, ...]) -> Step | None:
     if not wrong:
         return None
     step = undo(wrong)
-    tried = sum(event.command == step.command for event in screen.events)
+    tried = sum(event.command == step.command for event in screen.since_base)
     return step if tried < 2 and "new file mode" not in shown else START_OVER
