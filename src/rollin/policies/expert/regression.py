@@ -21,6 +21,7 @@ from rollin.policies.expert.steps import Step
 from rollin.tasks.schema import Task
 
 _VERDICT = re.compile(r"git bisect (good|bad)\b")
+_ASTRAY = re.compile(r"^(Aborting|You need to start|fatal: |error: )|waiting for", re.M)
 _FAILED = re.compile(r"not found|No such file|fatal: |^usage: |error: (unknown|pathspec)|not a git command", re.M)
 _MOVES = re.compile(
     r"git (-\S+ )*(checkout|switch) (?!(-q )?main\b|(-\S+ )*(HEAD |main )?(-- )?(\.$|\S+\.\w+))"
@@ -37,15 +38,14 @@ def decide(screen: Screen, task: Task) -> Step:
     if conflict is not None:
         asked = since[conflict].command == steps.REVERT
         return _put_back(screen, since[conflict + 1 :], task) if asked else steps.START_OVER
+    begin = steps.START_OVER if _changes(since) else steps.START_BISECT
     session = _session(since)
     if session:
-        return _bisect(session)
+        return _bisect(session) or begin
     tests = screen.tests
     if tests is None:
         return steps.CHECK_REPAIR if _changes(since) else steps.RUN_TESTS
-    if tests.passed:
-        return steps.FINISH
-    return steps.START_OVER if _changes(since) else steps.START_BISECT
+    return steps.FINISH if tests.passed else begin
 
 
 def _changes(events: Sequence[Event]) -> bool:
@@ -73,20 +73,22 @@ def _session(events: Sequence[Event]) -> list[Event]:
     return [] if ended else list(events[begun[-1] if begun else started - 1 :])
 
 
-def _bisect(session: Sequence[Event]) -> Step:
-    """The next step of a bisect, by the verdicts on the screen."""
-    if not session[0].command.startswith(steps.START) or "Bisecting:" not in session[0].output:
-        return steps.START_BISECT
-    result = session[0].passed
-    for event in session[1:]:
+def _bisect(session: Sequence[Event]) -> Step | None:
+    """The next step of a bisect, by the verdicts on the screen; None if it has to begin again."""
+    result: bool | None = None
+    for event in session:
         for verdict in _VERDICT.findall(event.command):
             if result is None or (verdict == "good") != result:
-                return steps.START_BISECT
+                return None
             result = None
+        if _ASTRAY.search(event.output):
+            return None
         if event.passed is not None:
             result = event.passed
-        elif not event.reads and not _fails(event):
-            return steps.START_OVER if "bisect" not in event.command else steps.START_BISECT
+        elif not event.reads and "git bisect" not in event.command and not _fails(event):
+            return None
+    if not session[0].command.startswith(steps.START):
+        return None
     if any("is the first bad commit" in event.output for event in session):
         return steps.REVERT_CULPRIT
     if result is None:
