@@ -134,7 +134,7 @@ class Turn:
 
 
 class Rotation:
-    """Whose turn it is: modules take turns, and in each its units. Rare kinds come first; what fails often falls out."""
+    """Whose turn it is: modules take turns, and in each its units. Rare kinds come first; who fails often falls out."""
 
     def __init__(self, units: Sequence[Unit], order: Order) -> None:
         self._order = order

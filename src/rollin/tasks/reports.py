@@ -109,9 +109,10 @@ def _asserted(text: str, line: int | None) -> tuple[str, str] | None:
 
 
 def _got(message: str) -> str:
-    """The left value in pytest's `assert 4 == 3`, or nothing if it is cut short or can't be told apart."""
+    """The left value in pytest's `assert 4 == 3`, or nothing if it is cut short, an address, or can't be told apart."""
     found = re.fullmatch(r"assert (.+) (?:==|is) (.+)", message)
-    return found[1] if found and "..." not in message and message.count(" == ") <= 1 else ""
+    clear = "..." not in message and " at 0x" not in message and message.count(" == ") <= 1
+    return found[1] if found and clear else ""
 
 
 def leaks(statement: str, answers: Sequence[str]) -> bool:

@@ -1,0 +1,131 @@
+"""Building task files: real sandboxes, real tests, a few tasks of each family."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rollin.errors import UserError
+from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.tasks.build import Order, build
+from rollin.tasks.cli import app
+from rollin.tasks.grading import grade, run_tests
+from rollin.tasks.reports import leaks
+from rollin.tasks.repository import materialise, repository_shas
+from rollin.tasks.schema import Family, Split, Task, read_tasks
+from rollin.tasks.workbench import Workbench
+
+COUNT = 3
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def tasks(cache: Path) -> dict[Family, list[Task]]:
+    families = (Family.VISIBLE, Family.REGRESSION, Family.SEMANTIC)
+    return {family: build(Order("kata", family, Split.TRAIN, COUNT), cache).tasks for family in families}
+
+
+@pytest.mark.parametrize("family", [Family.VISIBLE, Family.REGRESSION, Family.SEMANTIC])
+def test_a_built_task_fails_as_it_is_and_is_resolved_by_its_patch(cache, tasks, family):
+    assert len(tasks[family]) == COUNT
+    for task in tasks[family]:
+        assert task.family is family
+        assert task.FAIL_TO_PASS
+        assert len(task.problem_statement) <= 200
+        without = grade(task, "", cache / "repositories")
+        assert not without.resolved
+        assert all(without.tests.get(name) == "PASSED" for name in task.PASS_TO_PASS)
+        assert not any(without.tests.get(name) == "PASSED" for name in task.FAIL_TO_PASS)
+        assert grade(task, task.patch, cache / "repositories").resolved
+
+
+def test_modules_take_turns_and_ids_differ(tasks):
+    for built in tasks.values():
+        assert len({task.module for task in built}) == COUNT
+        assert len({task.instance_id for task in built}) == COUNT
+
+
+def test_a_statement_does_not_show_the_repaired_line(tasks):
+    for built in tasks.values():
+        for task in built:
+            added = [line[1:].strip() for line in task.patch.splitlines() if line[:1] == "+" and line[:3] != "+++"]
+            assert not leaks(task.problem_statement, added)
+            assert not any(kind in task.problem_statement for kind in task.fault_kinds)
+
+
+def test_each_visible_fault_is_one_line_of_the_patch(tasks):
+    for task in tasks[Family.VISIBLE]:
+        assert task.patch.count("\n+") - task.patch.count("\n+++") == len(task.fault_kinds)
+
+
+@pytest.fixture(scope="session")
+def passing(cache: Path, tasks: dict[Family, list[Task]]) -> dict[str, bool]:
+    """Commit of the first regression's history -> whether all its tests pass."""
+    task = tasks[Family.REGRESSION][0]
+    template, verdicts = materialise(task, cache / "repositories"), {}
+    with BubblewrapSandbox(template) as sandbox:
+        for sha in repository_shas(template):
+            sandbox.run(f"git reset --quiet --hard {sha}")
+            found = run_tests(sandbox, task)
+            verdicts[sha] = bool(found) and set(found.values()) == {"PASSED"}
+    return verdicts
+
+
+def test_a_regression_passes_before_its_bad_commit_and_fails_from_there_on(passing):
+    verdicts = list(passing.values())
+    bad = verdicts.index(False)
+    assert verdicts == [True] * bad + [False] * (len(verdicts) - bad)
+    assert 2 <= bad < len(verdicts) - 1
+
+
+def test_going_back_to_before_a_regression_does_not_resolve_it(cache, tasks, passing):
+    task = tasks[Family.REGRESSION][0]
+    before = [sha for sha, passes in passing.items() if passes][-1]
+    command = ["git", "diff", task.base_commit, before]
+    template = materialise(task, cache / "repositories")
+    patch = subprocess.run(command, cwd=template, capture_output=True, text=True, check=True).stdout
+    assert not grade(task, patch, cache / "repositories").resolved
+
+
+def test_the_same_order_gives_the_same_bytes_whatever_the_workers(tmp_path, tasks):
+    order = Order("kata", Family.REGRESSION, Split.TRAIN, COUNT)
+    again = build(order, tmp_path, workers=1).tasks
+    assert [task.model_dump_json() for task in again] == [task.model_dump_json() for task in tasks[Family.REGRESSION]]
+
+
+def test_a_second_build_reads_what_the_first_one_made(cache, tasks, monkeypatch):
+    monkeypatch.setattr(Workbench, "__init__", lambda *_: pytest.fail("a sandbox was opened"))
+    again = build(Order("kata", Family.VISIBLE, Split.TRAIN, COUNT), cache).tasks
+    assert again == tasks[Family.VISIBLE]
+
+
+@pytest.mark.parametrize(
+    ("order", "complaint"),
+    [
+        (Order("kata", Family.VISIBLE, Split.TRAIN, 0), "at least 1"),
+        (Order("kata", Family.OTHER, Split.TRAIN, 1), "can't be built"),
+        (Order("moon", Family.VISIBLE, Split.TRAIN, 1), "the sources are kata and package"),
+    ],
+)
+def test_an_impossible_order_is_one_clear_sentence(order, complaint, tmp_path):
+    with pytest.raises(UserError, match=complaint):
+        build(order, tmp_path)
+
+
+def test_the_command_builds_lists_and_shows(tmp_path, cache, tasks, monkeypatch):
+    monkeypatch.setenv("ROLLIN_CACHE", str(cache))
+    run = CliRunner().invoke
+    built = run(app, ["build", "--family", "visible", "--train", str(COUNT), "--out", str(tmp_path)])
+    assert built.exit_code == 0, built.output
+    path = tmp_path / "kata-visible-train.jsonl"
+    assert [task.instance_id for task in read_tasks(path)] == [task.instance_id for task in tasks[Family.VISIBLE]]
+    assert all(json.loads(line)["split"] == "train" for line in path.read_text().splitlines())
+    first = tasks[Family.VISIBLE][0]
+    assert f"{COUNT} tasks" in run(app, ["list", str(path)]).output
+    assert first.problem_statement in run(app, ["show", first.instance_id, str(path)]).output

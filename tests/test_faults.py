@@ -1,0 +1,189 @@
+"""Faults are pure, deterministic, repairable in one line, and say nothing about their repair."""
+
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rollin.tasks.faults.base import Fault, apart, apply, diff, faulty_lines, occurs
+from rollin.tasks.faults.regression import BAD_SUBJECTS, synthesise
+from rollin.tasks.faults.semantic import SEMANTIC
+from rollin.tasks.faults.visible import VISIBLE, misspell
+from rollin.tasks.probe import Failure
+from rollin.tasks.reports import leaks, symptom, write_report
+from rollin.tasks.repository import build_repository, repository_shas
+from rollin.tasks.units import katas
+
+KATAS = katas()
+ALL = {**VISIBLE, **SEMANTIC}
+few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def git_apply(folder: Path, files: dict[str, str], patch: str) -> dict[str, str]:
+    """What `git apply` makes of the files."""
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / "x.patch").write_text(patch)
+    subprocess.run(["git", "apply", "x.patch"], cwd=folder, check=True)
+    return {name: (folder / name).read_text() for name in files}
+
+
+@given(st.sampled_from(KATAS), st.sampled_from(sorted(ALL)), st.integers(0, 9))
+@few
+def test_the_patch_of_every_fault_gives_the_pristine_files(tmp_path_factory, kata, kind, seed):
+    for fault in ALL[kind](kata.code, kata.path, random.Random(seed))[:2]:
+        broken = apply(kata.code, [fault])
+        assert broken != kata.code
+        folder = tmp_path_factory.mktemp("apply")
+        assert git_apply(folder, broken, diff(broken, kata.code)) == kata.code
+
+
+@given(st.sampled_from(KATAS), st.sampled_from(sorted(ALL)), st.integers(0, 9))
+@few
+def test_the_same_seed_gives_the_same_faults(kata, kind, seed):
+    first, second = (ALL[kind](kata.code, kata.path, random.Random(seed)) for _ in range(2))
+    assert first == second
+    assert {fault.kind for fault in first} <= {kind}
+
+
+@given(st.sampled_from(KATAS), st.sampled_from(sorted(VISIBLE)), st.integers(0, 9))
+@few
+def test_a_visible_fault_is_repaired_in_one_line(kata, kind, seed):
+    for fault in VISIBLE[kind](kata.code, kata.path, random.Random(seed)):
+        changed = diff(apply(kata.code, [fault]), kata.code).splitlines()
+        assert sum(line.startswith("+") and not line.startswith("+++") for line in changed) == 1
+        assert sum(line.startswith("-") and not line.startswith("---") for line in changed) <= 1
+
+
+@given(st.sampled_from(KATAS), st.sampled_from([kind for kind in VISIBLE if kind.startswith("misspelled")]))
+@few
+def test_the_right_spelling_stands_elsewhere(kata, kind):
+    for fault in VISIBLE[kind](kata.code, kata.path, random.Random(0)):
+        assert occurs(fault.answer, "\n".join(apply(kata.code, [fault]).values())) >= 1
+
+
+@given(st.text("abcdefghij_", min_size=4, max_size=12), st.integers(0, 99))
+def test_a_misspelling_keeps_the_ends_and_changes_little(word, seed):
+    wrong = misspell(word, random.Random(seed))
+    assert wrong[0] == word[0]
+    assert abs(len(wrong) - len(word)) <= 1
+    assert sorted(set(wrong) - set(word)) == []
+
+
+def test_lines_count_what_other_faults_removed():
+    files = {"m.py": "import re\nimport os\n\n\nx = 1\ny = os.sep\n"}
+    gone = Fault("m.py", 0, 10, "", "missing_import", "import re")
+    typo = Fault(
+        "m.py", files["m.py"].index("sep"), files["m.py"].index("sep") + 3, "spe", "misspelled_attribute", "sep"
+    )
+    assert faulty_lines(files, [gone, typo]) == [("m.py", 1), ("m.py", 5)]
+    assert apply(files, [typo, gone])["m.py"] == "import os\n\n\nx = 1\ny = os.spe\n"
+    assert apart(files, typo, [gone])
+    assert not apart(files, typo, [typo])
+
+
+def test_there_are_ten_semantic_kinds_and_each_finds_a_kata():
+    found = {
+        kind
+        for kata in KATAS[::3]
+        for kind, propose in SEMANTIC.items()
+        if propose(kata.code, kata.path, random.Random(0))
+    }
+    assert len(found) >= 10
+
+
+def test_semantic_faults_compile():
+    for kata in KATAS[::8]:
+        for propose in SEMANTIC.values():
+            for fault in propose(kata.code, kata.path, random.Random(1)):
+                compile(apply(kata.code, [fault])[kata.path], kata.path, "exec")
+
+
+@pytest.mark.parametrize("kata", KATAS[::7], ids=lambda kata: kata.module)
+def test_a_history_leads_from_the_pristine_files_to_the_broken_head(kata):
+    for seed in range(6):
+        rng = random.Random(seed)
+        fault = SEMANTIC["wrong_variable"](kata.code, kata.path, rng)[0]
+        history = synthesise(kata.files, fault, rng)
+        if history is None:
+            continue
+        files = dict(kata.files)
+        for commit, state in zip(history.commits(kata.files), history.states, strict=True):
+            assert len(commit.subject) < 50
+            files = {path: text for path, text in {**files, **commit.files}.items() if text is not None}
+            assert files == state
+        assert 5 <= len(history.states) <= 10
+        assert 2 <= history.bad <= len(history.states) - 2
+        assert any(subject.startswith("Add ") for subject in history.subjects[history.bad + 1 :])
+        assert history.subjects[history.bad].split()[0] in {subject.split()[0] for subject in BAD_SUBJECTS}
+        repair = diff(history.states[-1], history.repaired).splitlines()
+        assert {line[4:] for line in repair if line.startswith("---")} == {f"a/{kata.path}"}
+        return
+    pytest.fail("no history in six tries")
+
+
+def test_a_revert_conflicts_where_a_later_commit_touched_the_line_beside(tmp_path):
+    conflicts = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        kata = KATAS[seed % len(KATAS)]
+        history = synthesise(kata.files, rng.choice(SEMANTIC["wrong_variable"](kata.code, kata.path, rng)), rng)
+        if history is None or not history.conflicts:
+            continue
+        texts = {path: text.encode() for path, text in kata.files.items()}
+        template, _ = build_repository(texts, history.commits(kata.files), tmp_path / "cache")
+        work = tmp_path / str(seed)
+        subprocess.run(["git", "clone", "--quiet", str(template), str(work)], check=True)
+        who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        bad = repository_shas(template)[history.bad]
+        done = subprocess.run(["git", *who, "revert", "--no-edit", bad], cwd=work, capture_output=True)
+        assert done.returncode != 0
+        conflicts += 1
+    assert conflicts >= 3
+
+
+TEST = """from m import total
+
+
+def test_total():
+    assert total([1, 2]) == 3
+
+
+def test_all():
+    x = 1
+    assert total([x]) == 1
+"""
+
+
+def test_a_report_says_what_was_called_expected_and_got():
+    wrong = symptom(
+        "test_m.py::test_total", Failure("AssertionError", "assert 4 == 3", None, 5), {"test_m.py": TEST}, "m"
+    )
+    assert (wrong.call, wrong.expected, wrong.got) == ("total([1, 2])", "3", "4")
+    broken = symptom("test_m.py::test_total", Failure("NameError", "", ("m.py", 3), 5), {"test_m.py": TEST}, "m")
+    statement = write_report([broken], ["item"], random.Random(0), used_to=False)
+    assert statement is not None
+    assert "total([1, 2])" in statement
+    assert "NameError" in statement
+
+
+def test_a_report_names_only_the_test_where_the_call_needs_its_context():
+    found = symptom("test_m.py::test_all", Failure("NameError", "", ("m.py", 3), 10), {"test_m.py": TEST}, "m")
+    assert found.call == ""
+    statement = write_report([found], [], random.Random(0), used_to=True)
+    assert statement is not None
+    assert "test_all" in statement
+
+
+def test_a_report_never_says_the_repair():
+    found = symptom("test_m.py::test_total", Failure("NameError", "", ("m.py", 3), 5), {"test_m.py": TEST}, "m")
+    statement = write_report([found], ["total"], random.Random(0), used_to=False)
+    assert statement is None or not leaks(statement, ["total"])
+
+
+def test_a_value_with_an_address_is_left_out():
+    failure = Failure("AssertionError", "assert <f at 0x7f00> == 3", None, 5)
+    assert symptom("test_m.py::test_total", failure, {"test_m.py": TEST}, "m").got == ""
