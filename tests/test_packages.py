@@ -1,0 +1,67 @@
+"""Packages come by pip, are checked, and fail in one sentence."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rollin.errors import UserError
+from rollin.tasks import packages
+from rollin.tasks.build import Order, build, units_of
+from rollin.tasks.packages import PACKAGES, unpacked
+from rollin.tasks.schema import Family, Split
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache, and a pip that finds only what lies in the returned folder."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_CONFIG_FILE", "ROLLIN_CACHE"):
+        values = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": "/dev/null"}
+        monkeypatch.setenv(name, values.get(name, str(tmp_path / "cache")))
+    return wheels
+
+
+def test_there_are_six_packages_or_more():
+    assert len(PACKAGES) >= 6
+    assert len({package.name for package in PACKAGES}) == len(PACKAGES)
+
+
+def test_a_missing_network_is_one_clear_sentence(no_network):
+    with pytest.raises(UserError, match=r"cannot download toolz==1\.0\.0 with pip .*check the network"):
+        unpacked("toolz==1.0.0")
+    assert not list((no_network.parent / "cache" / "packages").iterdir())
+
+
+def test_an_archive_with_another_hash_is_refused(no_network):
+    with tarfile.open(no_network / "toolz-1.0.0.tar.gz", "w:gz") as tar:
+        entry = tarfile.TarInfo("toolz-1.0.0/setup.py")
+        tar.addfile(entry, io.BytesIO())
+    with pytest.raises(UserError, match=r"cannot download toolz==1\.0\.0"):
+        unpacked("toolz==1.0.0")
+
+
+def test_a_path_that_leads_out_of_an_archive_is_refused(tmp_path):
+    archive = tmp_path / "evil-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../../evil.py"), io.BytesIO())
+    with pytest.raises(tarfile.OutsideDestinationError):
+        packages._unpack(archive, tmp_path / "work")
+
+
+def test_an_unlisted_package_is_refused():
+    with pytest.raises(UserError, match="not among the packages"):
+        unpacked("requests==2.0")
+
+
+@pytest.mark.slow
+def test_package_tasks_build_on_both_sides_of_the_split():
+    """Needs the network once. Uses the user's cache."""
+    sides = [{unit.module for unit in units_of("package", split)} for split in Split]
+    assert all(sides)
+    assert not sides[0] & sides[1]
+    for family in (Family.VISIBLE, Family.REGRESSION, Family.SEMANTIC):
+        built = build(Order("package", family, Split.EVAL, 2))
+        assert len(built.tasks) == 2
