@@ -248,7 +248,7 @@ def test_a_server_that_falls_silent_is_a_fault() -> None:
 
     with server(silent) as url:
         policy = EndpointPolicy(url, "m", seconds=0.2, retries=0)
-        with pytest.raises(InfrastructureFault, match="timed out"):
+        with pytest.raises(InfrastructureFault, match=r"no answer within 0 s"):
             asking(policy, lambda: policy.act(question()))
 
 
@@ -280,6 +280,17 @@ def test_what_is_asked_is_the_runs_and_extra_fields_win() -> None:
     sampling = {"temperature": 0.5, "top_p": 1.0, "max_completion_tokens": 5, "logprobs": True, "seed": 7}
     assert asked == [{"model": "m", "messages": messages, **sampling}]
     assert action.content == ""
+
+
+def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "localhost,10.0.0.1")
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert EndpointPolicy("https://api.example.org/v1", "m")._proxy == "http://proxy:3128"
+    assert EndpointPolicy("http://10.0.0.1:8000/v1", "m")._proxy is None
+    policy = EndpointPolicy("http://api.example.org/v1", "m")
+    with pytest.raises(UserError, match="127.0.0.1:9"):
+        asking(policy, policy.check)
 
 
 def test_tokens_are_kept_when_a_server_gives_them() -> None:

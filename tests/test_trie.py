@@ -15,9 +15,7 @@ from rollin.training.trainer import TrainingSettings, as_inputs, train, trie_los
 from rollin.training.trie import Sample, pack, pack_groups
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
-SAMPLES = st.lists(
-    st.builds(Sample, TOKENS, TOKENS, st.sampled_from([0.5, 1.0, 2.0])), min_size=1, max_size=6
-)
+SAMPLES = st.lists(st.builds(Sample, TOKENS, TOKENS, st.sampled_from([0.5, 1.0, 2.0])), min_size=1, max_size=6)
 
 
 def path_to(trie: object, node: int) -> list[int]:
@@ -41,9 +39,7 @@ def test_targets_are_the_label_tokens_after_their_own_context(samples: list[Samp
         (tuple(path_to(trie, source)), int(target), float(weight))
         for source, target, weight in zip(trie.source, trie.target, trie.weight, strict=True)
     )
-    expected = sorted(
-        ((*s.state, *s.label[:n]), token, s.weight) for s in samples for n, token in enumerate(s.label)
-    )
+    expected = sorted(((*s.state, *s.label[:n]), token, s.weight) for s in samples for n, token in enumerate(s.label))
     assert found == expected
 
 
@@ -135,7 +131,13 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(
     settings = TrainingSettings(parameters=parameters, top_layers=1, learning_rate=1e-2, epochs=3)  # type: ignore[arg-type]
     told: list[int] = []
     result = train(
-        tiny_model, tries, settings, separate_tokens=1, work_dir=tmp_path, seed=0, progress=lambda s, n, x: told.append(s)
+        tiny_model,
+        tries,
+        settings,
+        separate_tokens=1,
+        work_dir=tmp_path,
+        seed=0,
+        progress=lambda s, n, x: told.append(s),
     )
     assert loss() < first
     assert result.steps == 12 == told[-1]

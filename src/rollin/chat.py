@@ -10,7 +10,7 @@ from rollin.policies.base import Message
 def state_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Tokens of a state, with the opening of the assistant's message: what a policy is asked to continue."""
     text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)  # type: ignore[arg-type]
-    return tokenizer.encode(str(text), add_special_tokens=False)
+    return list(tokenizer.encode(str(text), add_special_tokens=False))
 
 
 def action_ids(tokenizer: PreTrainedTokenizerBase, content: str) -> list[int]:

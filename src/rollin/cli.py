@@ -35,7 +35,9 @@ RunPath = Annotated[Path, typer.Argument(help="The run's directory.", metavar="R
 @app.command(epilog="Example: `rollin run recipes/quickstart.yaml iterations=2 training.learning_rate=1e-4`")
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/quickstart.yaml.")],
-    settings: Annotated[list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's directory (default: runs/NAME-TIME).")] = None,
 ) -> None:
     """Train a student by a recipe."""
@@ -63,8 +65,12 @@ def resume(directory: RunPath) -> None:
 @app.command("eval", epilog="Example: `rollin eval recipes/quickstart.yaml --model runs/x/checkpoints/iteration-3`")
 def evaluate(
     recipe: Annotated[Path, typer.Argument(help="A recipe: its eval tasks and its harness are used.")],
-    settings: Annotated[list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")] = None,
-    model: Annotated[str | None, typer.Option(help="The student to measure (default: the recipe's, untrained).")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The student to measure (default: the recipe's, untrained).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to keep run.db (default: runs/eval-NAME-TIME).")] = None,
 ) -> None:
     """Measure a student alone, greedy, on a recipe's held-out tasks."""
@@ -192,3 +198,6 @@ def _mount() -> None:
 
 
 _mount()
+
+if __name__ == "__main__":
+    main()

@@ -5,13 +5,9 @@ class UserError(Exception):
     """Bad input. One sentence: what was wrong, where, and what to do. The CLI prints it and exits with code 2."""
 
 
-class InfrastructureFault(Exception):
+class InfrastructureFault(Exception):  # noqa: N818 - the word of the store and of every rate
     """A sandbox, an endpoint or a disk failed. Never counted as the model's failure, in any rate."""
 
 
 class ContextOverflow(Exception):  # noqa: N818 - a state of the conversation, not an error of the program
     """The state no longer fits the policy's context. It ends the trajectory, and counts as the model's doing."""
-
-
-class ContextOverflow(Exception):
-    """The conversation is longer than the acting model can read. The trajectory ends; nothing is at fault."""

@@ -123,7 +123,7 @@ class Loop:
         return self.store.begin_iteration(iteration, beta=beta_of(self.recipe.rolling_in, iteration)).phase
 
     def tasks_of(self, iteration: int) -> list[Task]:
-        """The training tasks in an order drawn once, dealt out iteration after iteration, from the start when through."""
+        """The training tasks in an order drawn once, dealt out iteration by iteration, from the start when through."""
         deck = random.Random(f"deal {self.recipe.seed}").sample(self.train_tasks, len(self.train_tasks))
         size = min(self.recipe.tasks_per_iteration, len(deck))
         first = (iteration - 1) * size

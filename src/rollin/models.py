@@ -36,7 +36,9 @@ def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
     model: PreTrainedModel = _load(AutoModelForCausalLM, spec, **options)
     if hasattr(model.config, "quantization_config"):
         model = _unquantised(model, attention)
-    return model.to("cuda" if on_gpu else "cpu").eval()  # type: ignore[arg-type]
+    model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
+    model.train(False)
+    return model
 
 
 def locate(spec: str) -> tuple[str, str | None]:
@@ -82,7 +84,7 @@ def _load(loader: Any, spec: str, **options: Any) -> Any:
     place, gguf = locate(spec)
     if gguf:
         options["gguf_file"] = gguf
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # Reading a GGUF draws a bar of its own on stderr, which nothing switches off.
         with contextlib.redirect_stderr(io.StringIO()):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -25,15 +25,9 @@ class Reporter(Protocol):
 
     def say(self, line: str) -> None: ...
 
-    def phase(self, name: str, steps: int) -> "PhaseContext": ...
-
-
-class PhaseContext(Protocol):
-    """`with reporter.phase("training", 40) as bar: ...`"""
-
-    def __enter__(self) -> Bar: ...
-
-    def __exit__(self, *error: object) -> bool | None: ...
+    def phase(self, name: str, steps: int) -> AbstractContextManager[Bar]:
+        """`with reporter.phase("training", 40) as bar: ...`"""
+        ...
 
 
 class ConsoleReporter:
@@ -45,7 +39,7 @@ class ConsoleReporter:
     def say(self, line: str) -> None:
         self._console.print(line, highlight=False)
 
-    def phase(self, name: str, steps: int) -> PhaseContext:
+    def phase(self, name: str, steps: int) -> AbstractContextManager[Bar]:
         return _on_terminal(self._console, name, steps) if self._console.is_terminal else _in_lines(self, name, steps)
 
 

@@ -29,7 +29,7 @@ class StudentSettings(Settings):
 
     model: str = "smollm2-135m"
     """A transformers directory, a GGUF file, a hub name, or `smollm2-135m` (comes with the installation)."""
-    context_tokens: int = Field(4096, ge=256)
+    context_tokens: int = Field(default=4096, ge=256)
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9)
     """While collecting. Evaluation is greedy."""
 
@@ -75,14 +75,14 @@ class EvaluationSettings(Settings):
 class Recipe(Settings):
     """All of a run. `docs/recipes.md` goes through it."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 0
     method: str = "dagger"
     roll_in: AnyRollIn | None = None
     """Overrides the method's."""
-    iterations: int = Field(5, ge=1)
+    iterations: int = Field(default=5, ge=1)
     tasks_per_iteration: int = Field(ge=1)
-    concurrency: int = Field(16, ge=1)
+    concurrency: int = Field(default=16, ge=1)
     """Trajectories under way at once."""
     aggregate: Literal["all", "last"] = "all"
     """Train on the labels of all iterations so far (DAgger's data set), or on the last iteration's alone."""
@@ -183,7 +183,10 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     for part in location[:-1]:
         narrower = [m for m in models if part in (m.__name__, getattr(m.model_fields.get("kind"), "default", None))]
         inside = [
-            inner for m in models if part in m.model_fields for inner in _models_in(m.model_fields[str(part)].annotation)
+            inner
+            for m in models
+            if part in m.model_fields
+            for inner in _models_in(m.model_fields[str(part)].annotation)
         ]
         models = narrower or inside or models
     return sorted({name for model in models for name in model.model_fields})

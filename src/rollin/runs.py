@@ -14,6 +14,7 @@ from rollin.learner import Learner
 from rollin.loop import Loop
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.base import Policy, Sampling
+from rollin.policies.endpoint import EndpointPolicy
 from rollin.policies.expert import Expert
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION
@@ -35,7 +36,7 @@ def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
         (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
         store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in evaluation)
-        with _loop(recipe, directory, store, train, evaluation, reporter) as loop:
+        with _loop(recipe, directory, store, reporter) as loop:
             loop.run()
 
 
@@ -43,25 +44,17 @@ def resume(directory: Path, reporter: Reporter) -> None:
     """Go on with a run that was stopped or killed; a finished one is left as it is. Raises UserError."""
     with Store.resume(database(directory)) as store:
         recipe = parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}")
-        tasks = {task.instance_id: task for task in store.tasks()}
-        train, evaluation = _load_tasks(recipe, reporter)
-        missing = [task.instance_id for task in (*train, *evaluation) if task.instance_id not in tasks]
-        if missing:
-            raise UserError(
-                f"the run {directory} has other tasks than its recipe gives now ({missing[0]} is new): the task files or"
-                " rollin have changed; start a new run"
-            )
-        with _loop(recipe, directory, store, train, evaluation, reporter) as loop:
+        with _loop(recipe, directory, store, reporter) as loop:
             loop.run()
 
 
 def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
-    """Measure the recipe's student on its eval tasks; nothing is trained. Goes on with a measurement that was stopped."""
-    train, evaluation = _load_tasks(recipe, reporter)
+    """Measure the recipe's student on its eval tasks; nothing is trained. A stopped measurement is gone on with."""
     path = directory / DATABASE
     with Store.resume(path) if path.exists() else Store.create(path, recipe.model_dump(mode="json")) as store:
-        store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in evaluation)
-        with _loop(recipe, directory, store, train, evaluation, reporter) as loop:
+        _, tasks = _load_tasks(recipe, reporter)
+        store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in tasks)
+        with _loop(recipe, directory, store, reporter) as loop:
             store.begin_iteration(0)
             return loop.evaluate(0)
 
@@ -80,9 +73,7 @@ def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Ta
 
 
 @contextmanager
-def _loop(
-    recipe: Recipe, directory: Path, store: Store, train: list[Task], evaluation: list[Task], reporter: Reporter
-) -> Iterator[Loop]:
+def _loop(recipe: Recipe, directory: Path, store: Store, reporter: Reporter) -> Iterator[Loop]:
     """Everything that a loop needs, started, and ended with it."""
     with ExitStack() as stack:
         gateway = stack.enter_context(Gateway(store))
@@ -99,7 +90,18 @@ def _loop(
             seed=recipe.seed,
         )
         sampling = Sampling() if isinstance(recipe.teacher, ExpertTeacher) else recipe.teacher.sampling
-        yield Loop(recipe, store, rollouts, learner, teacher, sampling, train, evaluation, reporter)
+        tasks = store.tasks()
+        yield Loop(
+            recipe,
+            store,
+            rollouts,
+            learner,
+            teacher,
+            sampling,
+            [task for task in tasks if task.split is Split.TRAIN],
+            [task for task in tasks if task.split is Split.EVAL],
+            reporter,
+        )
 
 
 @contextmanager
@@ -115,8 +117,6 @@ def _make_teacher(settings: TeacherSettings, slots: int) -> Policy:
     if isinstance(settings, ExpertTeacher):
         return Expert()
     if isinstance(settings, EndpointTeacher):
-        from rollin.policies.endpoint import Endpoint
-
-        return Endpoint(settings.base_url, settings.model, settings.api_key_env)
+        return EndpointPolicy(settings.base_url, settings.model, api_key_env=settings.api_key_env)
     model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
     return LocalPolicy(model, tokenizer, name="teacher", slots=slots, context_tokens=settings.context_tokens)

@@ -44,7 +44,8 @@ class Rate:
     def __str__(self) -> str:
         low, high = self.interval
         faults = f", {self.faults} faults" if self.faults else ""
-        return f"{100 * self.value:.1f}% ({self.resolved}/{self.n}{faults}; 95% interval {100 * low:.0f}-{100 * high:.0f}%)"
+        counts = f"{self.resolved}/{self.n}{faults}"
+        return f"{100 * self.value:.1f}% ({counts}; 95% interval {100 * low:.0f}-{100 * high:.0f}%)"
 
 
 def by_group(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> dict[str, Rate]:

@@ -1,11 +1,19 @@
-"""A policy behind any OpenAI-compatible URL: a hosted API, vLLM, SGLang, `transformers serve`."""
+"""A policy behind any OpenAI-compatible URL: a hosted API, vLLM, SGLang, `transformers serve`.
 
+By aiohttp: the official client, with httpx below it, takes 2 to 7 ms of CPU a call (it re-types every message, and its
+pool polls every idle connection), this 1. The gateway's event loop pays that for every turn and every label.
+"""
+
+import asyncio
+import json
 import os
+import random
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Mapping
-from typing import Any
 
-import openai
+import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
@@ -13,10 +21,12 @@ from rollin.policies.base import Action, Request, Sampling
 
 SEED_BITS = 31
 """What every server takes; ours have 63."""
+TRANSIENT = {408, 409, 429, 500, 502, 503, 504, 529}
+"""Statuses that another try may mend."""
+LONGEST_PAUSE = 60.0
 
 
 class _Token(BaseModel):
-    token: str
     logprob: float
 
 
@@ -48,6 +58,16 @@ class _Completion(BaseModel):
     usage: _Usage | None = None
 
 
+class _RefusalError(Exception):
+    """A status other than 200, and what the server said with it. Status 0: no answer came."""
+
+    def __init__(self, status: int, reason: str, *, code: object = None, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.code = status, reason, code
+        self.pause = pause
+        """Seconds that the server asks to wait."""
+
+
 class EndpointPolicy:
     """Asks a model at `base_url`. Belongs to the event loop that first asks it."""
 
@@ -65,90 +85,123 @@ class EndpointPolicy:
 
         `extra` goes into each request's body; None takes a field out, for servers that refuse one
         (`{"seed": None}`). With `{"logprobs": True, "return_token_ids": True}`, vLLM gives the sampled tokens too.
-        `seconds` limits one try; connection errors, 429 and 5xx are tried again `retries` times, with backoff.
+        `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff.
         """
         self.name = model
-        self._base_url = base_url
+        self._base_url = base_url.rstrip("/")
         self._key_env = api_key_env
-        self._extra = extra or {}
-        key = os.environ.get(api_key_env) or "none"
-        self._client = openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=key,
-            timeout=seconds,
-            max_retries=retries,
-            # At 32 calls at once, httpx's own pool takes 7 ms of CPU a call (it polls every idle connection), this 2.
-            http_client=openai.DefaultAioHttpClient(),
-        )
+        self._key = os.environ.get(api_key_env, "")
+        self._extra = dict(extra or {})
+        self._timeout = aiohttp.ClientTimeout(total=seconds)
+        self._retries = retries
+        self._proxy = _proxy(base_url)
+        self._session: aiohttp.ClientSession | None = None
 
     async def check(self) -> None:
         """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model."""
         try:
-            await self._complete(self._client.with_options(max_retries=0), self._body([_PROBE], Sampling(max_tokens=1)))
-        except openai.APIConnectionError as error:
-            raise UserError(f"nothing answers at {self._base_url}; start the server, or mend the URL") from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            state = "is not set" if not os.environ.get(self._key_env) else "holds another"
-            raise UserError(f"{self._base_url} refused the key: {self._key_env} {state}; export a valid key") from error
-        except openai.NotFoundError as error:
-            raise UserError(
-                f"{self._base_url} has no model {self.name!r}, or is not an API's base URL ({self._reason(error)}); "
-                "mend the model's name or the URL"
-            ) from error
-        except openai.APIStatusError as error:
-            raise UserError(
-                f"{self._base_url} refused a request to {self.name!r} ({error.status_code}: {self._reason(error)}); "
-                "mend the settings"
-            ) from error
+            await self._post(self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1)))
+        except _RefusalError as refusal:
+            raise UserError(self._advice(refusal)) from refusal
         except InfrastructureFault as fault:
             raise UserError(f"{fault}; check that the URL is an API's base URL, such as https://host/v1") from fault
 
     async def act(self, request: Request) -> Action:
         """See `Policy`. ContextOverflow where the server says that the conversation is too long."""
-        body = self._body([dict(message) for message in request.messages], request.sampling)
+        body = {"seed": request.seed % 2**SEED_BITS} | self._body([*request.messages], request.sampling)
         started = time.perf_counter()
         try:
-            completion = await self._complete(self._client, {"seed": request.seed % 2**SEED_BITS} | body)
-        except openai.BadRequestError as error:
-            if self._is_overflow(error):
-                raise ContextOverflow(self._reason(error)) from error
-            raise InfrastructureFault(f"{self.name} refused a request: {self._reason(error)}") from error
-        except openai.APIError as error:
-            raise InfrastructureFault(f"{self.name} at {self._base_url} failed: {self._reason(error)}") from error
+            completion = await self._patiently(body)
+        except _RefusalError as refusal:
+            if _is_overflow(refusal):
+                raise ContextOverflow(refusal.reason) from refusal
+            raise InfrastructureFault(
+                f"{self.name} at {self._base_url} failed ({refusal.status or 'no answer'}): {refusal.reason}"
+            ) from refusal
         return _action(completion, time.perf_counter() - started)
 
     def forget(self, trajectory: str) -> None:
         """Nothing is kept here."""
 
     async def close(self) -> None:
-        await self._client.close()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
-    def _body(self, messages: list[dict[str, Any]], sampling: Sampling) -> dict[str, object]:
-        return {"model": self.name, "messages": messages, **sampling.model_dump()}
+    def _body(self, messages: list[object], sampling: Sampling) -> dict[str, object]:
+        return {"model": self.name, "messages": messages} | sampling.model_dump() | self._extra
 
-    async def _complete(self, client: openai.AsyncOpenAI, body: dict[str, object]) -> _Completion:
-        body = {name: value for name, value in (body | dict(self._extra)).items() if value is not None}
-        # Not `client.chat.completions.create`: it re-types every message of a long conversation, 0.7 ms for each.
-        answer = await client.post("/chat/completions", cast_to=object, body=body)
+    async def _patiently(self, body: dict[str, object]) -> _Completion:
+        """Post, and again while the server is in trouble: after 0.5 s, 1 s, 2 s ..., or when it says."""
+        for attempt in range(self._retries):
+            try:
+                return await self._post(body)
+            except _RefusalError as refusal:
+                if refusal.status not in {0} | TRANSIENT:
+                    raise
+                # At random within the pause, so that all trajectories don't come back at once.
+                pause = refusal.pause if refusal.pause is not None else 0.5 * 2**attempt * random.uniform(0.5, 1)
+                await asyncio.sleep(min(pause, LONGEST_PAUSE))
+        return await self._post(body)
+
+    async def _post(self, body: dict[str, object]) -> _Completion:
+        if self._session is None:
+            # Without a limit on connections: how much is asked at once is the gateway's decision.
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+        data = json.dumps({name: value for name, value in body.items() if value is not None})
         try:
-            return _Completion.model_validate(answer)
+            url = f"{self._base_url}/chat/completions"
+            async with self._session.post(url, data=data, headers=headers, proxy=self._proxy) as answer:
+                content = await answer.read()
+        except TimeoutError as error:
+            raise _RefusalError(0, f"no answer within {self._timeout.total:.0f} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _RefusalError(0, self._line(str(error) or type(error).__name__)) from error
+        if answer.status != 200:
+            raise self._refusal(answer, content)
+        try:
+            return _Completion.model_validate_json(content)
         except ValidationError as error:
             raise InfrastructureFault(f"{self._base_url} answered with something that is no chat completion") from error
 
-    def _is_overflow(self, error: openai.BadRequestError) -> bool:
-        text = self._reason(error).lower()
-        return error.code == "context_length_exceeded" or "context length" in text or "context window" in text
+    def _refusal(self, answer: aiohttp.ClientResponse, content: bytes) -> _RefusalError:
+        """Servers put their reason under `error`, under `detail`, or in plain text."""
+        try:
+            said = json.loads(content)
+        except ValueError:
+            said = None
+        found = said.get("error", said) if isinstance(said, dict) else None
+        details = found if isinstance(found, dict) else {"message": found or content.decode(errors="replace")}
+        reason = details.get("message") or details.get("detail") or answer.reason
+        after = answer.headers.get("Retry-After", "")
+        pause = float(after) if after.isdigit() else None
+        return _RefusalError(answer.status, self._line(str(reason)), code=details.get("code"), pause=pause)
 
-    def _reason(self, error: openai.APIError) -> str:
-        """What the server said, in one short line. Some servers quote the key they were given; it is taken out."""
-        body = error.body if isinstance(error.body, dict) else {}
-        said = str(body.get("message") or body.get("detail") or error.message)
-        if key := os.environ.get(self._key_env):
-            said = said.replace(key, "[key]")
-        return " ".join(said.split())[:300]
+    def _line(self, text: str) -> str:
+        """One short line. Some servers quote the key they were given; it is taken out."""
+        return " ".join((text.replace(self._key, "[key]") if self._key else text).split())[:300]
+
+    def _advice(self, refusal: _RefusalError) -> str:
+        url, status, reason = self._base_url, refusal.status, refusal.reason
+        if status == 0:
+            return f"nothing answers at {url} ({reason}); start the server, or mend the URL"
+        if status in (401, 403):
+            return (
+                f"{url} refused the key: {self._key_env} {'holds another' if self._key else 'is not set'}; export one"
+            )
+        if status in (404, 405):
+            return f"{url} has no model {self.name!r}, or is not an API's base URL ({reason}); mend one of them"
+        return f"{url} refused a request to {self.name!r} ({status}: {reason}); mend the settings"
 
 
-_PROBE = {"role": "user", "content": "Say hi."}
+def _proxy(url: str) -> str | None:
+    """The environment's proxy for a URL. aiohttp would look it up at every call, on another thread."""
+    parts = urllib.parse.urlsplit(url)
+    if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
 
 
 def _action(completion: _Completion, seconds: float) -> Action:
@@ -166,10 +219,14 @@ def _action(completion: _Completion, seconds: float) -> Action:
 
 
 def _tokens(choice: _Choice) -> tuple[list[int] | None, list[float] | None]:
-    """Both, or neither: a log-probability without its token is of no use, and they have to be of one length."""
+    """Log-probabilities only with the tokens that they belong to, one for each."""
     content = choice.logprobs.content if choice.logprobs else None
-    if choice.token_ids is None:
-        return None, None
-    if content is None or len(content) != len(choice.token_ids):
+    if choice.token_ids is None or content is None or len(content) != len(choice.token_ids):
         return choice.token_ids, None
     return choice.token_ids, [token.logprob for token in content]
+
+
+def _is_overflow(refusal: _RefusalError) -> bool:
+    text = refusal.reason.lower()
+    words = "context length" in text or "context window" in text
+    return refusal.status in (400, 413, 422) and (refusal.code == "context_length_exceeded" or words)

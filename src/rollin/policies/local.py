@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rollin.chat import action_end, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.policies.base import Action, Request
-from rollin.policies.ragged import Segment, SlotCache, forward
+from rollin.policies.ragged import Segment, SlotCache, forward, quicken
 
 PREFILL_TOKENS = 512
 """New tokens of one pass, at most: long prompts must not hold up those who decode."""
@@ -67,6 +67,7 @@ class LocalPolicy:
         slots: int = 16,
         context_tokens: int = 4096,
     ) -> None:
+        quicken(model)
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
@@ -190,9 +191,7 @@ class LocalPolicy:
             job.future.set_result(action)
 
 
-def draw(
-    scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator
-) -> tuple[int, float]:
+def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator) -> tuple[int, float]:
     """(token, its log-probability at this temperature, before top-p; at temperature 1 when greedy)."""
     logprobs = torch.log_softmax(scores / (temperature or 1.0), -1)
     if temperature == 0.0:

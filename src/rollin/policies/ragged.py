@@ -82,7 +82,7 @@ def ragged_attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: query [1, heads, tokens, size] -> ([1, tokens, heads, size], None)."""
     if ragged is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)  # type: ignore[no-any-return]
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
     outputs, start = [], 0
     for segment in ragged.segments:
         end, length = start + segment.new, segment.past + segment.new
@@ -109,8 +109,34 @@ def _attend(query: torch.Tensor, cache: torch.Tensor, segment: Segment, scaling:
     return attended.reshape(heads, new, size)
 
 
+SMALL_BATCH = 32
+"""Tokens up to which the weights, not the tokens, go first."""
+
+
+class SmallBatchLinear(torch.nn.Linear):
+    """A linear layer that computes W x' instead of x W' for a few tokens on a CPU.
+
+    The result is the same; the BLAS behind torch reads the weights faster so, and reading the weights is what decoding
+    costs (benchmarks/local_policy.py).
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        tokens = input.numel() // input.shape[-1]
+        if tokens > SMALL_BATCH or torch.is_grad_enabled() or self.bias is not None or input.is_cuda:
+            return super().forward(input)
+        flat = self.weight @ input.reshape(tokens, -1).t()
+        return flat.t().reshape(*input.shape[:-1], -1)
+
+
+def quicken(model: PreTrainedModel) -> None:
+    """Let the model's linear layers be quick on few tokens, too. Weights, names and training stay as they are."""
+    for module in model.modules():
+        if type(module) is torch.nn.Linear:
+            module.__class__ = SmallBatchLinear
+
+
 def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, list[int]]]) -> torch.Tensor:
-    """Run the new tokens of each segment; returns the logits after each segment's last token, [segments, vocabulary]."""
+    """Run the new tokens of each segment; the logits after each segment's last token, [segments, vocabulary]."""
     segments = [segment for segment, _ in rows]
     ids = torch.tensor([[token for _, tokens in rows for token in tokens]], device=model.device)
     positions = torch.cat([torch.arange(s.past, s.past + s.new) for s in segments])[None].to(model.device)

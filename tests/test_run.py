@@ -1,0 +1,154 @@
+"""A whole run with real parts: sandboxes, gateway, mini-swe-agent, a tiny student that trains; and what interrupts it."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rollin.store import Exit, Phase, Purpose, Store
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def write_recipe(path: Path, student: Path, **changes: Any) -> Path:
+    recipe: dict[str, Any] = {
+        "name": "small",
+        "method": "dagger",
+        "roll_in": {"kind": "turn_mixture", "beta": {"kind": "list", "values": [1.0, 0.6]}},
+        "iterations": 2,
+        "tasks_per_iteration": 2,
+        "concurrency": 2,
+        "student": {"model": str(student), "sampling": {"temperature": 0.0, "max_tokens": 12}},
+        "tasks": {
+            "train": [{"source": "kata", "family": "visible", "count": 3}],
+            "eval": [{"source": "kata", "family": "visible", "count": 2}],
+        },
+        "harness": {"max_turns": 12},
+        "training": {"learning_rate": 1e-3},
+    }
+    path.write_text(yaml.safe_dump(recipe | changes))
+    return path
+
+
+def rollin(cache: Path, *arguments: object) -> subprocess.Popen[str]:
+    env = os.environ | {"ROLLIN_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "rollin.cli", *map(str, arguments)]
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == expected, out + err
+    return out + err
+
+
+def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
+    printed = finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"))
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        assert [(row.number, row.phase) for row in store.iterations()] == [(n, Phase.DONE) for n in range(3)]
+        first = store.trajectories(iteration=1, purpose=Purpose.COLLECT)
+        assert [row.resolved for row in first] == [True, True]  # beta 1: the expert acts alone
+        assert all(row.exit is Exit.SUBMITTED for row in first)
+        turns = [turn for row in store.trajectories(purpose=Purpose.COLLECT) for turn in store.turns(row.id)]
+        assert all(turn.label.text for turn in turns)
+        assert {turn.actor.value for turn in turns if turn.label.text != turn.action.content} == {"student"}
+        assert [(e.iteration, e.n, e.resolved) for e in store.evaluations()] == [(0, 2, 0), (2, 2, 0)]
+        train, evaluation = ({t.module for t in store.tasks() if t.split == split} for split in ("train", "eval"))
+        assert not train & evaluation
+    assert "before" in printed.lower() or "iteration" in printed
+    assert (tmp_path / "run" / "report" / "result.png").stat().st_size > 1000
+    assert (tmp_path / "run" / "checkpoints" / "iteration-2" / "model.safetensors").exists()
+    shown = finish(rollin(cache, "show", tmp_path / "run", 3))
+    assert "pytest" in shown
+    again = finish(rollin(cache, "resume", tmp_path / "run"))  # nothing left to do, and it says what there is
+    assert "rollin show" in again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "RECIPE", "trainig.epochs=2"], "did you mean 'training'"),
+        (["run", "RECIPE", "iterations=many"], "valid integer"),
+        (["run", "nowhere.yaml"], "cannot read the recipe"),
+        (["run", "RECIPE", "student.model=/no/such/model"], "check the path"),
+        (["run", "RECIPE", "tasks.eval=[{file: TASKS}]"], "line 1"),
+        (["run", "RECIPE", "--out", "/proc/run"], "cannot"),
+        (["resume", "nowhere"], "is not a run"),
+        (["show", "nowhere"], "is not a run"),
+        (["run", "RECIPE", "student.model=CORRUPT"], "cannot be loaded"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, cache: Path, tiny_directory: Path, arguments: list[str], said: str
+) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
+    (tmp_path / "tasks.jsonl").write_text('{"instance_id": "a"}\n')
+    (tmp_path / "corrupt.gguf").write_bytes(b"GGUF" + bytes(100))
+    names = {"RECIPE": recipe, "TASKS": tmp_path / "tasks.jsonl", "CORRUPT": tmp_path / "corrupt.gguf"}
+    for name, place in names.items():
+        arguments = [argument.replace(name, str(place)) for argument in arguments]
+    if arguments[0] == "run" and "--out" not in arguments:
+        arguments = [*arguments, "--out", str(tmp_path / "run")]
+    process = rollin(cache, *arguments)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, out + err
+    assert said in err
+    assert "Traceback" not in out + err
+    assert len([line for line in err.splitlines() if line.startswith("rollin:")]) == 1
+
+
+def recorded(path: Path) -> list[tuple[object, ...]]:
+    """All that a run decided, without times and ids."""
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    turns = db.execute(
+        """SELECT v.instance_id, v.iteration, v.purpose, v.turn, v.actor, v.observed, v.action, v.label, v.messages
+           FROM turn_view v ORDER BY 1, 2, 3, 4"""
+    ).fetchall()
+    ends = db.execute("SELECT instance_id, iteration, purpose, exit, resolved, patch FROM trajectories ORDER BY 1, 2, 3")
+    return turns + ends.fetchall()
+
+
+def committed(path: Path) -> set[tuple[object, ...]]:
+    if not path.exists():
+        return set()
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    return set(db.execute("SELECT instance_id, iteration, purpose, turn, actor, action FROM turn_view"))
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_no_committed_turn_and_change_nothing(
+    tmp_path: Path, cache: Path, tiny_directory: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory, tasks_per_iteration=3)
+    finish(rollin(cache, "run", recipe, "--out", tmp_path / "calm"))
+    chance, database = random.Random(0), tmp_path / "stormy" / "run.db"
+    process = rollin(cache, "run", recipe, "--out", tmp_path / "stormy")
+    kills = 0
+    while kills < 20:
+        while not database.exists():
+            time.sleep(0.1)
+        try:
+            process.wait(timeout=chance.uniform(6.0, 14.0))
+            break  # it came to its end before it could be killed
+        except subprocess.TimeoutExpired:
+            before = committed(database)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            assert before <= committed(database)
+            process = rollin(cache, "resume", tmp_path / "stormy")
+    finish(process)
+    assert kills >= 3
+    assert recorded(database) == recorded(tmp_path / "calm" / "run.db")
