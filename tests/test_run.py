@@ -116,7 +116,9 @@ def recorded(path: Path) -> list[tuple[object, ...]]:
         """SELECT v.instance_id, v.iteration, v.purpose, v.turn, v.actor, v.observed, v.action, v.label, v.messages
            FROM turn_view v ORDER BY 1, 2, 3, 4"""
     ).fetchall()
-    ends = db.execute("SELECT instance_id, iteration, purpose, exit, resolved, patch FROM trajectories ORDER BY 1, 2, 3")
+    ends = db.execute(
+        "SELECT instance_id, iteration, purpose, exit, resolved, patch FROM trajectories ORDER BY 1, 2, 3"
+    )
     return turns + ends.fetchall()
 
 
