@@ -289,7 +289,7 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
     assert EndpointPolicy("https://api.example.org/v1", "m")._proxy == "http://proxy:3128"
     assert EndpointPolicy("http://10.0.0.1:8000/v1", "m")._proxy is None
     policy = EndpointPolicy("http://api.example.org/v1", "m")
-    with pytest.raises(UserError, match="127.0.0.1:9"):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
         asking(policy, policy.check)
 
 
