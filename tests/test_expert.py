@@ -1,0 +1,258 @@
+"""The scripted expert: what it resolves, that it names only what it has seen, and how it gets out of wreckage."""
+
+import asyncio
+import builtins
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from expert_room import HARMLESS, HISTORY, WORKS, Play, Vandal, opening, play
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollin.errors import UserError
+from rollin.policies.base import Message, Request
+from rollin.policies.expert import Expert, steps
+from rollin.policies.expert.knowledge import faults_of
+from rollin.policies.expert.screen import Screen, command_of
+from rollin.policies.expert.sed import repair
+from rollin.tasks.faults.base import Fault, apart, apply, diff
+from rollin.tasks.faults.semantic import SEMANTIC
+from rollin.tasks.faults.visible import VISIBLE
+from rollin.tasks.repository import build_repository
+from rollin.tasks.schema import Commit, Family, Task
+
+KATAS = Path(__file__).parents[1] / "src" / "rollin" / "tasks" / "katas"
+VISIBLE_TASKS = (
+    ("invoice", ("misspelled_name", "missing_import")),
+    ("password", ("misspelled_key", "missing_colon", "missing_bracket")),
+    ("histo", ("misspelled_data_key", "misspelled_call")),
+    ("bitset", ("misspelled_keyword", "bad_indent", "misspelled_import")),
+    ("stock", ("missing_argument", "misspelled_attribute", "missing_quote")),
+)
+SEMANTIC_TASKS = (("lexer", "shifted_boundary"), ("roman", "wrong_constant"), ("factors", "wrong_operator"))
+
+
+def files_of(kata: str) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (KATAS / kata).iterdir() if path.is_file()}
+
+
+def make_task(kata: str, family: Family, history: Sequence[Commit], fixed: dict[str, str], cache: Path) -> Task:
+    """A task of a kata whose reference patch leads from the end of the history to the `fixed` files."""
+    pristine = {name: text.encode() for name, text in files_of(kata).items()}
+    _, head = build_repository(pristine, history, cache)
+    state = files_of(kata)
+    for commit in history:
+        state |= {path: text for path, text in commit.files.items() if text is not None}
+    tests = re.findall(r"^def (test_\w+)", fixed[f"test_{kata}.py"], re.MULTILINE)
+    return Task(
+        instance_id=f"{kata}-{head[:8]}",
+        repo=f"kata/{kata}",
+        base_commit=head,
+        problem_statement=f"Something in {kata} is broken.",
+        patch=diff(state, fixed),
+        FAIL_TO_PASS=[f"test_{kata}.py::{name}" for name in tests],
+        PASS_TO_PASS=[],
+        family=family,
+        test_files=[f"test_{kata}.py"],
+        pristine=f"kata:{kata}",
+        history=list(history),
+    )
+
+
+def broken_task(kata: str, family: Family, kinds: Sequence[str], cache: Path) -> Task:
+    """A task with a fault of each kind, all in one commit."""
+    files, rng, faults = files_of(kata), random.Random(kata), list[Fault]()
+    for kind in kinds:
+        found = {**VISIBLE, **SEMANTIC}[kind](files, f"{kata}.py", rng)
+        faults.append(rng.choice([fault for fault in found if apart(files, fault, faults)]))
+    broken = {path: text for path, text in apply(files, faults).items() if text != files[path]}
+    return make_task(kata, family, [Commit(subject="Initial version", files=dict(broken))], files, cache)
+
+
+def regression_task(cache: Path, *, conflict: bool) -> Task:
+    """Seven commits on `invoice`, the third of which breaks it; later ones may touch the line beside."""
+    good = files_of("invoice")["invoice.py"]
+    bad = good.replace("amount * rate / 100", "amount + rate / 100")
+    texts = [good, good + "\nYEAR = 2024\n"]
+    texts.append(bad + "\nYEAR = 2024\n")
+    if conflict:
+        texts.append(texts[-1].replace("    return math.floor", "    # half up\n    return math.floor"))
+    while len(texts) < 7:
+        texts.append(texts[-1] + f"VERSION_{len(texts)} = 1\n")
+    subjects = ["Initial version", "Add the year", "Simplify _tax_on", *(f"Change {n}" for n in range(3, 7))]
+    history = [Commit(subject=s, files={"invoice.py": t}) for s, t in zip(subjects, texts, strict=True)]
+    fixed = {**files_of("invoice"), "invoice.py": texts[-1].replace("amount + rate", "amount * rate")}
+    return make_task("invoice", Family.REGRESSION, history, fixed, cache)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def tasks(cache: Path) -> list[Task]:
+    """Five visible tasks with all kinds of faults, three semantic ones, two regressions."""
+    return [
+        *(broken_task(kata, Family.VISIBLE, kinds, cache) for kata, kinds in VISIBLE_TASKS),
+        *(broken_task(kata, Family.SEMANTIC, [kind], cache) for kata, kind in SEMANTIC_TASKS),
+        *(regression_task(cache, conflict=conflict) for conflict in (False, True)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def plays(tasks: list[Task], cache: Path) -> list[tuple[Task, Play]]:
+    return [(task, play(task, Expert(), cache)) for task in tasks]
+
+
+def act(messages: list[Message], task: Task) -> str:
+    request = Request(messages=messages, trajectory="t", turn=0, seed=0, task=task)
+    return asyncio.run(Expert().act(request)).content
+
+
+def states(messages: list[Message]) -> list[tuple[list[Message], str]]:
+    """Each state of a trajectory, with what was done there."""
+    return [(messages[:at], m["content"]) for at, m in enumerate(messages) if m["role"] == "assistant"]
+
+
+def test_it_resolves_tasks_of_every_family(plays: list[tuple[Task, Play]]) -> None:
+    assert {task.instance_id: outcome.resolved for task, outcome in plays} == {
+        task.instance_id: True for task, _ in plays
+    }
+
+
+def test_it_needs_few_turns(plays: list[tuple[Task, Play]]) -> None:
+    for task, outcome in plays:
+        bound = 12 if task.family is Family.REGRESSION else 3 + 3 * len(faults_of(task.patch))
+        assert outcome.turns <= bound, task.instance_id
+
+
+def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]]) -> None:
+    known = {*dir(builtins), *sys.stdlib_module_names, "import", "from"}
+    for task, outcome in plays:
+        for state, content in states(outcome.messages):
+            command = command_of(content)
+            if not command.startswith("sed -i"):
+                continue
+            screen = Screen(state)
+            fault = next(
+                f for f in faults_of(task.patch) if re.sub(r"\d+", "", repair(f, 1)) in re.sub(r"\d+", "", command)
+            )
+            needed = fault.needs - known if task.family is Family.VISIBLE else set()
+            number = re.findall(r"\d+", command)[0]
+            assert screen.shows([*needed, number]), f"{command} in {task.instance_id}"
+            assert screen.shows([fault.path]) or f"test_{fault.path}" in screen.text
+
+
+def test_the_same_state_gives_the_same_action(plays: list[tuple[Task, Play]]) -> None:
+    for task, outcome in plays:
+        for state, content in states(outcome.messages):
+            assert act(state, task) == content
+
+
+def test_it_does_not_say_the_same_thing_in_many_ways(plays: list[tuple[Task, Play]]) -> None:
+    said = {}
+    for _, outcome in plays:
+        for _, content in states(outcome.messages):
+            thought, command = content.split("\n", 1)
+            shape = re.sub(r"\d+|'.*'|[\w./]+\.(py|json|ini)", "_", command)
+            said.setdefault(shape, set()).add(thought)
+    assert len(said) < 20
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_takes_over_from_a_vandal(tasks: list[Task], cache: Path, seed: int) -> None:
+    for task in tasks[seed::3]:
+        outcome = play(task, Expert(), cache, first=Vandal(seed), first_turns=3)
+        assert outcome.resolved, outcome.messages
+
+
+def test_a_wrong_verdict_means_to_bisect_again(tasks: list[Task], plays: list[tuple[Task, Play]]) -> None:
+    task, outcome = plays[-2]
+    state = next(state for state, content in states(outcome.messages) if command_of(content) == steps.GOOD.command)
+    lie = Message(role="assistant", content=str(steps.BAD))
+    told = Message(role="user", content="Bisecting: 1 revision left to test after this\n1 failed, 4 passed in 0.00s")
+    assert act([*state, lie, told], task) == str(steps.START_BISECT)
+
+
+def test_lost_commits_are_brought_back(tasks: list[Task]) -> None:
+    for command in ("git reset --hard HEAD~3", "git checkout HEAD~2", "git switch -c other"):
+        done = Message(role="assistant", content=f"Go.\n```bash\n{command}\n```")
+        state = [*opening(tasks[-1]), done, Message(role="user", content="HEAD is now at 1234567 Change 3")]
+        assert act(state, tasks[-1]) == str(steps.START_OVER), command
+
+
+def test_an_edited_test_is_not_a_repair(tasks: list[Task], cache: Path) -> None:
+    """The tests pass because a test was spoilt: the expert looks at what was changed before it submits."""
+    task = tasks[5]
+    test = task.test_files[0]
+    passed = Message(role="user", content="10 passed in 0.00s")
+    state = [
+        *opening(task),
+        Message(role="assistant", content=f"Go.\n```bash\nsed -i 's/==/!=/' {test}\n```"),
+        Message(role="user", content="(no output)"),
+        Message(role="assistant", content=str(steps.RUN_TESTS)),
+        passed,
+    ]
+    assert act(state, task) == str(steps.SEE_CHANGES)
+    shown = Message(role="user", content=f"--- a/{test}\n+++ b/{test}\n-    assert x == 1\n+    assert x != 1")
+    state += [Message(role="assistant", content=str(steps.SEE_CHANGES)), shown]
+    assert act(state, task) == str(steps.undo([test]))
+
+
+def test_every_repair_is_exact(tmp_path: Path) -> None:
+    """The command turns the broken file into the sound one, for every kind of fault."""
+    rng = random.Random(0)
+    for kata in ("invoice", "lexer", "booking", "maze"):
+        files = files_of(kata)
+        for propose in (*VISIBLE.values(), *SEMANTIC.values()):
+            for fault in propose(files, f"{kata}.py", rng)[:1]:
+                broken = apply(files, [fault])
+                (tmp_path / fault.path).write_text(broken[fault.path])
+                for part in reversed(faults_of(diff(broken, files))):
+                    subprocess.run(["bash", "-c", repair(part, part.line)], cwd=tmp_path, check=True)
+                assert (tmp_path / fault.path).read_text() == files[fault.path], fault
+
+
+OUTPUTS = (
+    "(no output)",
+    "1 failed, 2 passed in 0.00s",
+    "10 passed in 0.00s",
+    "no tests ran in 0.00s",
+    "CONFLICT (content): Merge conflict in invoice.py",
+    "invoice.py:45: in _tax_on\n    return math.flor(x)\nE   AttributeError: flor\n1 failed in 0.00s",
+    "fatal: bad revision 'bisect/bad'\n(exit 128)",
+    "Bisecting: 2 revisions left to test after this (roughly 2 steps)\n10 passed in 0.00s",
+    "6264143c926ffd375db48f904d51db4c13d138fb is the first bad commit\n10 passed in 0.00s",
+)
+OWN = (steps.TEST, steps.DIFF, steps.BASE, steps.START_BISECT.command, steps.GOOD.command, steps.REVERT, steps.SHOW)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    turns=st.lists(
+        st.tuples(st.sampled_from([*WORKS, *HISTORY, *HARMLESS, *OWN]), st.sampled_from(OUTPUTS) | st.text())
+    ),
+    which=st.integers(0, 9),
+)
+def test_any_state_has_an_answer(tasks: list[Task], turns: list[tuple[str, str]], which: int) -> None:
+    task = tasks[which]
+    messages = opening(task)
+    for command, output in turns:
+        messages.append(Message(role="assistant", content=f"Hm.\n```bash\n{command}\n```" if command else "Hm."))
+        messages.append(Message(role="user", content=output))
+    action = act(messages, task)
+    assert command_of(action)
+    assert action == act(messages, task)
+    assert len(action.split("\n")[0].split()) <= 15
+
+
+def test_without_a_task_it_says_so() -> None:
+    request = Request(messages=[Message(role="user", content="Hi")], trajectory="t", turn=0, seed=0)
+    with pytest.raises(UserError, match="without a task"):
+        asyncio.run(Expert().act(request))
