@@ -1,4 +1,4 @@
-"""A whole run with real parts: sandboxes, gateway, mini-swe-agent, a tiny student that trains; and what interrupts it."""
+"""A whole run with real parts: sandboxes, gateway, mini-swe-agent, a tiny student that trains; what interrupts it."""
 
 import os
 import random

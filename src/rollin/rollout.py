@@ -78,14 +78,14 @@ class Rollouts:
         self, attempts: Sequence[Attempt], cast: Cast, done: Callable[[TrajectoryRow], None]
     ) -> list[TrajectoryRow]:
         """Bring every attempt to its end; `done` hears of each. Those that had ended before are not run again."""
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="trajectory") as pool:
+        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="trajectory")
+        try:
             futures = [pool.submit(self._one, attempt, cast, done) for attempt in attempts]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-                return [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(cancel_futures=True, wait=False)
-                raise
+            wait(futures, return_when=FIRST_EXCEPTION)
+            return [future.result() for future in futures]
+        finally:
+            # Who interrupts a run doesn't want to wait for the trajectories under way; their turns are committed.
+            pool.shutdown(cancel_futures=True, wait=False)
 
     def settle_labels(self, cast: Cast, iteration: int) -> dict[str, int]:
         """Ask again for what is missing, and wait until no label is under way. How many labels stand how."""

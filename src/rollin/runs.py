@@ -1,7 +1,8 @@
 """A run: one directory with its recipe, `run.db`, checkpoints and report. Starting one, and going on with one."""
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -21,6 +22,7 @@ from rollin.policies.ragged import ATTENTION
 from rollin.progress import Reporter
 from rollin.recipe import EndpointTeacher, ExpertTeacher, Recipe, TeacherSettings, parse_recipe
 from rollin.rollout import Rollouts
+from rollin.sandboxes.bubblewrap import check
 from rollin.store import Store
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.schema import Split, Task
@@ -31,12 +33,14 @@ DATABASE = "run.db"
 
 def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     """Run a recipe in a new directory. Raises UserError before anything is written where the input is bad."""
+    _make(directory)
     train, evaluation = _load_tasks(recipe, reporter)
+    learner, teacher = _policies(recipe, directory)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
         store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in evaluation)
-        with _loop(recipe, directory, store, reporter) as loop:
+        with _loop(recipe, store, learner, teacher, reporter) as loop:
             loop.run()
 
 
@@ -44,17 +48,19 @@ def resume(directory: Path, reporter: Reporter) -> None:
     """Go on with a run that was stopped or killed; a finished one is left as it is. Raises UserError."""
     with Store.resume(database(directory)) as store:
         recipe = parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}")
-        with _loop(recipe, directory, store, reporter) as loop:
+        learner, teacher = _policies(recipe, directory)
+        with _loop(recipe, store, learner, teacher, reporter) as loop:
             loop.run()
 
 
 def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
     """Measure the recipe's student on its eval tasks; nothing is trained. A stopped measurement is gone on with."""
     path = directory / DATABASE
+    learner, teacher = _policies(recipe, directory)
     with Store.resume(path) if path.exists() else Store.create(path, recipe.model_dump(mode="json")) as store:
         _, tasks = _load_tasks(recipe, reporter)
         store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in tasks)
-        with _loop(recipe, directory, store, reporter) as loop:
+        with _loop(recipe, store, learner, teacher, reporter) as loop:
             store.begin_iteration(0)
             return loop.evaluate(0)
 
@@ -67,19 +73,57 @@ def database(directory: Path) -> Path:
     return path
 
 
+def _make(directory: Path) -> None:
+    """A place for a new run. Found out first: minutes of building tasks should not end in an unwritable directory."""
+    if (directory / DATABASE).exists():
+        raise UserError(f"{directory} holds a run already: resume it, or choose another directory with --out")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".writable").touch()
+        (directory / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to the run directory {directory}: {error.strerror}; choose another") from error
+
+
 def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Task]]:
     with reporter.phase("building tasks", recipe.tasks.count) as bar:
         return load_tasks(recipe.tasks, cache_folder(), bar.advance)
 
 
+def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
+    """The student and the teacher, ready to act. Raises UserError for what can't be had, sandboxes included."""
+    check()
+    learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency)
+    return learner, _teacher(recipe.teacher, recipe.concurrency)
+
+
+def _teacher(settings: TeacherSettings, slots: int) -> Policy:
+    if isinstance(settings, ExpertTeacher):
+        return Expert()
+    if isinstance(settings, EndpointTeacher):
+        asyncio.run(_answers(settings))
+        return _endpoint(settings)
+    model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
+    return LocalPolicy(model, tokenizer, name="teacher", slots=slots, context_tokens=settings.context_tokens)
+
+
+def _endpoint(settings: EndpointTeacher) -> EndpointPolicy:
+    return EndpointPolicy(settings.base_url, settings.model, api_key_env=settings.api_key_env)
+
+
+async def _answers(settings: EndpointTeacher) -> None:
+    """UserError unless the endpoint does. It gets a policy of its own: one belongs to a single event loop."""
+    policy = _endpoint(settings)
+    try:
+        await policy.check()
+    finally:
+        await policy.close()
+
+
 @contextmanager
-def _loop(recipe: Recipe, directory: Path, store: Store, reporter: Reporter) -> Iterator[Loop]:
+def _loop(recipe: Recipe, store: Store, learner: Learner, teacher: Policy, reporter: Reporter) -> Iterator[Loop]:
     """Everything that a loop needs, started, and ended with it."""
-    with ExitStack() as stack:
-        gateway = stack.enter_context(Gateway(store))
-        learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency)
-        stack.callback(lambda: gateway.run(learner.policy.close()))
-        teacher = stack.enter_context(_teacher(recipe.teacher, recipe.concurrency, gateway))
+    with Gateway(store) as gateway:
         rollouts = Rollouts(
             store,
             gateway,
@@ -91,32 +135,11 @@ def _loop(recipe: Recipe, directory: Path, store: Store, reporter: Reporter) -> 
         )
         sampling = Sampling() if isinstance(recipe.teacher, ExpertTeacher) else recipe.teacher.sampling
         tasks = store.tasks()
-        yield Loop(
-            recipe,
-            store,
-            rollouts,
-            learner,
-            teacher,
-            sampling,
-            [task for task in tasks if task.split is Split.TRAIN],
-            [task for task in tasks if task.split is Split.EVAL],
-            reporter,
+        train_tasks, eval_tasks = (
+            [task for task in tasks if task.split is split] for split in (Split.TRAIN, Split.EVAL)
         )
-
-
-@contextmanager
-def _teacher(settings: TeacherSettings, slots: int, gateway: Gateway) -> Iterator[Policy]:
-    teacher = _make_teacher(settings, slots)
-    try:
-        yield teacher
-    finally:
-        gateway.run(teacher.close())
-
-
-def _make_teacher(settings: TeacherSettings, slots: int) -> Policy:
-    if isinstance(settings, ExpertTeacher):
-        return Expert()
-    if isinstance(settings, EndpointTeacher):
-        return EndpointPolicy(settings.base_url, settings.model, api_key_env=settings.api_key_env)
-    model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
-    return LocalPolicy(model, tokenizer, name="teacher", slots=slots, context_tokens=settings.context_tokens)
+        try:
+            yield Loop(recipe, store, rollouts, learner, teacher, sampling, train_tasks, eval_tasks, reporter)
+        finally:
+            for policy in (learner.policy, teacher):
+                gateway.run(policy.close())

@@ -2,15 +2,17 @@
 
 A batch of conversations is *ragged*: each has its own past and its own new tokens. They are laid end to end in one
 row, [1, all new tokens]; every layer but attention treats tokens alone and does not care. Attention takes the row
-apart again: each conversation's queries see its own slot of the key/value cache and nothing else. So a prompt of 400
+apart again: each conversation's queries see its own slot of the key/value cache and nothing else (single tokens of
+many conversations in one call, longer pieces one by one). So a prompt of 400
 tokens and fifteen single decoded tokens share one pass over the weights, which is what a CPU's time goes into.
 (The layout is that of vLLM's and FlashAttention's "varlen" batches; the attention here is torch's own, slot by slot.)
 
 Segment      the new tokens of one conversation: its slot, how many tokens came before, how many are new
-SlotCache    keys and values, [slot][layer] -> [key/value heads, capacity, head size]
+SlotCache    the keys and values of all conversations, a tensor for each layer
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,7 +25,9 @@ ATTENTION = "rollin_ragged"
 """The attention implementation to load a model with; without segments it is plain SDPA, so it trains as well."""
 
 GROWTH = 512
-"""Tokens by which a slot grows."""
+"""Tokens by which the slots grow."""
+SPARSE = 3
+"""Single tokens are attended to together unless their slots' range is so many times larger than their number."""
 
 
 @dataclass(frozen=True)
@@ -36,38 +40,69 @@ class Segment:
 
 
 class SlotCache:
-    """Keys and values of up to `slots` conversations."""
+    """Keys and values of up to `slots` conversations; all slots have the same room."""
 
     def __init__(self, model: PreTrainedModel, slots: int) -> None:
         config = model.config
         heads = config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
-        self._shape = (2, getattr(config, "num_key_value_heads", None) or heads, 0, size)
-        self._like = next(model.parameters())
-        self._layers = config.num_hidden_layers
-        self._slots: list[list[torch.Tensor]] = [[] for _ in range(slots)]
+        shape = (2, slots, getattr(config, "num_key_value_heads", None) or heads, 0, size)
+        like = next(model.parameters())
+        self.layers = [like.new_zeros(shape) for _ in range(config.num_hidden_layers)]
+        """For each layer [2 (keys, values), slots, key/value heads, capacity, head size]."""
 
-    def reserve(self, slot: int, tokens: int) -> None:
-        """Make room for `tokens` tokens in a slot, keeping what it holds."""
-        held = self._slots[slot]
-        capacity = held[0].shape[2] if held else 0
-        if tokens <= capacity:
-            return
-        room = -(-tokens // GROWTH) * GROWTH - capacity
-        extra = [self._like.new_empty((*self._shape[:2], room, self._shape[3])) for _ in range(self._layers)]
-        self._slots[slot] = [torch.cat([old, new], 2) for old, new in zip(held, extra, strict=True)] if held else extra
-
-    def layer(self, slot: int, layer: int) -> torch.Tensor:
-        """[2 (keys, values), key/value heads, capacity, head size]."""
-        return self._slots[slot][layer]
+    def reserve(self, tokens: int) -> None:
+        """Make room for `tokens` tokens in every slot, keeping what they hold."""
+        room = -(-tokens // GROWTH) * GROWTH - self.layers[0].shape[3]
+        if room > 0:
+            self.layers = [torch.nn.functional.pad(layer, (0, 0, 0, room)) for layer in self.layers]
 
 
 @dataclass(frozen=True)
 class RaggedBatch:
-    """What attention has to know about the row of tokens."""
+    """What attention has to know about the row of tokens: first the longer segments, then those of one token."""
 
     cache: SlotCache
-    segments: list[Segment]
+    longer: list[Segment]
+    single: list[Segment]
+
+    @classmethod
+    def of(cls, cache: SlotCache, segments: list[Segment]) -> "RaggedBatch":
+        """The segments have to be in that order already."""
+        longer = [segment for segment in segments if segment.new > 1]
+        return cls(cache, longer, segments[len(longer) :])
+
+    @cached_property
+    def together(self) -> "_Together | None":
+        """The single tokens as one batch, where their slots lie close enough for that to pay."""
+        if len(self.single) < 2:
+            return None
+        slots = [segment.slot for segment in self.single]
+        span = max(slots) + 1 - min(slots)
+        return _Together.of(self.single) if span <= SPARSE * len(slots) else None
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Single tokens of several slots, seen as a batch over the range of slots from the lowest to the highest."""
+
+    low: int
+    high: int
+    length: int
+    slots: torch.Tensor
+    past: torch.Tensor
+    mask: torch.Tensor
+    """[slots in the range, 1, 1, length]: the keys that each slot's token may see."""
+
+    @classmethod
+    def of(cls, segments: list[Segment]) -> "_Together":
+        slots = torch.tensor([segment.slot for segment in segments])
+        past = torch.tensor([segment.past for segment in segments])
+        low, high, length = int(slots.min()), int(slots.max()) + 1, int(past.max()) + 1
+        last = torch.zeros(high - low, dtype=torch.long)  # a slot without a token sees one key, and nobody looks
+        last[slots - low] = past
+        mask = torch.arange(length)[None, :] <= last[:, None]
+        return cls(low, high, length, slots, past, mask[:, None, None, :])
 
 
 def ragged_attention(
@@ -83,14 +118,16 @@ def ragged_attention(
     """transformers' attention interface: query [1, heads, tokens, size] -> ([1, tokens, heads, size], None)."""
     if ragged is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
+    cache = ragged.cache.layers[module.layer_idx]  # type: ignore[index]
+    fresh = torch.stack([key[0], value[0]])
     outputs, start = [], 0
-    for segment in ragged.segments:
+    for segment in ragged.longer if ragged.together else ragged.longer + ragged.single:
         end, length = start + segment.new, segment.past + segment.new
-        cache = ragged.cache.layer(segment.slot, module.layer_idx)  # type: ignore[arg-type]
-        cache[0, :, segment.past : length] = key[0, :, start:end]
-        cache[1, :, segment.past : length] = value[0, :, start:end]
-        outputs.append(_attend(query[0, :, start:end], cache[:, :, :length], segment, scaling))
+        cache[:, segment.slot, :, segment.past : length] = fresh[:, :, start:end]
+        outputs.append(_attend(query[0, :, start:end], cache[:, segment.slot, :, :length], segment, scaling))
         start = end
+    if ragged.together:
+        outputs.append(_attend_together(query[0, :, start:], fresh[:, :, start:], cache, ragged.together, scaling))
     return torch.cat(outputs, 1).transpose(0, 1)[None], None
 
 
@@ -107,6 +144,20 @@ def _attend(query: torch.Tensor, cache: torch.Tensor, segment: Segment, scaling:
     # Four dimensions, not three: torch's fast kernel on a CPU wants them (2-3 times the speed of its fallback).
     attended = scaled_dot_product_attention(grouped[None], cache[:1], cache[1:], attn_mask=mask, scale=scaling)
     return attended.reshape(heads, new, size)
+
+
+def _attend_together(
+    query: torch.Tensor, fresh: torch.Tensor, cache: torch.Tensor, batch: _Together, scaling: float | None
+) -> torch.Tensor:
+    """query [heads, tokens, size], fresh [2, key/value heads, tokens, size]: one token of each slot in one call."""
+    heads, tokens, size = query.shape
+    shared = cache.shape[2]
+    cache[:, batch.slots, :, batch.past] = fresh.permute(2, 0, 1, 3)
+    queries = query.new_zeros(batch.high - batch.low, shared, heads // shared, size)
+    queries[batch.slots - batch.low] = query.transpose(0, 1).reshape(tokens, shared, heads // shared, size)
+    keys, values = cache[:, batch.low : batch.high, :, : batch.length]
+    attended = scaled_dot_product_attention(queries, keys, values, attn_mask=batch.mask.to(query.device), scale=scaling)
+    return attended[batch.slots - batch.low].reshape(tokens, heads, size).transpose(0, 1)
 
 
 SMALL_BATCH = 32
@@ -137,12 +188,13 @@ def quicken(model: PreTrainedModel) -> None:
 
 def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, list[int]]]) -> torch.Tensor:
     """Run the new tokens of each segment; the logits after each segment's last token, [segments, vocabulary]."""
-    segments = [segment for segment, _ in rows]
-    ids = torch.tensor([[token for _, tokens in rows for token in tokens]], device=model.device)
+    order = sorted(range(len(rows)), key=lambda index: rows[index][0].new == 1)
+    ordered = [rows[index] for index in order]
+    segments = [segment for segment, _ in ordered]
+    ids = torch.tensor([[token for _, tokens in ordered for token in tokens]], device=model.device)
     positions = torch.cat([torch.arange(s.past, s.past + s.new) for s in segments])[None].to(model.device)
     last = torch.tensor([s.new for s in segments]).cumsum(0) - 1
-    for segment in segments:
-        cache.reserve(segment.slot, segment.past + segment.new)
+    cache.reserve(max(segment.past + segment.new for segment in segments))
     output = model(
         input_ids=ids,
         position_ids=positions,
@@ -150,10 +202,10 @@ def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, 
         attention_mask=torch.zeros(1, 1, 1, 1, device=model.device),
         use_cache=False,
         logits_to_keep=last.to(model.device),
-        ragged=RaggedBatch(cache, segments),
+        ragged=RaggedBatch.of(cache, segments),
     )
     logits: torch.Tensor = output.logits[0]
-    return logits
+    return logits[torch.tensor(order).argsort()]
 
 
 AttentionInterface.register(ATTENTION, ragged_attention)

@@ -24,37 +24,28 @@ Combination = tuple[Fault, ...]
 
 FAULTS_PER_TASK = {1: 0.5, 2: 0.3, 3: 0.2}
 """How many visible faults a task holds, with weights."""
-HISTORIES = 8
-"""Mutations that one regression task may try."""
-SPARE = 2
-"""Candidates tried at once, beyond those needed."""
+TRIES = 8
+"""How many sets of faults, or mutations, one task may try."""
+WINDOW = 3
+"""Mutations tried at once."""
 
 
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
     """A task of one to three visible faults that uncover one after another."""
     wanted = rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
     proposals, trials = _proposals(bench, kinds, rng), Trials(bench)
+    sets = (some for some in combinations(proposals, wanted) if _compatible(bench, some))
     reason = "no visible fault is left to try"
-    for first in range(0, min(len(proposals), 3 * (wanted + SPARE)), wanted + SPARE):
-        window = proposals[first : first + wanted + SPARE]
-        guess = next((some for some in combinations(window, wanted) if _compatible(bench, some)), ())
-        trials.run([(fault,) for fault in window] + _uncovered(guess))
-        seen = [fault for fault in window if trials.reveal((fault,))]
-        reason = "no exception points at the faulty line"
-        for chosen in combinations(seen, wanted):
-            if _compatible(bench, chosen):
-                trials.run(_uncovered(chosen))
-                if trials.steady(chosen) and all(trials.reveal(some) for some in _uncovered(chosen)):
-                    return _visible_task(bench, chosen, trials.found[chosen][0], rng)
-                reason = "the faults hide behind one another"
+    for chosen in islice(sets, TRIES):
+        stages = [some for size in range(1, wanted + 1) for some in combinations(chosen, size)]
+        trials.run([*stages, chosen])
+        if not trials.steady(chosen):
+            reason = "its tests don't say the same twice"
+        elif not all(trials.reveal(some) for some in stages):
+            reason = "an exception doesn't point at the faulty line"
+        else:
+            return _visible_task(bench, chosen, trials.found[chosen][0], rng)
     return reason
-
-
-def _uncovered(faults: Combination) -> list[Combination]:
-    """What is left as faults get repaired in any order, the last fault alone excepted. The whole comes twice."""
-    if not faults:
-        return []
-    return [faults, faults, *(rest for size in range(2, len(faults)) for rest in combinations(faults, size))]
 
 
 class Trials:
@@ -142,7 +133,7 @@ def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random) ->
     """A task of one mutation that nothing but failing assertions reveals."""
     unit, reason = bench.unit, "no mutation is left to try"
     mutations = _mutations(bench, kinds, rng)
-    while window := list(islice(mutations, SPARE + 1)):
+    while window := list(islice(mutations, WINDOW)):
         trees = [_tree(bench, [fault]) for fault in window]
         outcomes = bench.outcomes([*trees, *trees])
         for fault, tree, found, again in zip(window, trees, outcomes, outcomes[len(trees) :], strict=False):
@@ -166,7 +157,7 @@ def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
     """A task whose history holds one commit that broke it."""
     reason = "no history fits a mutation"
-    for fault in islice(_mutations(bench, kinds, rng), HISTORIES):
+    for fault in islice(_mutations(bench, kinds, rng), TRIES):
         history = synthesise(_with_readme(bench), fault, rng)
         if history is None:
             continue
