@@ -5,7 +5,6 @@ Maker      (workbench, kinds in order of preference, rng) -> a task, or the reas
 
 import ast
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, islice
 
@@ -20,7 +19,6 @@ from rollin.tasks.schema import Commit, Family, Task
 from rollin.tasks.workbench import Workbench
 
 Maker = Callable[[Workbench, Sequence[str], random.Random], "Task | str"]
-Combination = tuple[Fault, ...]
 
 FAULTS_PER_TASK = {1: 0.5, 2: 0.3, 3: 0.2}
 """How many visible faults a task holds, with weights."""
@@ -33,55 +31,38 @@ WINDOW = 3
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
     """A task of one to three visible faults that uncover one after another."""
     wanted = rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
-    proposals, trials = _proposals(bench, kinds, rng), Trials(bench)
-    sets = (some for some in combinations(proposals, wanted) if _compatible(bench, some))
+    proposals, unseen = list(islice(_proposals(bench, kinds, rng), wanted + TRIES)), set[Fault]()
+    sets = (some for some in combinations(proposals, wanted) if not unseen & {*some} and _compatible(bench, some))
     reason = "no visible fault is left to try"
     for chosen in islice(sets, TRIES):
+        # what is left as faults get repaired in any order; the whole runs twice
         stages = [some for size in range(1, wanted + 1) for some in combinations(chosen, size)]
-        trials.run([*stages, chosen])
-        if not trials.steady(chosen):
-            reason = "its tests don't say the same twice"
-        elif not all(trials.reveal(some) for some in stages):
-            reason = "an exception doesn't point at the faulty line"
-        else:
-            return _visible_task(bench, chosen, trials.found[chosen][0], rng)
+        outcomes = bench.outcomes([_tree(bench, some) for some in (*stages, chosen)])
+        shown = {some: _reveals(bench, some, outcome) for some, outcome in zip(stages, outcomes, strict=False)}
+        if all(shown.values()) and outcomes[-1].passed == outcomes[-2].passed:
+            return _visible_task(bench, chosen, outcomes[-1], rng)
+        unseen |= {fault for fault in chosen if not shown[(fault,)]}
+        reason = "an exception doesn't point at the faulty line"
     return reason
 
 
-class Trials:
-    """What the tests said of combinations of faults. A combination runs as often as it was asked for."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-        self.found: dict[Combination, list[Outcome]] = {}
-
-    def run(self, combinations: Sequence[Combination]) -> None:
-        """Try the combinations, all in one go; those tried before don't run again."""
-        missing = {faults: count - len(self.found.get(faults, [])) for faults, count in Counter(combinations).items()}
-        todo = [faults for faults, count in missing.items() for _ in range(count)]
-        if todo:
-            outcomes = self._bench.outcomes([_tree(self._bench, faults) for faults in todo])
-            for faults, outcome in zip(todo, outcomes, strict=True):
-                self.found.setdefault(faults, []).append(outcome)
-
-    def steady(self, faults: Combination) -> bool:
-        """Whether two runs passed the same tests."""
-        return len({outcome.passed for outcome in self.found[faults]}) == 1
-
-    def reveal(self, faults: Combination) -> bool:
-        """Whether tests fail, and every failure is an exception at a faulty line or one that names what is missing."""
-        outcome, places = self.found[faults][0], set(faulty_lines(self._bench.unit.code, faults))
-        shown = [_points(failure, faults, places) for failure in outcome.failed.values()]
-        return bool(shown) and bool(self._bench.broken(outcome)) and all(shown)
+def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
+    """Candidates, one of each kind in the order of preference, then a second one of each."""
+    second = []
+    for kind in kinds:
+        faults = VISIBLE[kind](bench.unit.code, bench.unit.path, rng)
+        if faults:
+            first, *others = rng.sample(faults, min(2, len(faults)))
+            second += others
+            yield first
+    yield from second
 
 
-def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> list[Fault]:
-    """Candidates, one of each kind in the order of preference, then a second and a third of each."""
-    unit, code = bench.unit, bench.unit.code
-    found = [
-        rng.sample(faults, min(3, len(faults))) for kind in kinds if (faults := VISIBLE[kind](code, unit.path, rng))
-    ]
-    return [faults[turn] for turn in range(3) for faults in found if turn < len(faults)]
+def _reveals(bench: Workbench, faults: Sequence[Fault], outcome: Outcome) -> bool:
+    """Whether tests fail, and every failure is an exception at a faulty line or one that names what is missing."""
+    places = set(faulty_lines(bench.unit.code, faults))
+    shown = [_points(failure, faults, places) for failure in outcome.failed.values()]
+    return bool(shown) and bool(bench.broken(outcome)) and all(shown)
 
 
 def _points(failure: Failure, faults: Sequence[Fault], places: set[tuple[str, int]]) -> bool:
@@ -131,48 +112,53 @@ def _changes(before: Files, after: Files) -> dict[str, str | None]:
 
 def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
     """A task of one mutation that nothing but failing assertions reveals."""
-    unit, reason = bench.unit, "no mutation is left to try"
+    reason = "no test notices a mutation"
+    for fault, outcome in _noticed(bench, kinds, rng):
+        reason = "a mutation shows by an exception"
+        if all(failure.type in ("AssertionError", "Failed") for failure in outcome.failed.values()):
+            statement = report(bench, outcome, [fault.answer], rng, used_to=False)
+            reason = "every report would give the repair away"
+            if statement is not None:
+                history = [Commit(subject=ROOT_SUBJECT, files=_tree(bench, [fault]))]
+                fixed = {fault.path: bench.unit.files[fault.path]}
+                return bench.task(Family.SEMANTIC, [fault.kind], statement, history, fixed, outcome)
+    return reason
+
+
+def _noticed(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, Outcome]]:
+    """Mutations that tests notice, in the order of preference, with what the tests say; they say it twice."""
     mutations = _mutations(bench, kinds, rng)
     while window := list(islice(mutations, WINDOW)):
         trees = [_tree(bench, [fault]) for fault in window]
         outcomes = bench.outcomes([*trees, *trees])
-        for fault, tree, found, again in zip(window, trees, outcomes, outcomes[len(trees) :], strict=False):
-            asserted = all(failure.type in ("AssertionError", "Failed") for failure in found.failed.values())
-            reason = "no test notices the mutation by an assertion alone"
-            if not found.passed or found.passed != again.passed or not bench.broken(found) or not asserted:
-                continue
-            statement = report(bench, found, [fault.answer], rng, used_to=False)
-            if statement is not None:
-                history, fixed = [Commit(subject=ROOT_SUBJECT, files=tree)], {path: unit.files[path] for path in tree}
-                return bench.task(Family.SEMANTIC, [fault.kind], statement, history, fixed, found)
-    return reason
+        for fault, outcome, again in zip(window, outcomes, outcomes[len(trees) :], strict=False):
+            if outcome.passed and outcome.passed == again.passed and bench.broken(outcome):
+                yield fault, outcome
 
 
 def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
-    """Mutations, two of each kind in the order of preference, found only as they are asked for."""
+    """Two mutations of each kind, in the order of preference, found only as they are asked for."""
     for kind in kinds:
         yield from SEMANTIC[kind](bench.unit.code, bench.unit.path, rng)[:2]
 
 
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
     """A task whose history holds one commit that broke it."""
-    reason = "no history fits a mutation"
+    reason, files = "no history fits a mutation", bench.unit.files
     for fault in islice(_mutations(bench, kinds, rng), TRIES):
         history = synthesise(_with_readme(bench), fault, rng)
         if history is None:
             continue
-        files = bench.unit.files
-        states = [_changes(files, state) for state in (*history.states, history.states[-1], history.repaired)]
-        *outcomes, again, repaired = bench.outcomes(states)
-        reason = _objection(history.bad, outcomes) or ""
+        states = (*history.states, history.states[-1], history.repaired)
+        *outcomes, again, repaired = bench.outcomes([_changes(files, state) for state in states])
         steady = again.passed == outcomes[-1].passed and repaired.passed == bench.baseline.passed
         statement = report(bench, outcomes[-1], [fault.answer], rng, used_to=True)
-        if reason or not steady or statement is None:
-            reason = reason or "its report would give the repair away"
-            continue
-        fixed = {fault.path: history.repaired[fault.path]}
-        found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
-        return bench.task(Family.REGRESSION, found, statement, history.commits(files), fixed, outcomes[-1])
+        reason = _objection(history.bad, outcomes) or ("" if steady else "its tests don't say the same twice")
+        reason = reason or ("" if statement else "every report would give the repair away")
+        if statement and not reason:
+            fixed = {fault.path: history.repaired[fault.path]}
+            found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
+            return bench.task(Family.REGRESSION, found, statement, history.commits(files), fixed, outcomes[-1])
     return reason
 
 
