@@ -12,11 +12,13 @@ import random
 import re
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 
 from rollin.tasks.faults.base import Fault, Files, Propose, Source, line_of, occurs, words
 
+MOST_COMPILED = 8
+"""Candidates for a syntax error that are tried on the interpreter; a file has hundreds."""
 _RESERVED = {*keyword.kwlist, *dir(builtins)}
 
 
@@ -183,11 +185,12 @@ def _syntax_error_line(text: str) -> int | None:
     return None
 
 
-def _complained_of(text: str, candidates: Iterator[Fault]) -> list[Fault]:
-    """The candidates for which the interpreter's complaint names their own line."""
+def _complained_of(text: str, candidates: Iterable[Fault], rng: random.Random) -> list[Fault]:
+    """Some of the candidates: those for which the interpreter's complaint names their own line."""
+    every = list(candidates)
     return [
         fault
-        for fault in candidates
+        for fault in rng.sample(every, min(MOST_COMPILED, len(every)))
         if _syntax_error_line(text[: fault.start] + fault.text + text[fault.end :]) == line_of(text, fault.start)
     ]
 
@@ -210,7 +213,7 @@ def missing_colon(files: Files, path: str, rng: random.Random) -> list[Fault]:
         for token, after in pairwise(_tokens(source))
         if token.string == ":" and after.type == tokenize.NEWLINE
     )
-    return _complained_of(source.text, candidates)
+    return _complained_of(source.text, candidates, rng)
 
 
 def missing_bracket(files: Files, path: str, rng: random.Random) -> list[Fault]:
@@ -221,7 +224,7 @@ def missing_bracket(files: Files, path: str, rng: random.Random) -> list[Fault]:
         for token in _tokens(source)
         if token.type == tokenize.OP and token.string in (")", "]", "}")
     )
-    return _complained_of(source.text, candidates)
+    return _complained_of(source.text, candidates, rng)
 
 
 def missing_quote(files: Files, path: str, rng: random.Random) -> list[Fault]:
@@ -232,7 +235,7 @@ def missing_quote(files: Files, path: str, rng: random.Random) -> list[Fault]:
         for token in _tokens(source)
         if token.type == tokenize.STRING and token.string[-2] not in "\"'"
     )
-    return _complained_of(source.text, candidates)
+    return _complained_of(source.text, candidates, rng)
 
 
 def bad_indent(files: Files, path: str, rng: random.Random) -> list[Fault]:
@@ -246,7 +249,7 @@ def bad_indent(files: Files, path: str, rng: random.Random) -> list[Fault]:
                 width = max(0, node.col_offset + rng.choice((-2, -1, 1, 2, 4)))
                 answer = source.lines[node.lineno - 1].strip()
                 candidates.append(Fault(path, start, start + node.col_offset, " " * width, "bad_indent", answer))
-    return _complained_of(source.text, iter(candidates))
+    return _complained_of(source.text, candidates, rng)
 
 
 VISIBLE: dict[str, Propose] = {
