@@ -116,6 +116,14 @@ def test_an_interrupted_trajectory_rebuilds_its_workspace(bench: Bench) -> None:
     assert (ending.exit, module, asked) == (Exit.SUBMITTED, "VALUE = 1\n", [2, 3])
 
 
+def test_an_agent_in_circles_is_stopped_where_the_settings_say_so(bench: Bench) -> None:
+    steps = ["cat module.py", "ls", *["cat module.py"] * 9]
+    ended, _ = bench.roll_out(scripted(steps), MiniSweAgentSettings(max_turns=8, max_repeats=3))
+    assert ended.exit is Exit.ACTION_LOOP
+    patient, _ = bench.roll_out(scripted(steps), MiniSweAgentSettings(max_turns=8), attempt=1)
+    assert patient.exit is Exit.TURN_LIMIT
+
+
 def test_the_turn_limit_ends_a_trajectory(bench: Bench) -> None:
     ending, _ = bench.roll_out(scripted(["true"]), MiniSweAgentSettings(max_turns=3))
     assert ending.exit is Exit.TURN_LIMIT

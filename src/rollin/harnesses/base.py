@@ -10,6 +10,9 @@ from rollin.sandboxes.base import Sandbox
 from rollin.store import Exit
 from rollin.tasks.schema import Task
 
+LOOP = "ActionLoop"
+"""The exit status by which our environment tells mini-swe-agent that its agent goes in circles."""
+
 
 @dataclass(frozen=True)
 class HarnessExit:

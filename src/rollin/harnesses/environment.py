@@ -5,8 +5,9 @@ Imports mini-swe-agent, which takes seconds: `mini_swe_agent` imports this modul
 
 from typing import Any
 
-from minisweagent.exceptions import Submitted
+from minisweagent.exceptions import LimitsExceeded, Submitted
 
+from rollin.harnesses.base import LOOP
 from rollin.harnesses.observation import observation
 from rollin.sandboxes.base import Sandbox
 
@@ -19,8 +20,13 @@ class SandboxEnvironment:
 
     config = None
 
-    def __init__(self, sandbox: Sandbox, *, seconds: float | None, observation_chars: int) -> None:
-        """`seconds` None leaves each command the sandbox's own limit."""
+    def __init__(
+        self, sandbox: Sandbox, *, seconds: float | None, observation_chars: int, max_repeats: int = 0
+    ) -> None:
+        """`seconds` None leaves each command the sandbox's own limit; `max_repeats` 0 lets an agent go in circles."""
+        self._max_repeats = max_repeats
+        self._last = ("", "")
+        self._repeats = 0
         self._sandbox = sandbox
         self._seconds = seconds
         self._observation_chars = observation_chars
@@ -33,11 +39,20 @@ class SandboxEnvironment:
             raise Submitted(
                 {"role": "exit", "content": rest, "extra": {"exit_status": "Submitted", "submission": rest}}
             )
+        seen = observation(result.output, self._observation_chars)
+        self._stop_in_circles(action["command"], seen)
         return {
-            "output": observation(result.output, self._observation_chars),
+            "output": seen,
             "returncode": result.returncode,
             "exception_info": "timed out" if result.timed_out else "",
         }
+
+    def _stop_in_circles(self, command: str, seen: str) -> None:
+        self._repeats = self._repeats + 1 if (command, seen) == self._last else 1
+        self._last = (command, seen)
+        if 0 < self._max_repeats <= self._repeats:
+            extra = {"exit_status": LOOP, "submission": ""}
+            raise LimitsExceeded({"role": "exit", "content": LOOP, "extra": extra})
 
     def get_template_vars(self, **kwargs: object) -> dict[str, object]:
         # Theirs offer the whole of os.environ to the prompt templates; a prompt must not depend on the machine.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollin.harnesses.base import HarnessExit
+from rollin.harnesses.base import LOOP, HarnessExit
 from rollin.sandboxes.base import Sandbox
 from rollin.store import Exit
 from rollin.tasks.schema import Task
@@ -29,6 +29,7 @@ EXITS = {
     "LimitsExceeded": Exit.TURN_LIMIT,
     "TimeExceeded": Exit.TIME_LIMIT,
     "RepeatedFormatError": Exit.FORMAT_ERRORS,
+    LOOP: Exit.ACTION_LOOP,
 }
 """mini-swe-agent's exit statuses in our words. Costs are not tracked, so its other limit is never reached."""
 
@@ -42,6 +43,9 @@ class MiniSweAgentSettings(BaseModel):
     max_turns: int = Field(default=20, ge=1)
     max_format_errors: int = Field(default=3, ge=1)
     """So many messages in a row without exactly one command end the trajectory."""
+    max_repeats: int = Field(default=0, ge=0)
+    """So many equal commands in a row, with equal outputs, end the trajectory; 0 is no limit. A small model that acts
+    greedily seldom leaves such a loop, and a laptop pays for every turn of it."""
     command_seconds: float | None = Field(default=None, gt=0)
     """Wall time of one command; left out, the sandbox's limit."""
     trajectory_seconds: int = Field(default=0, ge=0)
@@ -91,7 +95,12 @@ class MiniSweAgent:
             observation_template=s.observation_template,
             format_error_template=s.format_error_template,
         )
-        environment = self._environment_class(sandbox, seconds=s.command_seconds, observation_chars=s.observation_chars)
+        environment = self._environment_class(
+            sandbox,
+            seconds=s.command_seconds,
+            observation_chars=s.observation_chars,
+            max_repeats=s.max_repeats,
+        )
         return self._agent_class(
             model,
             environment,

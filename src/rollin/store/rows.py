@@ -36,6 +36,8 @@ class Exit(StrEnum):
     TURN_LIMIT = "turn_limit"
     FORMAT_ERRORS = "format_errors"
     """Too many messages in a row without exactly one command."""
+    ACTION_LOOP = "action_loop"
+    """The same command with the same output, over and over."""
     CONTEXT_LIMIT = "context_limit"
     """The conversation outgrew what the acting model can read."""
     TIME_LIMIT = "time_limit"

@@ -33,7 +33,7 @@ CREATE TABLE trajectories (
     policy      TEXT NOT NULL,     -- who it is about: the student's name, or the teacher's in its own evaluation
     seed        INTEGER NOT NULL,
     status      TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'ended')),
-    exit        TEXT CHECK (exit IN ('submitted', 'turn_limit', 'format_errors', 'context_limit', 'time_limit',
+    exit        TEXT CHECK (exit IN ('submitted', 'turn_limit', 'format_errors', 'action_loop', 'context_limit', 'time_limit',
                                      'infrastructure_fault')),
     patch       TEXT,              -- what the agent changed, a unified diff
     resolved    INTEGER CHECK (resolved IN (0, 1)),  -- NULL until graded, and for faults
