@@ -174,10 +174,10 @@ def test_it_takes_over_from_a_vandal(tasks: list[Task], cache: Path, seed: int) 
 
 def test_a_wrong_verdict_means_to_bisect_again(tasks: list[Task], plays: list[tuple[Task, Play]]) -> None:
     task, outcome = plays[-2]
-    state = next(state for state, content in states(outcome.messages) if command_of(content) == steps.GOOD.command)
-    lie = Message(role="assistant", content=str(steps.BAD))
+    state = next(state for state, content in states(outcome.messages) if command_of(content) == steps.good().command)
+    lie = Message(role="assistant", content=str(steps.bad()))
     told = Message(role="user", content="Bisecting: 1 revision left to test after this\n1 failed, 4 passed in 0.00s")
-    assert act([*state, lie, told], task) == str(steps.START_BISECT)
+    assert act([*state, lie, told], task) == str(steps.start_bisect())
 
 
 def test_lost_commits_are_brought_back(tasks: list[Task]) -> None:
@@ -196,7 +196,7 @@ def test_an_edited_test_is_not_a_repair(tasks: list[Task], cache: Path) -> None:
         *opening(task),
         Message(role="assistant", content=f"Go.\n```bash\nsed -i 's/==/!=/' {test}\n```"),
         Message(role="user", content="(no output)"),
-        Message(role="assistant", content=str(steps.RUN_TESTS)),
+        Message(role="assistant", content=str(steps.run_tests())),
         passed,
     ]
     assert act(state, task) == str(steps.SEE_CHANGES)
@@ -230,7 +230,15 @@ OUTPUTS = (
     "Bisecting: 2 revisions left to test after this (roughly 2 steps)\n10 passed in 0.00s",
     "6264143c926ffd375db48f904d51db4c13d138fb is the first bad commit\n10 passed in 0.00s",
 )
-OWN = (steps.TEST, steps.DIFF, steps.BASE, steps.START_BISECT.command, steps.GOOD.command, steps.REVERT, steps.SHOW)
+OWN = (
+    steps.show_tests(),
+    steps.DIFF,
+    steps.BASE,
+    steps.start_bisect().command,
+    steps.good().command,
+    steps.REVERT,
+    steps.SHOW,
+)
 
 
 @settings(max_examples=200, deadline=None)

@@ -128,6 +128,6 @@ def _prepare() -> None:
         os.environ.setdefault("MSWEA_GLOBAL_CONFIG_DIR", folder)
         import_module("minisweagent")
     if ours:
-        del os.environ["MSWEA_GLOBAL_CONFIG_DIR"]
+        os.environ.pop("MSWEA_GLOBAL_CONFIG_DIR", None)  # or another thread, which prepares too, has done it
     litellm: Any = import_module("litellm")
     litellm.suppress_debug_info = True  # it prints advice to stdout at every error

@@ -131,17 +131,22 @@ def _of_block(block: Fault) -> Iterator[Fault]:
             yield replace(block, line=block.line + offset, wrong=(old,), right=(new,))
 
 
-def scope_of(fault: Fault, task: Task) -> str:
-    """The function that encloses a fault; empty where there is none."""
-    text = next((commit.files[fault.path] for commit in reversed(task.history) if fault.path in commit.files), None)
-    lines = (text or "").splitlines()[: fault.line]
+def text_of(path: str, task: Task) -> str:
+    """A faulty file's text at the base commit; empty where the task's history doesn't hold it."""
+    texts = (commit.files[path] for commit in reversed(task.history) if path in commit.files)
+    return next(texts, None) or ""
+
+
+def scope_of(fault: Fault, task: Task) -> tuple[str, int]:
+    """The function that encloses a fault, and the line of its `def`; ("", 0) where there is none."""
+    lines = text_of(fault.path, task).splitlines()[: fault.line]
     depth = _depth(fault.wrong[0] if fault.wrong else fault.right[0])
-    for line in reversed(lines):
+    for number, line in reversed([*enumerate(lines, 1)]):
         if line.strip() and _depth(line) < depth:
             depth = _depth(line)
             if defined := re.match(r"\s*(?:async )?def (\w+)", line):
-                return defined[1]
-    return ""
+                return defined[1], number
+    return "", 0
 
 
 def _depth(line: str) -> int:

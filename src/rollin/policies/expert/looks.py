@@ -3,24 +3,39 @@
 import re
 from collections.abc import Iterator
 
-from rollin.policies.expert.knowledge import Fault, scope_of
+from rollin.policies.expert.knowledge import Fault, scope_of, text_of
 from rollin.policies.expert.screen import Event, Screen, Sighting
 from rollin.policies.expert.steps import Step
 from rollin.tasks.schema import Family, Task
 
 
-def place(fault: Fault, screen: Screen) -> int | None:
+def place(fault: Fault, screen: Screen, task: Task) -> int | None:
     """The line number for the repair, if the screen shows it and all else that the repair needs."""
-    seen = [sighting for event in screen.events[screen.changed :] for sighting in event.sightings]
-    seen = [sighting for sighting in seen if sighting.path == fault.path]
+    if not screen.shows(_needed(fault, task)):
+        return None
+    seen = _seen(fault.path, screen)
     if fault.is_import:
-        return _above_imports(seen) if screen.shows(fault.needs) else None
+        return _above_imports(seen)
     if fault.is_gap:
-        return _between_neighbours(seen, fault) if screen.shows(fault.needs) else None
+        return _between_neighbours(seen, fault)
+    slip = fault.is_spelling and task.family is Family.VISIBLE
     numbers = [sighting.number for sighting in seen if _shows(sighting, fault)]
-    if not numbers or not screen.shows(fault.needs) or (fault.is_spelling and not _spelled(fault, screen)):
+    if not numbers or (slip and not _spelled(fault, screen)):
         return None
     return fault.line if fault.line in numbers else numbers[-1]
+
+
+def _seen(path: str, screen: Screen) -> list[Sighting]:
+    """The lines of a file that were shown since the last change."""
+    seen = (sighting for event in screen.events[screen.changed :] for sighting in event.sightings)
+    return [sighting for sighting in seen if sighting.path == path]
+
+
+def _needed(fault: Fault, task: Task) -> set[str]:
+    """The words that have to be on the screen. What a mutation took away altogether has to be thought of."""
+    if task.family is Family.VISIBLE:
+        return fault.needs
+    return fault.needs & set(re.findall(r"\w+", text_of(fault.path, task)))
 
 
 def _shows(sighting: Sighting, fault: Fault) -> bool:
@@ -46,11 +61,6 @@ def _above_imports(seen: list[Sighting]) -> int | None:
     return min((sighting.number for sighting in imports), default=None)
 
 
-def imported(fault: Fault) -> str:
-    """The name that a missing import line defines."""
-    return fault.right[0].split()[-1]
-
-
 def _between_neighbours(seen: list[Sighting], fault: Fault) -> int | None:
     """The line that a gap lies above, by the listed lines on its sides; the nearest where they stand twice."""
     listed = [sighting for sighting in seen if sighting.listed and sighting.text.strip()]
@@ -67,30 +77,47 @@ def look(fault: Fault, screen: Screen, task: Task) -> Step | None:
 def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     tests = screen.tests or Event("", "")
     if fault.is_import:
-        name = fault.right[0].split()[-1]
-        yield Step(f"{name} is not imported. See the imports.", f"grep -n '^import\\|^from' {fault.path}")
+        thought = f"{fault.right[0].split()[-1]} is not imported. See the imports."
+        yield Step(thought, f"grep -n '^import\\|^from' {fault.path}")
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
-    if fault.is_spelling and task.family is Family.VISIBLE:
-        yield _spelling(fault, tests)
-    if fault.is_indent and task.family is Family.VISIBLE:
-        yield _around(fault.path, fault.line, 3)
+    if task.family is Family.VISIBLE:
+        if fault.is_spelling:
+            yield from _spelling(fault, tests, task)
+        if fault.is_indent:
+            yield _around(fault.path, fault.line, 3)
     frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
     yield from (_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
-    if scope := scope_of(fault, task):
-        if not screen.shows([scope]):
-            yield Step("See which functions there are.", f"grep -n 'def ' {fault.path}")
-        yield Step(f"Look at {scope}.", f"grep -n -A12 'def {scope}' {fault.path}")
-        yield Step(f"Look at more of {scope}.", f"grep -n -A40 'def {scope}' {fault.path}")
+    yield from _reading(fault, screen, task)
     yield _around(fault.path, fault.line, 9)
 
 
-def _spelling(fault: Fault, tests: Event) -> Step:
-    """Search by the first letter, which a slip of the keyboard inside a word leaves alone."""
+def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
+    """Read the fault's function from its `def` on; find it first where the screen does not name it."""
+    scope, start = scope_of(fault, task)
+    if not scope:
+        return
+    shown = {sighting.number for sighting in _seen(fault.path, screen) if sighting.listed}
+    if start in shown:
+        last = max(number for number in shown if start <= number <= max(fault.line, start))
+        yield Step("Read on.", f"grep -n ^ {fault.path} | grep -A20 ^{last}:")
+        return
+    text = text_of(fault.path, task)
+    if not screen.shows([scope]):
+        yield Step("See which functions there are.", f"grep -n 'def ' {fault.path}")
+    context = " -A12" if len(re.findall(rf"def {scope}", text)) == 1 else ""
+    yield Step(f"Look at {scope}.", f"grep -n{context} 'def {scope}' {fault.path}")
+
+
+def _spelling(fault: Fault, tests: Event, task: Task) -> Iterator[Step]:
+    """Search by the first letter, which a slip of the keyboard inside a word leaves alone; in all files for a key."""
     pattern = rf"{fault.new[0]}\w*"
     if not fault.path.endswith(".py"):
-        return Step(f"Is {fault.new} misspelled in the data?", f"git grep -now '{pattern}' '*.json' '*.ini'")
-    files = f"git grep -ohw '{pattern}'" if "KeyError" in tests.error else f"grep -ow '{pattern}' {fault.path}"
-    return Step(f"{fault.old} is misspelled. Find the right word.", f"{files} | sort -u")
+        yield Step(f"Is {fault.new} misspelled in the data?", f"git grep -now '{pattern}' '*.json' '*.ini'")
+        return
+    thought = f"{fault.old} is misspelled. Find the right word."
+    if task.source == "package" or "KeyError" not in tests.error:
+        yield Step(thought, f"grep -ow '{pattern}' {fault.path} | sort -u")
+    yield Step(thought, f"git grep -ohw '{pattern}{fault.new[-1] if task.source == 'package' else ''}' | sort -u")
 
 
 def _around(path: str, number: int, lines: int) -> Step:

@@ -38,13 +38,14 @@ def decide(screen: Screen, task: Task) -> Step:
     if conflict is not None:
         asked = since[conflict].command == steps.REVERT
         return _put_back(screen, since[conflict + 1 :], task) if asked else steps.START_OVER
-    begin = steps.START_OVER if _changes(since) else steps.START_BISECT
+    file = screen.test_file
+    begin = steps.START_OVER if _changes(since) else steps.start_bisect(file)
     session = _session(since)
     if session:
-        return _bisect(session) or begin
+        return _bisect(session, file) or begin
     tests = screen.tests
     if tests is None:
-        return steps.CHECK_REPAIR if _changes(since) else steps.RUN_TESTS
+        return steps.check_repair(file) if _changes(since) else steps.run_tests(file)
     return steps.FINISH if tests.passed else begin
 
 
@@ -73,7 +74,7 @@ def _session(events: Sequence[Event]) -> list[Event]:
     return [] if ended else list(events[begun[-1] if begun else started - 1 :])
 
 
-def _bisect(session: Sequence[Event]) -> Step | None:
+def _bisect(session: Sequence[Event], file: str) -> Step | None:
     """The next step of a bisect, by the verdicts on the screen; None if it has to begin again."""
     result: bool | None = None
     for event in session:
@@ -92,8 +93,8 @@ def _bisect(session: Sequence[Event]) -> Step | None:
     if any("is the first bad commit" in event.output for event in session):
         return steps.REVERT_CULPRIT
     if result is None:
-        return steps.TEST_COMMIT
-    return steps.GOOD if result else steps.BAD
+        return steps.try_commit(file)
+    return steps.good(file) if result else steps.bad(file)
 
 
 def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
@@ -103,17 +104,17 @@ def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
     faults = faults_of(task.patch)
     left = [fault for fault in faults if not any(visible.repairs(event, (fault,)) for event in after)]
     if left:
-        return _find(left[0], screen) or visible.work_on(left[0], screen, task)
+        return _find(left[0], screen, task) or visible.work_on(left[0], screen, task)
     tests = screen.tests
     if tests is None:
-        return steps.CHECK_REPAIR
+        return steps.check_repair(screen.test_file)
     return steps.FINISH if tests.passed else steps.START_OVER
 
 
-def _find(fault: Fault, screen: Screen) -> Step | None:
+def _find(fault: Fault, screen: Screen, task: Task) -> Step | None:
     """Search the line that the culprit wrote, if it still stands and its number is not known."""
     wrong = fault.wrong[0] if fault.wrong else ""
-    if not wrong or place(fault, screen) or f"+{wrong}" not in screen.text.splitlines():
+    if not wrong or place(fault, screen, task) or f"+{wrong}" not in screen.text.splitlines():
         return None
     step = Step("Find that line.", f"grep -nF {quoted(wrong.strip())} {fault.path}")
     return None if screen.done(step.command) else step

@@ -112,6 +112,12 @@ class Screen:
         """The latest test run that still holds."""
         return next((event for event in reversed(self.events[self.changed :]) if event.passed is not None), None)
 
+    @cached_property
+    def test_file(self) -> str:
+        """The file of the latest failing test, where it lies in a folder: its tests are enough, and quicker."""
+        frames = (event.traceback[0].path for event in reversed(self.events) if event.traceback)
+        return next((path for path in frames if re.search(r"^[\w-].*/.*test", path)), "")
+
     def done(self, command: str) -> bool:
         """Whether that very command was run since the last change."""
         return any(event.command == command for event in self.events[self.changed :])

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-TEST = "python -m pytest -xqrN --tb=short | tail -n 12"
-"""Shows the last frames of the first failure and the verdict, in about a hundred tokens."""
-VERDICT = "python -m pytest -xq | tail -n 1"
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 DIFF = "git diff main -U0 --no-renames | grep '^[-+]' | head -n 20"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
@@ -28,16 +25,10 @@ class Step:
         return f"{self.thought}\n```bash\n{self.command}\n```"
 
 
-RUN_TESTS = Step("Run the tests.", TEST)
-CHECK_REPAIR = Step("Check the repair.", TEST)
 FINISH = Step("All tests pass. Submit.", SUBMIT)
 SEE_CHANGES = Step("See what was changed.", DIFF)
 START_OVER = Step("That went wrong. Start over.", BASE)
 
-START_BISECT = Step("Which commit broke it? Bisect.", f"{START} | head -n 1; {VERDICT}")
-TEST_COMMIT = Step("Test this commit.", VERDICT)
-GOOD = Step("Passed: this commit is good.", f"git bisect good | head -n 1; {VERDICT}")
-BAD = Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {VERDICT}")
 REVERT_CULPRIT = Step("The first bad commit is found. Revert it.", REVERT)
 SHOW_CULPRIT = Step("The revert conflicts. See what that commit changed.", SHOW)
 
@@ -45,3 +36,36 @@ SHOW_CULPRIT = Step("The revert conflicts. See what that commit changed.", SHOW)
 def undo(paths: list[str]) -> Step:
     """Put files back as they are on main."""
     return Step("That change was wrong. Undo it.", UNDO + " ".join(paths))
+
+
+def show_tests(file: str = "") -> str:
+    """Shows the last frames of the first failure and the verdict, in about a hundred tokens."""
+    return f"python -m pytest -xqrN -Wi --tb=short{file and ' ' + file} | tail -n 12"
+
+
+def run_tests(file: str = "") -> Step:
+    return Step("Run the tests.", show_tests(file))
+
+
+def check_repair(file: str = "") -> Step:
+    return Step("Check the repair.", show_tests(file))
+
+
+def _verdict(file: str) -> str:
+    return f"python -m pytest -xq{file and ' ' + file} | tail -n 1"
+
+
+def start_bisect(file: str = "") -> Step:
+    return Step("Which commit broke it? Bisect.", f"{START} | head -n 1; {_verdict(file)}")
+
+
+def try_commit(file: str = "") -> Step:
+    return Step("Test this commit.", _verdict(file))
+
+
+def good(file: str = "") -> Step:
+    return Step("Passed: this commit is good.", f"git bisect good | head -n 1; {_verdict(file)}")
+
+
+def bad(file: str = "") -> Step:
+    return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")

@@ -15,14 +15,14 @@ from rollin.policies.expert.looks import look, place
 from rollin.policies.expert.screen import Event, Screen
 from rollin.policies.expert.sed import repair
 from rollin.policies.expert.steps import (
-    CHECK_REPAIR,
     DIFF,
     FINISH,
-    RUN_TESTS,
     SEE_CHANGES,
     START_OVER,
     UNDO,
     Step,
+    check_repair,
+    run_tests,
     undo,
 )
 from rollin.tasks.schema import Family, Task
@@ -34,7 +34,7 @@ def decide(screen: Screen, task: Task) -> Step:
     tests = screen.tests
     if tests is None:
         repaired = bool(screen.events) and repairs(screen.events[-1], faults) is not None
-        return CHECK_REPAIR if repaired else RUN_TESTS
+        return check_repair(screen.test_file) if repaired else run_tests(screen.test_file)
     if tests.passed:
         return SEE_CHANGES if _may_cheat(screen) else _wrong_changes(screen, faults) or FINISH
     left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
@@ -52,9 +52,12 @@ def decide(screen: Screen, task: Task) -> Step:
 
 def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     """Repair it if the screen shows what that needs, else look."""
-    number = place(fault, screen)
+    number = place(fault, screen, task)
     step = look(fault, screen, task) if number is None else None
-    return step or Step(_saying(fault), repair(fault, number or fault.line))
+    command = repair(fault, number or fault.line)
+    if sum(event.command == command for event in screen.since_base) >= 2:
+        return START_OVER
+    return step or Step(_saying(fault), command)
 
 
 def _saying(fault: Fault) -> str:
@@ -112,7 +115,8 @@ def _explaining(tests: Event, left: list[Fault], faults: tuple[Fault, ...]) -> F
 
     def evidence(fault: Fault) -> tuple[bool, bool, int]:
         lines = [texts.index(line.strip()) for line in fault.wrong if line.strip() in texts]
-        named = bool(words & {fault.old, *fault.needs, fault.new if fault.is_spelling else ""} - {"import", "from"})
+        own = {fault.old, fault.new} if fault.is_spelling else fault.needs - {"import", "from"}
+        named = bool(words & own)
         return named and (bool(lines) or fault in left), bool(lines), -min(lines, default=0)
 
     shown = [fault for fault in faults if any(evidence(fault)[:2])]
