@@ -49,9 +49,13 @@ echo 'ref: refs/heads/main' > .git/HEAD &&
 echo '{GIT_CONFIG}' > .git/config &&
 echo {TEMPLATE}/objects > .git/objects/info/alternates &&
 read -r head < {TEMPLATE}/refs/heads/main && echo $head > .git/refs/heads/main &&
+mkdir -p .git/logs/refs/heads &&
+printf '%s %s Agent <agent@example.org> 1735722000 +0000\\tclone: from the template\\n' $head $head |
+    tee .git/logs/HEAD > .git/logs/refs/heads/main &&
 git read-tree --reset -u HEAD
 """
 """The work copy borrows the template's objects (alternates), so nothing is copied but the files themselves.
+Its reflog begins at the base commit, as after a clone: that is how an agent that got lost finds back.
 (`git init` and `git clone --shared` make the same, and take 3 and 10 ms longer.)"""
 
 
