@@ -15,7 +15,7 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
         return None
     seen = _seen(fault.path, screen)
     if fault.is_import:
-        return _above_imports(seen)
+        return _above_imports(seen, fault)
     if fault.is_gap:
         return _between_neighbours(seen, fault)
     slip = fault.is_spelling and task.family is Family.VISIBLE
@@ -55,10 +55,10 @@ def _spelled(fault: Fault, screen: Screen) -> bool:
     return any(re.search(rf"\b{fault.new}\b", output) for output in looks)
 
 
-def _above_imports(seen: list[Sighting]) -> int | None:
-    """The line of the first listed import, above which another can stand."""
-    imports = [s for s in seen if s.listed and re.match("import |from ", s.text) and "__future__" not in s.text]
-    return min((sighting.number for sighting in imports), default=None)
+def _above_imports(seen: list[Sighting], fault: Fault) -> int | None:
+    """The line of the first listed import, above which another can stand; with none, the place where it stood."""
+    imports = [s.number for s in seen if s.listed and re.match("import |from (?!__future__)", s.text)]
+    return min(imports, default=None) or (fault.line if any(s.number == fault.line for s in seen if s.listed) else None)
 
 
 def _between_neighbours(seen: list[Sighting], fault: Fault) -> int | None:
@@ -76,6 +76,7 @@ def look(fault: Fault, screen: Screen, task: Task) -> Step | None:
 
 def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     tests = screen.tests or Event("", "")
+    frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
     if fault.is_import:
         thought = f"{fault.right[0].split()[-1]} is not imported. See the imports."
         yield Step(thought, f"grep -n '^import\\|^from' {fault.path}")
@@ -84,8 +85,7 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
         if fault.is_spelling:
             yield from _spelling(fault, tests, task)
         if fault.is_indent:
-            yield _around(fault.path, fault.line, 3)
-    frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
+            yield _around(fault.path, frames[-1] if frames else fault.line, 3)
     yield from (_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
     yield from _reading(fault, screen, task)
     yield _around(fault.path, fault.line, 9)
