@@ -42,8 +42,8 @@ class Outcome:
     timed_out: bool = False
 
 
-def probe(sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *, seconds: int = 10) -> list[Outcome]:
-    """The tests' outcome on each tree, in order. `seconds` bounds one run.
+def probe(sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *, seconds: int = 5) -> list[Outcome]:
+    """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
     Raises InfrastructureFault if the sandbox, not a tree, kept the tests from running.
     """
@@ -51,7 +51,7 @@ def probe(sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *,
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
-    result = sandbox.run(command, seconds=seconds * len(trees) + 20)
+    result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (len(trees) + 1))
     lines = result.output.splitlines()
     try:
         records = [json.loads(line) for line in lines[-len(trees) :]] if trees else []
