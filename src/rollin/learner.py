@@ -48,12 +48,14 @@ class Learner:
     ) -> TrainingResult:
         """Train the last iteration's weights on each trajectory's samples, and save them as this iteration's."""
         policy = self.at(iteration - 1)
+        fitting = [[sample for sample in group if sample.tokens <= settings.max_tokens] for group in groups]
         self._at = -1  # until the training is through, the weights are nobody's
         result = train(
             policy.model,
-            pack_groups(groups, settings.max_tokens),
+            pack_groups(fitting, settings.max_tokens),
             settings,
-            separate_tokens=sum(sample.tokens for group in groups for sample in group),
+            separate_tokens=sum(sample.tokens for group in fitting for sample in group),
+            left_out=sum(map(len, groups)) - sum(map(len, fitting)),
             work_dir=self._directory / "trainer",
             seed=seed,
             progress=progress,

@@ -78,6 +78,10 @@ class Loop:
                 seed=self.recipe.seed + iteration,
                 progress=lambda step, steps, loss: bar.advance(note=f"loss {loss:.3f}"),
             )
+        if result.left_out:
+            self.reporter.say(
+                f"iteration {iteration}: {result.left_out} labels left out: longer than training.max_tokens"
+            )
         checkpoint = self.learner.checkpoint(iteration).name
         self.store.advance_iteration(
             iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}

@@ -42,7 +42,7 @@ class TrainingSettings(BaseModel):
     batch_trajectories: int = Field(default=1, ge=1)
     """Trajectories in one optimizer step."""
     max_tokens: int = Field(default=2048, ge=64)
-    """Nodes of one packed trie; a longer trajectory is cut into several."""
+    """Nodes of one packed trie; a longer trajectory is cut into several, a longer label left out and counted."""
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 
@@ -64,6 +64,8 @@ class TrainingResult:
     separate_tokens: int
     """Tokens that separate samples would have cost in one epoch."""
     seconds: float
+    left_out: int = 0
+    """Labels whose state was longer than `max_tokens`: not trained on."""
 
 
 class TrieTrainer(Trainer):
@@ -142,6 +144,7 @@ def train(
     settings: TrainingSettings,
     *,
     separate_tokens: int,
+    left_out: int = 0,
     work_dir: Path,
     seed: int,
     progress: Callable[[int, int, float], None] | None = None,
@@ -171,6 +174,7 @@ def train(
         packed_tokens=sum(len(trie) for trie in tries),
         separate_tokens=separate_tokens,
         seconds=outcome.metrics["train_runtime"],
+        left_out=left_out,
     )
 
 
