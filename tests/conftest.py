@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.models import PACKAGED, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
+
+
+# A busy machine is slow, which is no failure of what a property test tests.
+settings.register_profile("rollin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rollin")
 
 
 @pytest.fixture(scope="session")

@@ -264,3 +264,12 @@ def test_without_a_task_it_says_so() -> None:
     request = Request(messages=[Message(role="user", content="Hi")], trajectory="t", turn=0, seed=0)
     with pytest.raises(UserError, match="without a task"):
         asyncio.run(Expert().act(request))
+
+
+def test_tests_that_ran_out_of_time_are_no_verdict(tasks: list[Task]) -> None:
+    state = opening(tasks[0])
+    for _ in range(2):
+        assert act(state, tasks[0]) == str(steps.run_tests())
+        state += [Message(role="assistant", content=str(steps.run_tests()))]
+        state += [Message(role="user", content="(no output)\n(timed out)")]
+    assert act(state, tasks[0]) == str(steps.LIST_TESTS)

@@ -1,4 +1,18 @@
-"""The scripted teacher: it knows a task's reference patch, and answers at any state."""
+"""The scripted teacher: it knows a task's reference patch, and answers at any state.
+
+It acts as a small student can learn to act: a handful of phrases (`steps`), each tied to what the screen shows, mostly
+to the last observation. Knowing the patch, it picks the right one; but a line number or a word gets into a repair only
+after the screen has shown it, so it looks first where it has to. From wreckage it finds back: it sees what was changed,
+undoes what is wrong, and as a last resort starts over from the base commit.
+
+screen       the state, read: commands, outputs, test verdicts, lines shown
+knowledge    the faults that the reference patch repairs
+sed          a repair as one exact command
+looks        where to look for what a repair needs
+steps        the phrases
+visible      the rules for faults in files (the visible and the semantic family)
+regression   the rules for a commit that broke something
+"""
 
 from rollin.errors import UserError
 from rollin.policies.base import Action, Request

@@ -45,7 +45,7 @@ def decide(screen: Screen, task: Task) -> Step:
         return _bisect(session, file) or begin
     tests = screen.tests
     if tests is None:
-        return steps.check_repair(file) if _changes(since) else steps.run_tests(file)
+        return steps.check_repair(file) if _changes(since) else visible.test_again(screen, task)
     return steps.FINISH if tests.passed else begin
 
 

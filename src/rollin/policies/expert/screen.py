@@ -49,11 +49,16 @@ class Event:
 
     @cached_property
     def passed(self) -> bool | None:
-        """What the tests said; None where they were not run."""
-        if "pytest" not in self.command:
-            return None
+        """What the tests said; None where they were not run, or not to the end."""
         verdicts = _VERDICT.findall(self.output)
+        if "pytest" not in self.command or (not verdicts and self.timed_out):
+            return None
         return bool(verdicts) and "passed" in verdicts[-1] and not re.search("failed|error", verdicts[-1])
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the sandbox stopped the command."""
+        return self.output.endswith("(timed out)")
 
     @cached_property
     def reads(self) -> bool:

@@ -28,7 +28,7 @@ class Step:
 FINISH = Step("All tests pass. Submit.", SUBMIT)
 SEE_CHANGES = Step("See what was changed.", DIFF)
 START_OVER = Step("That went wrong. Start over.", BASE)
-
+LIST_TESTS = Step("All tests take too long. Which files are there?", "git ls-files '*test*.py'")
 REVERT_CULPRIT = Step("The first bad commit is found. Revert it.", REVERT)
 SHOW_CULPRIT = Step("The revert conflicts. See what that commit changed.", SHOW)
 

@@ -17,6 +17,7 @@ from rollin.policies.expert.sed import repair
 from rollin.policies.expert.steps import (
     DIFF,
     FINISH,
+    LIST_TESTS,
     SEE_CHANGES,
     START_OVER,
     UNDO,
@@ -34,7 +35,7 @@ def decide(screen: Screen, task: Task) -> Step:
     tests = screen.tests
     if tests is None:
         repaired = bool(screen.events) and repairs(screen.events[-1], faults) is not None
-        return check_repair(screen.test_file) if repaired else run_tests(screen.test_file)
+        return check_repair(screen.test_file) if repaired else test_again(screen, task)
     if tests.passed:
         return SEE_CHANGES if _may_cheat(screen) else _wrong_changes(screen, faults) or FINISH
     left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
@@ -48,6 +49,14 @@ def decide(screen: Screen, task: Task) -> Step:
         if task.family is Family.VISIBLE:
             return START_OVER
     return work_on(left[0], screen, task) if left else START_OVER
+
+
+def test_again(screen: Screen, task: Task) -> Step:
+    """Run the tests; where they took too long twice, those of one file."""
+    if sum(event.timed_out for event in screen.events[screen.changed :]) < 2:
+        return run_tests(screen.test_file)
+    shown = next((path for path in task.test_files if path in screen.text), "")
+    return run_tests(shown) if shown else LIST_TESTS
 
 
 def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
