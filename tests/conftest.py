@@ -10,7 +10,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from rollin.models import PACKAGED, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
 
-
 # A busy machine is slow, which is no failure of what a property test tests.
 settings.register_profile("rollin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rollin")
