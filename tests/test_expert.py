@@ -18,8 +18,9 @@ from rollin.errors import UserError
 from rollin.policies.base import Message, Request
 from rollin.policies.expert import Expert, steps
 from rollin.policies.expert.knowledge import faults_of
-from rollin.policies.expert.screen import Screen, command_of
+from rollin.policies.expert.screen import Event, Screen, command_of
 from rollin.policies.expert.sed import repair
+from rollin.policies.expert.visible import repairs
 from rollin.tasks.faults.base import Fault, apart, apply, diff
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
@@ -140,12 +141,11 @@ def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]
             if not command.startswith("sed -i"):
                 continue
             screen = Screen(state)
-            fault = next(
-                f for f in faults_of(task.patch) if re.sub(r"\d+", "", repair(f, 1)) in re.sub(r"\d+", "", command)
-            )
+            fault = repairs(Event(command, ""), task)
+            assert fault is not None
             needed = fault.needs - known if task.family is Family.VISIBLE else set()
-            number = re.findall(r"\d+", command)[0]
-            assert screen.shows([*needed, number]), f"{command} in {task.instance_id}"
+            number = re.findall(r"sed -i ['\"](\d+)", command)
+            assert screen.shows([*needed, *number]), f"{command} in {task.instance_id}"
             assert screen.shows([fault.path]) or f"test_{fault.path}" in screen.text
 
 
@@ -215,7 +215,7 @@ def test_every_repair_is_exact(tmp_path: Path) -> None:
                 broken = apply(files, [fault])
                 (tmp_path / fault.path).write_text(broken[fault.path])
                 for part in reversed(faults_of(diff(broken, files))):
-                    subprocess.run(["bash", "-c", repair(part, part.line)], cwd=tmp_path, check=True)
+                    subprocess.run(["bash", "-c", repair(part, part.line, broken[part.path])], cwd=tmp_path, check=True)
                 assert (tmp_path / fault.path).read_text() == files[fault.path], fault
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rollin.policies.expert.knowledge import Fault, scope_of, text_of
 from rollin.policies.expert.screen import Event, Screen, Sighting
-from rollin.policies.expert.steps import Step
+from rollin.policies.expert.steps import DATA, Step, similar
 from rollin.tasks.schema import Family, Task
 
 
@@ -39,12 +39,9 @@ def _needed(fault: Fault, task: Task) -> set[str]:
 
 
 def _shows(sighting: Sighting, fault: Fault) -> bool:
-    """Whether it shows the wrong line. A search for a word shows the word alone."""
-    if sighting.listed and fault.is_spelling and sighting.text == fault.old:
-        return True
-    same = sighting.text.strip() == fault.wrong[0].strip()
-    in_view = sighting.listed or fault.is_spelling or fault.is_punctuation or not fault.old
-    return same and in_view and (sighting.listed or not fault.is_indent)
+    """Whether it shows the wrong line, and well enough: only a listing shows indentation, and invites to think."""
+    plain = fault.is_spelling or fault.is_punctuation or not fault.old
+    return sighting.text.strip() == fault.wrong[0].strip() and (sighting.listed or plain)
 
 
 def _spelled(fault: Fault, screen: Screen) -> bool:
@@ -83,7 +80,7 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
         if fault.is_spelling:
-            yield from _spelling(fault, tests, task)
+            yield from _spelling(fault, task)
         if fault.is_indent:
             yield _around(fault.path, frames[-1] if frames else fault.line, 3)
     yield from (_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
@@ -108,16 +105,15 @@ def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     yield Step(f"Look at {scope}.", f"grep -n{context} 'def {scope}' {fault.path}")
 
 
-def _spelling(fault: Fault, tests: Event, task: Task) -> Iterator[Step]:
-    """Search by the first letter, which a slip of the keyboard inside a word leaves alone; in all files for a key."""
-    pattern = rf"{fault.new[0]}\w*"
-    if not fault.path.endswith(".py"):
-        yield Step(f"Is {fault.new} misspelled in the data?", f"git grep -now '{pattern}' '*.json' '*.ini'")
-        return
-    thought = f"{fault.old} is misspelled. Find the right word."
-    if task.source == "package" or "KeyError" not in tests.error:
-        yield Step(thought, f"grep -ow '{pattern}' {fault.path} | sort -u")
-    yield Step(thought, f"git grep -ohw '{pattern}{fault.new[-1] if task.source == 'package' else ''}' | sort -u")
+def _spelling(fault: Fault, task: Task) -> Iterator[Step]:
+    """Ask which word of the file is like the unknown one; where none is, see the data, or all the words there are."""
+    in_code = fault.path.endswith(".py")
+    thought = f"{fault.old} is misspelled."
+    if in_code and re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
+        yield Step(thought, similar(fault.old, fault.path))
+    if not in_code or task.source != "package":
+        yield Step(f"{fault.old if in_code else fault.new} is not in the data. See the data.", DATA)
+    yield Step(thought, rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
 
 
 def _around(path: str, number: int, lines: int) -> Step:

@@ -99,13 +99,19 @@ def _bisect(session: Sequence[Event], file: str) -> Step | None:
 
 def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
     """What to do after a revert that conflicted: `after` are the events since."""
-    if not any(event.command == steps.SHOW for event in after):
-        return steps.SHOW_CULPRIT
-    faults = faults_of(task.patch)
-    left = [fault for fault in faults if not any(visible.repairs(event, (fault,)) for event in after)]
+    tests, commands = screen.tests, [event.command for event in after]
+    if steps.TAKE_BACK not in commands:
+        return steps.TAKE_BACK_CULPRIT
+    if steps.SHOW not in commands:
+        if tests is None:
+            return steps.check_repair(screen.test_file)
+        return steps.FINISH if tests.passed else steps.SHOW_CULPRIT
+    shown = after[commands.index(steps.SHOW) :]
+    left = [
+        fault for fault in faults_of(task.patch) if not any(visible.repairs(event, task) == fault for event in shown)
+    ]
     if left:
         return _find(left[0], screen, task) or visible.work_on(left[0], screen, task)
-    tests = screen.tests
     if tests is None:
         return steps.check_repair(screen.test_file)
     return steps.FINISH if tests.passed else steps.START_OVER

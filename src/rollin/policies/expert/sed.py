@@ -1,13 +1,47 @@
-"""A repair as one sed command, as short as it can be and still exact."""
+"""A repair as one sed command: exact, short, and without a line number where the text itself is unmistakable."""
 
 import re
 
 from rollin.policies.expert.knowledge import Fault
 
+LONGEST = 10
+"""Tokens of context and change together; what needs more gets a line number instead."""
 
-def repair(fault: Fault, number: int) -> str:
-    """The command that repairs a fault which now starts at line `number`."""
-    return f"sed -i {quoted(_script(fault, number))} {fault.path}"
+
+def repair(fault: Fault, number: int, text: str) -> str:
+    """The command that repairs a fault which now starts at line `number`; `text` is the whole file's."""
+    exchanged = exchange(fault, text)
+    script = substitution(*exchanged) if exchanged else _script(fault, number)
+    return f"sed -i {quoted(script)} {fault.path}"
+
+
+def exchange(fault: Fault, text: str) -> tuple[str, str] | None:
+    """What has to be replaced and by what, with as much context as makes it unique; None where that takes too long.
+
+    A missing sign or a wrong indent is placed by its line number, which the interpreter says.
+    """
+    if len(fault.wrong) != 1 or len(fault.right) != 1 or fault.is_indent or fault.is_punctuation:
+        return None
+    tokens, start, end, inserted = fault.change
+    spans = [(begin, stop) for begin in range(start + 1) for stop in range(end, len(tokens) + 1) if begin < stop]
+    for begin, stop in sorted(spans, key=lambda span: (span[1] - span[0], span[0])):
+        old = "".join(tokens[begin:stop])
+        new = "".join([*tokens[begin:start], *inserted, *tokens[end:stop]])
+        if stop - begin <= LONGEST and _speaks(old, new) and len(re.findall(_literal(old), text)) == 1:
+            return old, new
+    return None
+
+
+def _speaks(old: str, new: str) -> bool:
+    """Whether a reader sees what is meant: a word is in it, and of a call that lacks an argument the whole call."""
+    if new.count(",") > old.count(","):
+        return bool(re.match(r"\w+\(", old)) and old.endswith(")") and old.count("(") == old.count(")")
+    return old == old.strip() and bool(re.search(r"[^\W\d]{3}", old)) and old not in ("and", "not")
+
+
+def _literal(text: str) -> str:
+    """As Python reads the pattern that sed gets."""
+    return re.escape(text).replace(r"\.", ".")
 
 
 def _script(fault: Fault, number: int) -> str:
@@ -19,7 +53,7 @@ def _script(fault: Fault, number: int) -> str:
         return f"{place}d"
     if len(fault.wrong) != 1 or len(fault.right) != 1:
         return f"{place}c {_text(fault.right)}"
-    return place + substitution(fault)
+    return place + _in_line(fault)
 
 
 def _text(lines: tuple[str, ...]) -> str:
@@ -28,8 +62,8 @@ def _text(lines: tuple[str, ...]) -> str:
     return f"\\{text}" if text.startswith((" ", "\t", "\\")) else text
 
 
-def substitution(fault: Fault) -> str:
-    """`s/old/new/` for a fault of one line. The old text is the line's first of its kind."""
+def _in_line(fault: Fault) -> str:
+    """`s/old/new/` within a known line. The old text is the line's first of its kind."""
     if fault.is_indent:
         indent = fault.right[0][: len(fault.right[0]) - len(fault.right[0].lstrip())]
         return f"s/^ */{indent}/"
@@ -39,19 +73,24 @@ def substitution(fault: Fault) -> str:
     begin = start
     while begin > 0 and not _found(tokens, begin, start, end):
         begin -= 1
-    old, new = "".join(tokens[begin:end]), "".join([*tokens[begin:start], *inserted])
-    return f"s/{_pattern(old)}/{_replacement(new)}/"
+    return substitution("".join(tokens[begin:end]), "".join([*tokens[begin:start], *inserted]))
 
 
 def _found(tokens: list[str], begin: int, start: int, end: int) -> bool:
     """Whether sed finds these tokens first at their own place. What only inserts wants a word to hold on to."""
     old = "".join(tokens[begin:end])
     anchored = end > start or any(re.match(r"\w", token) for token in tokens[begin:end])
-    return bool(old) and anchored and "".join(tokens).find(old) == len("".join(tokens[:begin]))
+    found = re.search(_literal(old), "".join(tokens))
+    return bool(old) and anchored and found is not None and found.start() == len("".join(tokens[:begin]))
+
+
+def substitution(old: str, new: str) -> str:
+    """`s/old/new/`. A dot is left as it is: it stands for itself too, and nothing else matches here."""
+    return f"s/{_pattern(old)}/{_replacement(new)}/"
 
 
 def _pattern(text: str) -> str:
-    return re.sub(r"([][\\/.*^$])", r"\\\1", text)
+    return re.sub(r"([][\\/*^$])", r"\\\1", text)
 
 
 def _replacement(text: str) -> str:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 DIFF = "git diff main -U0 --no-renames | grep '^[-+]' | head -n 20"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
+DATA = "git grep -n . '*.json' '*.ini'"
 UNDO = "git checkout -q main "
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
 START = "git bisect start main $(git rev-list --max-parents=0 main)"
 REVERT = "git checkout -q main && git revert --no-edit bisect/bad 2>&1 | head -n 2"
 """When a bisect is over, bisect/bad names the culprit."""
-SHOW = "git revert --abort; git show -U0 --format=%h bisect/bad"
+TAKE_BACK = "git revert --abort; git show bisect/bad | git apply -R -C0"
+"""What revert refuses to merge: only the lines that the culprit changed, whatever stands around them now."""
+SHOW = "git checkout -qf main; git show -U0 --format=%h bisect/bad"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ SEE_CHANGES = Step("See what was changed.", DIFF)
 START_OVER = Step("That went wrong. Start over.", BASE)
 LIST_TESTS = Step("All tests take too long. Which files are there?", "git ls-files '*test*.py'")
 REVERT_CULPRIT = Step("The first bad commit is found. Revert it.", REVERT)
-SHOW_CULPRIT = Step("The revert conflicts. See what that commit changed.", SHOW)
+TAKE_BACK_CULPRIT = Step("The revert conflicts. Take back its lines alone.", TAKE_BACK)
+SHOW_CULPRIT = Step("That was not enough. See what that commit changed.", SHOW)
 
 
 def undo(paths: list[str]) -> Step:
@@ -69,3 +73,11 @@ def good(file: str = "") -> Step:
 
 def bad(file: str = "") -> Step:
     return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")
+
+
+SIMILAR = 'python -c "import difflib,re;print(difflib.get_close_matches('
+
+
+def similar(word: str, path: str) -> str:
+    """Prints the two words of a file that are most like a word: it comes first itself, then what it should be."""
+    return f"{SIMILAR}'{word}',re.findall(r'\\w+',open('{path}').read()),2))\""

@@ -10,10 +10,10 @@ The rules in order; the first that fits decides.
 
 import re
 
-from rollin.policies.expert.knowledge import Fault, faults_of
+from rollin.policies.expert.knowledge import Fault, faults_of, text_of
 from rollin.policies.expert.looks import look, place
 from rollin.policies.expert.screen import Event, Screen
-from rollin.policies.expert.sed import repair
+from rollin.policies.expert.sed import exchange, repair
 from rollin.policies.expert.steps import (
     DIFF,
     FINISH,
@@ -34,14 +34,14 @@ def decide(screen: Screen, task: Task) -> Step:
     faults = faults_of(task.patch)
     tests = screen.tests
     if tests is None:
-        repaired = bool(screen.events) and repairs(screen.events[-1], faults) is not None
+        repaired = bool(screen.events) and repairs(screen.events[-1], task) is not None
         return check_repair(screen.test_file) if repaired else test_again(screen, task)
     if tests.passed:
         return SEE_CHANGES if _may_cheat(screen) else _wrong_changes(screen, faults) or FINISH
-    left = [fault for fault in faults if not _is_repaired(fault, screen, faults)]
+    left = [fault for fault in faults if not _is_repaired(fault, screen, task)]
     if fault := _explaining(tests, left, faults):
         return work_on(fault, screen, task)
-    if any(_is_strange(event, faults) for event in screen.since_base):
+    if any(_is_strange(event, task) for event in screen.since_base):
         if not screen.done(DIFF):
             return SEE_CHANGES
         if step := _wrong_changes(screen, faults):
@@ -63,41 +63,44 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     """Repair it if the screen shows what that needs, else look."""
     number = place(fault, screen, task)
     step = look(fault, screen, task) if number is None else None
-    command = repair(fault, number or fault.line)
+    text = text_of(fault.path, task)
+    command = repair(fault, number or fault.line, text)
     if sum(event.command == command for event in screen.since_base) >= 2:
         return START_OVER
-    return step or Step(_saying(fault), command)
+    return step or Step(_saying(fault, screen, text), command)
 
 
-def _saying(fault: Fault) -> str:
+def _saying(fault: Fault, screen: Screen, text: str) -> str:
+    """Think first what the command then does."""
+    if not fault.old and (words := re.findall(r"\w+", fault.new)) and not fault.is_gap:
+        return f"The argument {words[-1]} is missing."
+    if exchanged := exchange(fault, text):
+        return "{} should be {}.".format(*exchanged)
     if fault.is_import:
         return f"Import {fault.right[0].split()[-1]}."
-    if len(fault.wrong) != 1 or len(fault.right) != 1:
-        return "Lines are wrong here. Put the right ones."
     if fault.is_indent:
         return "Indent the line like its neighbours."
-    if fault.is_spelling:
-        return f"{fault.old} should be {fault.new}."
-    if not fault.old and (words := re.findall(r"\w+", fault.new)):
-        return f"The argument {words[-1]} is missing."
     if fault.is_punctuation:
         names = {":": "colon", ")": "bracket", "]": "bracket", "}": "bracket", '"': "quote", "'": "quote"}
-        return f"A {names.get(fault.new, 'sign')} is missing."
-    return f"{fault.old.strip()} should be {fault.new.strip()}."
+        said = re.search(r"SyntaxError: (.*?)(?: \(detected at .*)?$", screen.tests.error if screen.tests else "", re.M)
+        return f"{said[1] if said else 'invalid syntax'}: a {names.get(fault.new, 'sign')} is missing."
+    return "Put the right lines here."
 
 
-def repairs(event: Event, faults: tuple[Fault, ...]) -> Fault | None:
+def repairs(event: Event, task: Task) -> Fault | None:
     """The fault that an event's command repairs, if it is a repair at any line."""
+    number = re.search(r"\d+", event.command)
+    line = int(number[0]) if number else 0
     if not event.command.startswith("sed -i "):
         return None
-    number = re.search(r"\d+", event.command)
-    return next((f for f in faults if number and event.command == repair(f, int(number[0]))), None)
+    faults = faults_of(task.patch)
+    return next((f for f in faults if event.command == repair(f, line, text_of(f.path, task))), None)
 
 
-def _is_repaired(fault: Fault, screen: Screen, faults: tuple[Fault, ...]) -> bool:
+def _is_repaired(fault: Fault, screen: Screen, task: Task) -> bool:
     """Whether its repair is the latest that is known of it."""
     for event in reversed(screen.since_base):
-        if repairs(event, faults) == fault:
+        if repairs(event, task) == fault:
             return True
         back = re.search(r"git (checkout|restore|reset|stash)\b(.*)", event.command)
         if back and (fault.path in back[2] or not re.search(r"\w\.\w", back[2])):
@@ -105,9 +108,9 @@ def _is_repaired(fault: Fault, screen: Screen, faults: tuple[Fault, ...]) -> boo
     return False
 
 
-def _is_strange(event: Event, faults: tuple[Fault, ...]) -> bool:
+def _is_strange(event: Event, task: Task) -> bool:
     """Whether it may have changed something and is no repair."""
-    return not event.reads and repairs(event, faults) is None
+    return not event.reads and repairs(event, task) is None
 
 
 def _may_cheat(screen: Screen) -> bool:
