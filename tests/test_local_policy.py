@@ -1,16 +1,21 @@
 """The local policy: batches and caches change the speed of an action, never the action."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import action_end, action_ids, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.policies import local
 from rollin.policies.base import Action, Message, Request, Sampling
+from rollin.policies.habits import ORDERS, Habits
 from rollin.policies.local import LocalPolicy, draw
 
 
@@ -69,6 +74,53 @@ def test_sampling_depends_on_the_seed_and_not_on_the_company(policy: LocalPolicy
     assert alone.token_ids == crowded.token_ids
     assert alone.logprobs == pytest.approx(crowded.logprobs, abs=1e-3)
     assert other.token_ids != alone.token_ids
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_was_said_before_is_guessed_and_only_saves_passes(
+    policy: LocalPolicy, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    whole = local.forward
+    monkeypatch.setattr(local, "forward", lambda *parts: passes.append(1) or whole(*parts))
+    requests = [ask(f"t{n}", n % 3, seed=n, temperature=temperature) for n in range(4)]
+
+    async def everyone() -> list[Action]:
+        return await asyncio.gather(*(policy.act(request) for request in requests))
+
+    first, taken = asyncio.run(everyone()), len(passes)
+    again, taken_again = asyncio.run(everyone()), len(passes) - taken
+    assert [action.token_ids for action in again] == [action.token_ids for action in first]
+    for one, other in zip(first, again, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+    assert taken_again <= taken / 2
+
+
+def test_wrong_guesses_change_nothing(policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask("a", 2, seed=3, temperature=1.0)
+    expected = asyncio.run(policy.act(request)).token_ids
+    chance = random.Random(0)
+    monkeypatch.setattr(Habits, "guess", lambda self, context, most: [chance.randrange(100) for _ in range(most)])
+    assert asyncio.run(policy.act(request)).token_ids == expected
+
+
+@given(said=st.lists(st.integers(0, 3), max_size=60), most=st.integers(-2, 9))
+def test_a_guess_goes_on_as_the_like_went_on_last(said: list[int], most: int) -> None:
+    habits = Habits()
+    for place, token in enumerate(said):
+        habits.learn(said[:place], token)
+    guess = habits.guess(said, most)
+    assert len(guess) <= max(most, 0)
+    for place, token in enumerate(guess):
+        context = [*said, *guess[:place]]
+        order = max(n for n in ORDERS if n <= len(context) and find(said, context[-n:]) is not None)
+        assert token == find(said, context[-order:])
+
+
+def find(said: list[int], context: list[int]) -> int | None:
+    """What came last after `context`, within what was said."""
+    places = [p for p in range(len(context), len(said)) if said[p - len(context) : p] == context]
+    return said[places[-1]] if places else None
 
 
 def test_logprobs_are_those_of_the_model(

@@ -76,7 +76,7 @@ class Loop:
                 data,
                 self.recipe.training,
                 seed=self.recipe.seed + iteration,
-                progress=lambda step, steps, loss: bar.advance(note=f"loss {loss:.3f}"),
+                progress=lambda step, steps, loss: bar.advance(note=f"loss {loss:.3f}", of=steps),
             )
         if result.left_out:
             self.reporter.say(

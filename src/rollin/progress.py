@@ -15,8 +15,11 @@ LINE_SECONDS = 15.0
 class Bar(Protocol):
     """One phase under way."""
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """So many more steps are done; `note` is what a person would like to see beside the count."""
+    def advance(self, steps: int = 1, note: str = "", of: int | None = None) -> None:
+        """So many more steps are done; `note` is what a person would like to see beside the count.
+
+        `of` is how many steps the phase has, where that was a guess before.
+        """
         ...
 
 
@@ -48,8 +51,8 @@ class _TerminalBar:
         self._progress = progress
         self._task = progress.add_task(name, total=steps, note="")
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self._progress.update(self._task, advance=steps, note=note)
+    def advance(self, steps: int = 1, note: str = "", of: int | None = None) -> None:
+        self._progress.update(self._task, advance=steps, note=note, total=of)
 
 
 @contextmanager
@@ -73,8 +76,8 @@ class _LineBar:
         self._done, self._note = 0, ""
         self._began = self._told = time.monotonic()
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self._done, self._note = self._done + steps, note
+    def advance(self, steps: int = 1, note: str = "", of: int | None = None) -> None:
+        self._done, self._note, self._steps = self._done + steps, note, self._steps if of is None else of
         if time.monotonic() - self._told >= LINE_SECONDS:
             self.tell()
 

@@ -3,6 +3,7 @@
 Imports mini-swe-agent, which takes seconds: `mini_swe_agent` imports this module when a harness is made.
 """
 
+from collections import Counter
 from typing import Any
 
 from minisweagent.exceptions import LimitsExceeded, Submitted
@@ -25,8 +26,7 @@ class SandboxEnvironment:
     ) -> None:
         """`seconds` None leaves each command the sandbox's own limit; `max_repeats` 0 lets an agent go in circles."""
         self._max_repeats = max_repeats
-        self._last = ("", "")
-        self._repeats = 0
+        self._seen: Counter[tuple[str, str]] = Counter()
         self._sandbox = sandbox
         self._seconds = seconds
         self._observation_chars = observation_chars
@@ -48,9 +48,8 @@ class SandboxEnvironment:
         }
 
     def _stop_in_circles(self, command: str, seen: str) -> None:
-        self._repeats = self._repeats + 1 if (command, seen) == self._last else 1
-        self._last = (command, seen)
-        if 0 < self._max_repeats <= self._repeats:
+        self._seen[command, seen] += 1
+        if 0 < self._max_repeats <= self._seen[command, seen]:
             extra = {"exit_status": LOOP, "submission": ""}
             raise LimitsExceeded({"role": "exit", "content": LOOP, "extra": extra})
 

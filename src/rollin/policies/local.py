@@ -2,7 +2,8 @@
 
 One worker thread owns the model. Between two passes it lets new requests in and finished ones out, so nobody waits for
 a batch to fill or to end (continuous batching). A trajectory keeps its slot of the key/value cache between turns: its
-next state repeats the last one, and only the tokens after the common prefix are computed.
+next state repeats the last one, and only the tokens after the common prefix are computed. Where the policy has said the
+like before, several tokens are guessed and checked in one pass (habits.py).
 """
 
 import asyncio
@@ -19,10 +20,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rollin.chat import action_end, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.policies.base import Action, Request
-from rollin.policies.ragged import Segment, SlotCache, forward, quicken
+from rollin.policies.habits import Habits
+from rollin.policies.ragged import SHORT, Segment, SlotCache, forward, quicken
 
 PREFILL_TOKENS = 512
 """New tokens of one pass, at most: long prompts must not hold up those who decode."""
+NUCLEUS = 64
+"""Tokens among which top-p is looked for first."""
 
 
 @dataclass
@@ -76,6 +80,7 @@ class LocalPolicy:
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._slots = [_Slot() for _ in range(slots)]
         self._cache = SlotCache(model, slots)
+        self._habits = Habits()
         self._broken: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name=f"policy-{name}", daemon=True)
         self._worker.start()
@@ -148,47 +153,61 @@ class LocalPolicy:
             running.append(job)
 
     def _step(self, running: list[_Job]) -> None:
-        """One pass over the weights: a piece of prompt, or one token, for each running request."""
+        """One pass over the weights: for each running request a piece of its prompt, or its next tokens."""
         rows: list[tuple[Segment, list[int]]] = []
         chosen: list[_Job] = []
         budget = PREFILL_TOKENS
         for job in sorted(running, key=lambda j: len(j.ids) - len(self._slots[j.slot].ids)):
-            past = len(self._slots[job.slot].ids)
-            new = job.ids[past : past + budget]
+            past, ids = len(self._slots[job.slot].ids), job.ids
+            new, guess = ids[past : past + budget], list[int]()
             if not new:
                 break
-            rows.append((Segment(job.slot, past, len(new)), new))
+            if past + len(new) == len(ids):
+                room = min(SHORT, budget) - len(new), job.request.sampling.max_tokens - len(job.tokens) - 1
+                guess = self._habits.guess(ids, min(room))
+            rows.append((Segment(job.slot, past, len(new) + len(guess), wanted=1 + len(guess)), new + guess))
             chosen.append(job)
-            budget -= len(new)
+            budget -= len(new) + len(guess)
         with torch.inference_mode():
-            logits = forward(self.model, self._cache, rows).float().cpu()
-        for job, (_, new), scores in zip(chosen, rows, logits, strict=True):
+            logits = forward(self.model, self._cache, rows)
+        for job, (segment, tokens), scores in zip(chosen, rows, logits, strict=True):
             slot = self._slots[job.slot]
-            slot.ids = slot.ids + new
+            slot.ids = slot.ids + tokens[: segment.new - segment.wanted + 1]
             if len(slot.ids) == len(job.ids):
-                self._append(job, scores)
+                self._append(job, scores.float().cpu(), guess=tokens[segment.new - segment.wanted + 1 :])
                 if job.future.done():
                     slot.busy, slot.used = False, time.monotonic()
                     running.remove(job)
 
-    def _append(self, job: _Job, scores: torch.Tensor) -> None:
-        """Draw the next token; answer when it ends the message or the limit is reached."""
-        token, logprob = draw(scores, job.request.sampling.temperature, job.request.sampling.top_p, job.chance)
-        job.tokens.append(token)
-        job.logprobs.append(logprob)
-        ended = token in self._end
-        if ended or len(job.tokens) >= job.request.sampling.max_tokens:
-            text = self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens, skip_special_tokens=True)
-            action = Action(
-                content=str(text),
-                finish_reason="stop" if ended else "length",
-                prompt_tokens=len(job.prompt),
-                completion_tokens=len(job.tokens),
-                token_ids=job.tokens,
-                logprobs=job.logprobs,
-                seconds=time.monotonic() - job.started,
-            )
-            job.future.set_result(action)
+    def _append(self, job: _Job, scores: torch.Tensor, guess: list[int]) -> None:
+        """Draw tokens, [1 + guessed, vocabulary] scores; answer when one ends the message or the limit is reached.
+
+        The scores after a guessed token mean something only if that token is what was drawn.
+        """
+        slot, sampling = self._slots[job.slot], job.request.sampling
+        for place, row in enumerate(scores):
+            token, logprob = draw(row, sampling.temperature, sampling.top_p, job.chance)
+            self._habits.learn(job.ids, token)
+            job.tokens.append(token)
+            job.logprobs.append(logprob)
+            if token in self._end or len(job.tokens) >= sampling.max_tokens:
+                job.future.set_result(self._action(job, ended=token in self._end))
+                return
+            if place == len(guess) or token != guess[place]:
+                return
+            slot.ids.append(token)
+
+    def _action(self, job: _Job, *, ended: bool) -> Action:
+        text = self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens, skip_special_tokens=True)
+        return Action(
+            content=str(text),
+            finish_reason="stop" if ended else "length",
+            prompt_tokens=len(job.prompt),
+            completion_tokens=len(job.tokens),
+            token_ids=job.tokens,
+            logprobs=job.logprobs,
+            seconds=time.monotonic() - job.started,
+        )
 
 
 def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator) -> tuple[int, float]:
@@ -199,13 +218,23 @@ def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.rand
         return token, float(logprobs[token])
     chances = logprobs.exp().double()
     if top_p < 1.0:
-        # Nucleus sampling: the smallest set of tokens whose probability reaches top_p.
-        ordered, order = chances.sort(descending=True)
-        chances[order[int((ordered.cumsum(0) < top_p).sum()) + 1 :]] = 0.0
+        chances[_outside(chances, top_p)] = 0.0
     # In the vocabulary's order, not by rank: rounding may swap two ranks, and then another token would be drawn.
     cumulative = chances.cumsum(0)
     token = int(torch.searchsorted(cumulative, chance.random() * float(cumulative[-1]), right=True))
     return token, float(logprobs[token])
+
+
+def _outside(chances: torch.Tensor, top_p: float) -> torch.Tensor:
+    """[vocabulary] boolean: all but the smallest set of tokens whose probability reaches top_p (nucleus sampling)."""
+    for most in (NUCLEUS, len(chances)):  # sorting the whole vocabulary costs more than the model's own last layer
+        ordered, order = chances.topk(min(most, len(chances)))
+        reached = ordered.cumsum(0)
+        if reached[-1] >= top_p:
+            break
+    outside = torch.ones_like(chances, dtype=torch.bool)
+    outside[order[: int((reached < top_p).sum()) + 1]] = False
+    return outside
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

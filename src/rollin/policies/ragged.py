@@ -2,9 +2,9 @@
 
 A batch of conversations is *ragged*: each has its own past and its own new tokens. They are laid end to end in one
 row, [1, all new tokens]; every layer but attention treats tokens alone and does not care. Attention takes the row
-apart again: each conversation's queries see its own slot of the key/value cache and nothing else (single tokens of
-many conversations in one call, longer pieces one by one). So a prompt of 400
-tokens and fifteen single decoded tokens share one pass over the weights, which is what a CPU's time goes into.
+apart again: each conversation's queries see its own slot of the key/value cache and nothing else (a few tokens each of
+many conversations in one call, longer pieces one by one). So a prompt of 400 tokens and fifteen conversations that
+decode share one pass over the weights, which is what a CPU's time goes into.
 (The layout is that of vLLM's and FlashAttention's "varlen" batches; the attention here is torch's own, slot by slot.)
 
 Segment      the new tokens of one conversation: its slot, how many tokens came before, how many are new
@@ -26,8 +26,10 @@ ATTENTION = "rollin_ragged"
 
 GROWTH = 512
 """Tokens by which the slots grow."""
+SHORT = 7
+"""New tokens of a conversation up to which it is attended to together with others."""
 SPARSE = 3
-"""Single tokens are attended to together unless their slots' range is so many times larger than their number."""
+"""They are, unless the range of their slots is so many times larger than their number."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Segment:
     slot: int
     past: int
     new: int
+    wanted: int = 1
+    """After how many of them, from the last, logits are wanted."""
 
 
 class SlotCache:
@@ -48,6 +52,8 @@ class SlotCache:
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
         shape = (2, slots, getattr(config, "num_key_value_heads", None) or heads, 0, size)
         like = next(model.parameters())
+        self.group = heads // shape[2]
+        """Query heads that share a key/value head."""
         self.layers = [like.new_zeros(shape) for _ in range(config.num_hidden_layers)]
         """For each layer [2 (keys, values), slots, key/value heads, capacity, head size]."""
 
@@ -60,49 +66,57 @@ class SlotCache:
 
 @dataclass(frozen=True)
 class RaggedBatch:
-    """What attention has to know about the row of tokens: first the longer segments, then those of one token."""
+    """What attention has to know about the row of tokens: first the longer segments, then the short ones."""
 
     cache: SlotCache
     longer: list[Segment]
-    single: list[Segment]
+    short: list[Segment]
 
     @classmethod
     def of(cls, cache: SlotCache, segments: list[Segment]) -> "RaggedBatch":
         """The segments have to be in that order already."""
-        longer = [segment for segment in segments if segment.new > 1]
+        longer = [segment for segment in segments if segment.new > SHORT]
         return cls(cache, longer, segments[len(longer) :])
 
     @cached_property
     def together(self) -> "_Together | None":
-        """The single tokens as one batch, where their slots lie close enough for that to pay."""
-        if len(self.single) < 2:
+        """The short segments as one batch, where their slots lie close enough for that to pay."""
+        if len(self.short) < 2:
             return None
-        slots = [segment.slot for segment in self.single]
+        slots = [segment.slot for segment in self.short]
         span = max(slots) + 1 - min(slots)
-        return _Together.of(self.single) if span <= SPARSE * len(slots) else None
+        return _Together.of(self.short, self.cache) if span <= SPARSE * len(slots) else None
 
 
 @dataclass(frozen=True)
 class _Together:
-    """Single tokens of several slots, seen as a batch over the range of slots from the lowest to the highest."""
+    """Short segments, seen as a padded batch over the range of slots from the lowest to the highest."""
 
     low: int
     high: int
+    width: int
+    """The longest segment."""
     length: int
-    slots: torch.Tensor
-    past: torch.Tensor
+    """The longest conversation, its new tokens included."""
+    slot: torch.Tensor
+    column: torch.Tensor
+    place: torch.Tensor
+    """For each token: its slot, its number in its segment, its position in its conversation."""
     mask: torch.Tensor
-    """[slots in the range, 1, 1, length]: the keys that each slot's token may see."""
+    """[slots in the range, 1, group x width, length]: the keys that each query may see."""
 
     @classmethod
-    def of(cls, segments: list[Segment]) -> "_Together":
-        slots = torch.tensor([segment.slot for segment in segments])
-        past = torch.tensor([segment.past for segment in segments])
-        low, high, length = int(slots.min()), int(slots.max()) + 1, int(past.max()) + 1
-        last = torch.zeros(high - low, dtype=torch.long)  # a slot without a token sees one key, and nobody looks
-        last[slots - low] = past
-        mask = torch.arange(length)[None, :] <= last[:, None]
-        return cls(low, high, length, slots, past, mask[:, None, None, :])
+    def of(cls, segments: list[Segment], cache: SlotCache) -> "_Together":
+        slot = torch.tensor([segment.slot for segment in segments for _ in range(segment.new)])
+        column = torch.tensor([number for segment in segments for number in range(segment.new)])
+        place = torch.tensor([segment.past + number for segment in segments for number in range(segment.new)])
+        low, high = int(slot.min()), int(slot.max()) + 1
+        width, length = int(column.max()) + 1, int(place.max()) + 1
+        last = torch.zeros(high - low, width, dtype=torch.long)  # where there is no token, one key, and nobody looks
+        last[slot - low, column] = place
+        seen = torch.arange(length) <= last[:, None, None, :, None]
+        mask = seen.expand(-1, 1, cache.group, -1, -1).reshape(high - low, 1, cache.group * width, length)
+        return cls(low, high, width, length, slot, column, place, mask)
 
 
 def ragged_attention(
@@ -121,7 +135,7 @@ def ragged_attention(
     cache = ragged.cache.layers[module.layer_idx]  # type: ignore[index]
     fresh = torch.stack([key[0], value[0]])
     outputs, start = [], 0
-    for segment in ragged.longer if ragged.together else ragged.longer + ragged.single:
+    for segment in ragged.longer if ragged.together else ragged.longer + ragged.short:
         end, length = start + segment.new, segment.past + segment.new
         cache[:, segment.slot, :, segment.past : length] = fresh[:, :, start:end]
         outputs.append(_attend(query[0, :, start:end], cache[:, segment.slot, :, :length], segment, scaling))
@@ -149,15 +163,16 @@ def _attend(query: torch.Tensor, cache: torch.Tensor, segment: Segment, scaling:
 def _attend_together(
     query: torch.Tensor, fresh: torch.Tensor, cache: torch.Tensor, batch: _Together, scaling: float | None
 ) -> torch.Tensor:
-    """query [heads, tokens, size], fresh [2, key/value heads, tokens, size]: one token of each slot in one call."""
+    """query [heads, tokens, size], fresh [2, key/value heads, tokens, size]: the short segments in one call."""
     heads, tokens, size = query.shape
-    shared = cache.shape[2]
-    cache[:, batch.slots, :, batch.past] = fresh.permute(2, 0, 1, 3)
-    queries = query.new_zeros(batch.high - batch.low, shared, heads // shared, size)
-    queries[batch.slots - batch.low] = query.transpose(0, 1).reshape(tokens, shared, heads // shared, size)
+    shared, slots, row = cache.shape[2], batch.high - batch.low, batch.slot - batch.low
+    cache[:, batch.slot, :, batch.place] = fresh.permute(2, 0, 1, 3)
+    queries = query.new_zeros(slots, shared, heads // shared, batch.width, size)
+    queries[row, :, :, batch.column] = query.transpose(0, 1).reshape(tokens, shared, heads // shared, size)
     keys, values = cache[:, batch.low : batch.high, :, : batch.length]
-    attended = scaled_dot_product_attention(queries, keys, values, attn_mask=batch.mask.to(query.device), scale=scaling)
-    return attended[batch.slots - batch.low].reshape(tokens, heads, size).transpose(0, 1)
+    mask = batch.mask.to(query.device)
+    attended = scaled_dot_product_attention(queries.flatten(2, 3), keys, values, attn_mask=mask, scale=scaling)
+    return attended.view_as(queries)[row, :, :, batch.column].reshape(tokens, heads, size).transpose(0, 1)
 
 
 SMALL_BATCH = 32
@@ -186,14 +201,15 @@ def quicken(model: PreTrainedModel) -> None:
             module.__class__ = SmallBatchLinear
 
 
-def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, list[int]]]) -> torch.Tensor:
-    """Run the new tokens of each segment; the logits after each segment's last token, [segments, vocabulary]."""
-    order = sorted(range(len(rows)), key=lambda index: rows[index][0].new == 1)
+def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, list[int]]]) -> list[torch.Tensor]:
+    """Run the new tokens of each segment; for each the logits after its last tokens, [wanted, vocabulary]."""
+    order = sorted(range(len(rows)), key=lambda index: rows[index][0].new <= SHORT)
     ordered = [rows[index] for index in order]
     segments = [segment for segment, _ in ordered]
     ids = torch.tensor([[token for _, tokens in ordered for token in tokens]], device=model.device)
     positions = torch.cat([torch.arange(s.past, s.past + s.new) for s in segments])[None].to(model.device)
-    last = torch.tensor([s.new for s in segments]).cumsum(0) - 1
+    ends = torch.tensor([s.new for s in segments]).cumsum(0)
+    wanted = torch.cat([torch.arange(end - s.wanted, end) for s, end in zip(segments, ends.tolist(), strict=True)])
     cache.reserve(max(segment.past + segment.new for segment in segments))
     output = model(
         input_ids=ids,
@@ -201,11 +217,11 @@ def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, 
         # A mask of one's own shape keeps transformers from building one: attention needs none here.
         attention_mask=torch.zeros(1, 1, 1, 1, device=model.device),
         use_cache=False,
-        logits_to_keep=last.to(model.device),
+        logits_to_keep=wanted.to(model.device),
         ragged=RaggedBatch.of(cache, segments),
     )
-    logits: torch.Tensor = output.logits[0]
-    return logits[torch.tensor(order).argsort()]
+    parts = output.logits[0].split([segment.wanted for segment in segments])
+    return [part for _, part in sorted(zip(order, parts, strict=True), key=lambda pair: pair[0])]
 
 
 AttentionInterface.register(ATTENTION, ragged_attention)

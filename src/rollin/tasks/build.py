@@ -198,7 +198,7 @@ def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
             return Attempt(reason=str(error))
     if isinstance(made, str):
         return Attempt(reason=made)
-    if not grade(made, made.patch, folder / "repositories").resolved:
+    if not all(grade(made, made.patch, folder / "repositories").resolved for _ in range(2)):
         return Attempt(reason="the reference patch does not resolve it")
     return Attempt(task=made.model_copy(update={"split": order.split}))
 

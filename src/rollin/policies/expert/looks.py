@@ -5,12 +5,18 @@ from collections.abc import Iterator
 
 from rollin.policies.expert.knowledge import Fault, scope_of, text_of
 from rollin.policies.expert.screen import Event, Screen, Sighting
+from rollin.policies.expert.sed import goes_above_imports
 from rollin.policies.expert.steps import DATA, Step, similar
 from rollin.tasks.schema import Family, Task
 
 
 def place(fault: Fault, screen: Screen, task: Task) -> int | None:
-    """The line number for the repair, if the screen shows it and all else that the repair needs."""
+    """The line number for the repair, if the screen shows it and all else that the repair needs.
+
+    A lost import needs no number but a look at which names are like the unknown one: none that it could be.
+    """
+    if goes_above_imports(fault, text_of(fault.path, task)):
+        return fault.line if screen.done(_like(_lost(fault), fault).command) else None
     if not screen.shows(_needed(fault, task)):
         return None
     seen = _seen(fault.path, screen)
@@ -75,8 +81,8 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     tests = screen.tests or Event("", "")
     frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
     if fault.is_import:
-        thought = f"{fault.right[0].split()[-1]} is not imported. See the imports."
-        yield Step(thought, f"grep -n '^import\\|^from' {fault.path}")
+        yield _like(_lost(fault), fault)
+        yield Step("See the imports.", f"grep -n '^import\\|^from' {fault.path}")
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
         if fault.is_spelling:
@@ -108,12 +114,21 @@ def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
 def _spelling(fault: Fault, task: Task) -> Iterator[Step]:
     """Ask which word of the file is like the unknown one; where none is, see the data, or all the words there are."""
     in_code = fault.path.endswith(".py")
-    thought = f"{fault.old} is misspelled."
     if in_code and re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
-        yield Step(thought, similar(fault.old, fault.path))
+        yield _like(fault.old, fault)
     if not in_code or task.source != "package":
         yield Step(f"{fault.old if in_code else fault.new} is not in the data. See the data.", DATA)
-    yield Step(thought, rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
+    yield Step(f"{fault.old} is misspelled.", rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
+
+
+def _lost(fault: Fault) -> str:
+    """The name that a lost import brought."""
+    return fault.right[0].split()[-1]
+
+
+def _like(word: str, fault: Fault) -> Step:
+    """The same look for a misspelled name and for one that nobody imported: it tells which of them it is."""
+    return Step(f"{word} is not known. Which names are like it?", similar(word, fault.path))
 
 
 def _around(path: str, number: int, lines: int) -> Step:

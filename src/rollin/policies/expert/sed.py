@@ -1,18 +1,34 @@
 """A repair as one sed command: exact, short, and without a line number where the text itself is unmistakable."""
 
+import ast
 import re
 
 from rollin.policies.expert.knowledge import Fault
 
 LONGEST = 10
 """Tokens of context and change together; what needs more gets a line number instead."""
+IMPORT = r"^import\|^from [^_]"
+"""As sed writes it: the first line that another import may stand above (`from __future__` has to stay first)."""
 
 
 def repair(fault: Fault, number: int, text: str) -> str:
     """The command that repairs a fault which now starts at line `number`; `text` is the whole file's."""
     exchanged = exchange(fault, text)
-    script = substitution(*exchanged) if exchanged else _script(fault, number)
+    if goes_above_imports(fault, text):
+        script = rf"0,/{IMPORT}/s//{_replacement(fault.right[0])}\n&/"
+    else:
+        script = substitution(*exchanged) if exchanged else _script(fault, number)
     return f"sed -i {quoted(script)} {fault.path}"
+
+
+def goes_above_imports(fault: Fault, text: str) -> bool:
+    """Whether it is a lost import and sed finds the first of the others, which must not be in a docstring."""
+    first = next((line for line in text.splitlines() if re.match(IMPORT.replace(r"\|", "|"), line)), "")
+    try:
+        kept = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    except SyntaxError:
+        return False
+    return fault.is_import and any(text.splitlines()[node.lineno - 1] == first for node in kept)
 
 
 def exchange(fault: Fault, text: str) -> tuple[str, str] | None:

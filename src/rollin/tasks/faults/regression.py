@@ -25,13 +25,13 @@ WITH_A_TIDYING = 0.5
 
 ROOT_SUBJECT = "Initial version"
 BAD_SUBJECTS = ("Simplify {}", "Tidy {}", "Clean up {}", "Refactor {}", "Shorten {}", "Rework {}")
-COMMENTS = ("# the usual case", "# see the tests", "# keep this short", "# one step at a time", "# nothing else to do")
 HARMLESS: Sequence[Undo] = (
     revisions.undo_docstring,
     revisions.undo_rename,
     revisions.undo_test,
     revisions.undo_function,
     revisions.undo_hint,
+    revisions.undo_comment,
     revisions.undo_readme,
 )
 TIDYING: Sequence[Undo] = (revisions.undo_rename, revisions.undo_docstring, revisions.undo_hint)
@@ -98,7 +98,8 @@ def synthesise(files: Files, fault: Fault, rng: random.Random) -> History | None
     """A history that ends in `files` (and some harmless additions) with `fault` in; None where it can't be had."""
     count, conflicts = rng.randint(*COMMITS), rng.random() < CONFLICTS
     bad = rng.randint(2, count - (3 if conflicts else 2))
-    head: Files = revisions.with_hints(files, fault.path, rng)
+    line = line_of(files[fault.path], fault.start)
+    head: Files = revisions.with_comment(revisions.with_hints(files, fault.path, rng), fault.path, line, rng)
     broken = _broken_lines(files, fault)
     if broken is None or broken.apply(head) is None:
         return None
@@ -106,7 +107,7 @@ def synthesise(files: Files, fault: Fault, rng: random.Random) -> History | None
     special = rng.sample(range(len(plan)), 1 + conflicts)
     plan[special[0]] = [revisions.undo_function]
     if conflicts:
-        comment = rng.choice(COMMENTS)
+        comment = rng.choice(revisions.COMMENTS)
         head = broken.commented(head, comment)
         plan[special[1]] = [broken.undo_comment(comment)]
     later = _back(head, plan, broken, rng)

@@ -18,6 +18,7 @@ from rollin.tasks.faults.base import Files, Source, occurs, words
 README = "README.md"
 EARLIER_NAMES = ("value", "item", "data", "result", "current", "temp", "found", "entry", "part", "thing")
 """What a variable may have been called before someone gave it a better name."""
+COMMENTS = ("# the usual case", "# see the tests", "# keep this short", "# one step at a time", "# nothing else to do")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -223,6 +224,31 @@ def with_hints(files: Files, path: str, rng: random.Random, most: int = 2) -> di
         if occurs(f"def {name}", text) == 1:
             text = re.sub(rf"^( *def {name}\(.*\)):$", rf"\1 -> {kind}:", text, count=1, flags=re.MULTILINE)
     return {**files, path: text}
+
+
+def undo_comment(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """A comment that `with_comment` put above a statement."""
+    source = Source.parse(files, path)
+    found = [number for number, line in enumerate(source.lines, 1) if line.strip() in COMMENTS]
+    if not found:
+        return None
+    number = rng.choice(found)
+    about = [node.name for node in functions(source) if node.lineno <= number <= (node.end_lineno or 0)]
+    text = "".join(source.lines[: number - 1] + source.lines[number:])
+    return Revision(f"Comment on {about[-1]}", {**files, path: text}, about[-1]) if about else None
+
+
+def with_comment(files: Files, path: str, line: int, rng: random.Random) -> dict[str, str]:
+    """The files with a comment above the last statement of a function, but not beside the given line."""
+    source = Source.parse(files, path)
+    ends = [node.body[-1] for node in functions(source) if len(node.body) > 1]
+    last = [node for node in ends if not node.lineno - 1 <= line <= (node.end_lineno or 0)]
+    if not last:
+        return dict(files)
+    statement = rng.choice(last)
+    comment = " " * statement.col_offset + rng.choice(COMMENTS) + "\n"
+    text = [*source.lines[: statement.lineno - 1], comment, *source.lines[statement.lineno - 1 :]]
+    return {**files, path: "".join(text)}
 
 
 def _returned(function: Function) -> str:
