@@ -1,12 +1,15 @@
-"""The local policy against `model.generate` a request: python benchmarks/local_policy.py [TURNS]
+"""The local policy against `model.generate` a request: python benchmarks/local_policy.py [RUN]
 
-16 trajectories with growing histories, the same requests for both sides. Theirs: one `generate` call a request, no
-batch, no cache kept between turns (its own cache within a call). Ours: all 16 at once. Actions are 40 tokens each.
+16 trajectories answer their turns, one after the other, all trajectories at once. With a run, they are the trajectories
+of its last evaluation, answered by the checkpoint that was evaluated; without one, invented conversations of three
+turns, answered by the packaged model. Theirs: one `generate` call a request, no batch, no cache kept between turns (its
+own cache within a call). Ours: with and without guessing (policies/habits.py).
 """
 
 import asyncio
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,17 +17,28 @@ from rich.console import Console
 from rich.table import Table
 from transformers import PreTrainedTokenizerBase
 
-from rollin.chat import state_ids
+from rollin.chat import action_end, state_ids
 from rollin.models import PACKAGED, load_model, load_tokenizer
 from rollin.policies.base import Message, Request, Sampling
+from rollin.policies.habits import Habits
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION
+from rollin.store import Purpose, Store
 
 TRAJECTORIES = 16
-ACTION_TOKENS = 40
+INVENTED_TURNS = 3
+SAMPLING = Sampling(max_tokens=72)
 SAMPLE = 4
 """Of so many trajectories theirs answers the requests: one by one, more of them change no rate."""
+BAR = 3.0
 OBSERVATION = "roman.py:14: in encode\n    return join(pack(letter, length) for letter, length in runs)\n" * 5
+
+
+class NoHabits(Habits):
+    """Never guesses."""
+
+    def guess(self, context: Any, most: int) -> list[int]:
+        return []
 
 
 def conversation(trajectory: int, turns: int) -> list[Message]:
@@ -40,55 +54,75 @@ def conversation(trajectory: int, turns: int) -> list[Message]:
     return messages
 
 
-def requests(turns: int) -> list[list[Request]]:
-    """[turn][trajectory]."""
-    sampling = Sampling(max_tokens=ACTION_TOKENS)
+def invented() -> list[list[Request]]:
+    """[trajectory][turn]."""
     return [
-        [Request(conversation(n, turn), str(n), turn, 0, sampling) for n in range(TRAJECTORIES)]
-        for turn in range(turns)
+        [Request(conversation(n, turn), str(n), turn, 0, SAMPLING) for turn in range(INVENTED_TURNS)]
+        for n in range(TRAJECTORIES)
     ]
 
 
-async def ours(policy: LocalPolicy, turns: list[list[Request]]) -> int:
-    tokens = 0
-    for turn in turns:
-        actions = await asyncio.gather(*(policy.act(request) for request in turn))
-        tokens += sum(action.completion_tokens for action in actions)
-    return tokens
+def recorded(run: Path) -> tuple[list[list[Request]], str]:
+    """([trajectory][turn], checkpoint) of a run's last evaluation."""
+    with Store.read(run / "run.db") as store:
+        iteration = store.evaluations()[-1].iteration
+        rows = store.trajectories(iteration=iteration, purpose=Purpose.EVAL)[:TRAJECTORIES]
+        asked = [
+            [Request(store.state_messages(t.state_id), str(row.id), t.turn, 0, SAMPLING) for t in store.turns(row.id)]
+            for row in rows
+        ]
+    return asked, str(run / "checkpoints" / f"iteration-{iteration}") if iteration else PACKAGED
 
 
-def theirs(model: Any, tokenizer: PreTrainedTokenizerBase, turns: list[list[Request]]) -> int:
+async def ours(policy: LocalPolicy, asked: list[list[Request]]) -> int:
+    async def trajectory(requests: list[Request]) -> int:
+        return sum([(await policy.act(request)).completion_tokens for request in requests])
+
+    return sum(await asyncio.gather(*map(trajectory, asked)))
+
+
+def theirs(model: Any, tokenizer: PreTrainedTokenizerBase, requests: list[Request]) -> int:
     tokens = 0
-    for request in (request for turn in turns for request in turn):
+    for request in requests:
         prompt = torch.tensor([state_ids(tokenizer, request.messages)])
         with torch.inference_mode():
             output = model.generate(
-                prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=ACTION_TOKENS, do_sample=False
-            )
+                prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=SAMPLING.max_tokens, do_sample=False,
+                eos_token_id=sorted(action_end(tokenizer)),
+            )  # fmt: skip
         tokens += output.shape[1] - prompt.shape[1]
     return tokens
 
 
-def main() -> None:
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    asked = requests(turns)
-    # Two models: ours has its linear layers quickened, theirs must not have them.
-    tokenizer, model = load_tokenizer(PACKAGED), load_model(PACKAGED)
-    policy = LocalPolicy(load_model(PACKAGED, ATTENTION), tokenizer, slots=TRAJECTORIES)
+def measure_ours(source: str, asked: list[list[Request]], habits: Habits) -> tuple[float, int]:
+    """(tokens/s, tokens)."""
+    policy = LocalPolicy(load_model(source, ATTENTION), load_tokenizer(source), slots=TRAJECTORIES)
     asyncio.run(ours(policy, [[Request(conversation(99, 0), "warm", 0, 0, Sampling(max_tokens=4))]]))
+    policy._habits = habits
     start = time.perf_counter()
-    our_tokens = asyncio.run(ours(policy, asked))
-    our_seconds = time.perf_counter() - start
-    theirs(model, tokenizer, [asked[0][:1]])
-    start = time.perf_counter()
-    their_tokens = theirs(model, tokenizer, [turn[:SAMPLE] for turn in asked])
-    their_seconds = time.perf_counter() - start
-    table = Table("what", "ours", "generate", "ratio", "bar")
-    ours_rate, their_rate = our_tokens / our_seconds, their_tokens / their_seconds
-    table.add_row("tokens/s", f"{ours_rate:.1f}", f"{their_rate:.1f}", f"{ours_rate / their_rate:.2f}", "3")
-    table.add_row("tokens", str(our_tokens), str(their_tokens), "", "")
-    Console().print(table)
+    tokens = asyncio.run(ours(policy, asked))
+    rate = tokens / (time.perf_counter() - start)
     asyncio.run(policy.close())
+    return rate, tokens
+
+
+def main() -> None:
+    asked, source = recorded(Path(sys.argv[1])) if len(sys.argv) > 1 else (invented(), PACKAGED)
+    rows = [
+        ("ours", *measure_ours(source, asked, Habits())),
+        ("ours, never guessing", *measure_ours(source, asked, NoHabits())),
+    ]
+    # A model of its own: ours has its linear layers quickened, theirs must not have them.
+    tokenizer, model = load_tokenizer(source), load_model(source)
+    theirs(model, tokenizer, asked[0][:1])
+    start = time.perf_counter()
+    tokens = theirs(model, tokenizer, [request for trajectory in asked[:SAMPLE] for request in trajectory])
+    rate = tokens / (time.perf_counter() - start)
+    table = Table("what", "tokens/s", "ratio to generate", "bar", "tokens")
+    for name, ours_rate, ours_tokens in rows:
+        table.add_row(name, f"{ours_rate:.1f}", f"{ours_rate / rate:.2f}", f"{BAR:g}", str(ours_tokens))
+    table.add_row(f"generate ({SAMPLE} of the trajectories)", f"{rate:.1f}", "1.00", "", str(tokens))
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -117,10 +117,10 @@ def test_an_interrupted_trajectory_rebuilds_its_workspace(bench: Bench) -> None:
 
 
 def test_an_agent_in_circles_is_stopped_where_the_settings_say_so(bench: Bench) -> None:
-    steps = ["cat module.py", "ls", "date +%N"] * 3
-    ended, _ = bench.roll_out(scripted(steps), MiniSweAgentSettings(max_turns=8, max_repeats=3))
+    steps = ["cat module.py", "date +%N", "ls", *["cat module.py", "ls", "true"] * 3]
+    ended, _ = bench.roll_out(scripted(steps), MiniSweAgentSettings(max_turns=14, max_repeats=3))
     assert ended.exit is Exit.ACTION_LOOP
-    assert len(bench.store.turns(1)) == 7
+    assert len(bench.store.turns(1)) == 12
     patient, _ = bench.roll_out(scripted(steps), MiniSweAgentSettings(max_turns=8), attempt=1)
     assert patient.exit is Exit.TURN_LIMIT
 

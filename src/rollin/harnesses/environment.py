@@ -3,7 +3,6 @@
 Imports mini-swe-agent, which takes seconds: `mini_swe_agent` imports this module when a harness is made.
 """
 
-from collections import Counter
 from typing import Any
 
 from minisweagent.exceptions import LimitsExceeded, Submitted
@@ -14,6 +13,9 @@ from rollin.sandboxes.base import Sandbox
 
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """mini-swe-agent's convention: a command that succeeds and prints this as its first line ends the trajectory."""
+
+LONGEST_CIRCLE = 4
+"""Turns after which an agent in circles does the same again, at most."""
 
 
 class SandboxEnvironment:
@@ -26,7 +28,7 @@ class SandboxEnvironment:
     ) -> None:
         """`seconds` None leaves each command the sandbox's own limit; `max_repeats` 0 lets an agent go in circles."""
         self._max_repeats = max_repeats
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._history: list[tuple[str, str]] = []
         self._sandbox = sandbox
         self._seconds = seconds
         self._observation_chars = observation_chars
@@ -48,10 +50,15 @@ class SandboxEnvironment:
         }
 
     def _stop_in_circles(self, command: str, seen: str) -> None:
-        self._seen[command, seen] += 1
-        if 0 < self._max_repeats <= self._seen[command, seen]:
+        self._history.append((command, seen))
+        if self._max_repeats and any(self._repeated(turns) for turns in range(1, LONGEST_CIRCLE + 1)):
             extra = {"exit_status": LOOP, "submission": ""}
             raise LimitsExceeded({"role": "exit", "content": LOOP, "extra": extra})
+
+    def _repeated(self, turns: int) -> bool:
+        """Whether the last so many turns were taken `max_repeats` times, one time right after the other."""
+        circle, size = self._history[-turns:], turns * self._max_repeats
+        return len(self._history) >= size and self._history[-size:] == circle * self._max_repeats
 
     def get_template_vars(self, **kwargs: object) -> dict[str, object]:
         # Theirs offer the whole of os.environ to the prompt templates; a prompt must not depend on the machine.
