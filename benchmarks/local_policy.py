@@ -27,7 +27,7 @@ from rollin.store import Purpose, Store
 
 TRAJECTORIES = 16
 INVENTED_TURNS = 3
-SAMPLING = Sampling(max_tokens=72)
+SAMPLING = Sampling(max_tokens=96)
 SAMPLE = 4
 """Of so many trajectories theirs answers the requests: one by one, more of them change no rate."""
 BAR = 3.0

@@ -3,8 +3,7 @@
 An agent says the same few things again and again: the same test command, the same `git` lines. So the model need not
 be asked token by token. A guess of several tokens goes through the model in one pass, which says at each of them what
 it would have drawn there itself; the guess counts as far as it agrees. What is said is exactly what would have been
-said without guessing, whether greedy or sampled (speculative decoding with an n-gram draft, arXiv 2304.04487), in a
-quarter of the passes.
+said without guessing, whether greedy or sampled (speculative decoding with an n-gram draft, arXiv 2304.04487).
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 ORDERS = (8, 4, 2)
 """How many tokens of context a guess is made from, most telling first."""
 ENTRIES = 200_000
-"""Contexts remembered, at most; older ones are forgotten all at once (tens of MB are enough)."""
+"""Contexts remembered, at most; older ones are forgotten all at once."""
 
 
 class Habits:

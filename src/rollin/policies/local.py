@@ -227,7 +227,7 @@ def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.rand
 
 def _outside(chances: torch.Tensor, top_p: float) -> torch.Tensor:
     """[vocabulary] boolean: all but the smallest set of tokens whose probability reaches top_p (nucleus sampling)."""
-    for most in (NUCLEUS, len(chances)):  # sorting the whole vocabulary costs more than the model's own last layer
+    for most in (NUCLEUS, len(chances)):  # seldom needs the whole vocabulary sorted
         ordered, order = chances.topk(min(most, len(chances)))
         reached = ordered.cumsum(0)
         if reached[-1] >= top_p:
