@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollin.harnesses.mini_swe_agent import FORMAT_ERROR, INSTANCE, SYSTEM
+from rollin.harnesses.mini_swe_agent import ENVIRONMENT, FORMAT_ERROR, INSTANCE, SYSTEM
 from rollin.harnesses.observation import observation
 from rollin.policies.base import Action, Message, Policy, Request, Sampling
 from rollin.policies.expert.screen import command_of
@@ -38,7 +38,7 @@ def play(
 ) -> Play:
     """Play a task as the harness would; `first` takes the first turns (and cannot submit), `policy` the others."""
     messages = opening(task)
-    with open_workspace(task, cache) as sandbox:
+    with open_workspace(task, cache, env=ENVIRONMENT) as sandbox:
         for turn in range(max_turns):
             acting = first if first is not None and turn < first_turns else policy
             request = Request(messages=messages, trajectory="play", turn=turn, seed=turn, task=task, sampling=SAMPLING)
@@ -112,8 +112,8 @@ HISTORY = (
     "git bisect start HEAD HEAD~2",
     "git bisect good",
     "git bisect bad",
-    "git bisect start main $(git rev-list --max-parents=0 main) | head -n 1; python -m pytest -xq | tail -n 1",
-    "git bisect bad | head -n 1; python -m pytest -xq | tail -n 1",
+    "git bisect start main $(git rev-list --max-parents=0 main) | head -n 1; python -m pytest | tail -n 1",
+    "git bisect bad | head -n 1; python -m pytest | tail -n 1",
     "git checkout -q main && git revert --no-edit bisect/bad 2>&1 | head -n 2",
     "git branch -D main",
     "git clean -fdx",

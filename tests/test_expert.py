@@ -22,6 +22,7 @@ from rollin.policies.expert import Expert, steps
 from rollin.policies.expert.knowledge import faults_of
 from rollin.policies.expert.screen import Event, Screen, command_of
 from rollin.policies.expert.sed import repair
+from rollin.policies.expert.steps import THEN_TEST
 from rollin.policies.expert.visible import repairs
 from rollin.tasks.faults.base import Fault, apart, apply, diff
 from rollin.tasks.faults.semantic import SEMANTIC
@@ -139,7 +140,7 @@ def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]
     known = {*dir(builtins), *sys.stdlib_module_names, "import", "from"}
     for task, outcome in plays:
         for state, content in states(outcome.messages):
-            command = command_of(content)
+            command = command_of(content).partition(THEN_TEST)[0]
             if not command.startswith("sed -i"):
                 continue
             screen = Screen(state)
@@ -187,6 +188,23 @@ def test_lost_commits_are_brought_back(tasks: list[Task]) -> None:
         done = Message(role="assistant", content=f"Go.\n```bash\n{command}\n```")
         state = [*opening(tasks[-1]), done, Message(role="user", content="HEAD is now at 1234567 Change 3")]
         assert act(state, tasks[-1]) == str(steps.START_OVER), command
+
+
+def test_a_revert_that_conflicts_is_seen_through(tasks: list[Task]) -> None:
+    """To look at the culprit is not to wreck the history: it goes on from what the look showed."""
+    task, state = tasks[-1], opening(tasks[-1])
+    for step, output in (
+        (steps.run_tests(), "1 failed, 2 passed in 0.00s"),
+        (steps.start_bisect(), "Bisecting: 1 revision left to test after this\n1 failed, 4 passed in 0.00s"),
+        (steps.bad(), "6264143c926ffd375db48f904d51db4c13d138fb is the first bad commit\n5 passed in 0.00s"),
+        (steps.REVERT_CULPRIT, "CONFLICT (content): Merge conflict in a.py"),
+        (steps.TAKE_BACK_CULPRIT, "error: patch failed: a.py:27"),
+        (steps.check_repair(), "1 failed, 2 passed in 0.00s"),
+        (steps.SHOW_CULPRIT, "f8a175b"),
+    ):
+        assert act(state, task) == str(step)
+        state += [Message(role="assistant", content=str(step)), Message(role="user", content=output)]
+    assert act(state, task) != str(steps.START_OVER)
 
 
 def test_an_edited_test_is_not_a_repair(tasks: list[Task], cache: Path) -> None:

@@ -3,6 +3,7 @@
 A harness knows a URL and a key. Who answers there, and what is recorded, is the gateway's business.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,11 @@ class HarnessExit:
 
 class Harness(Protocol):
     """Runs one trajectory. Called from many threads at once."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables that its agent's commands see, on top of the sandbox's own."""
+        ...
 
     def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
         """Work on `task` in `sandbox`, with the LLM at `base_url`. What fails around the agent is an exit too."""

@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Literal
 
@@ -23,6 +24,13 @@ OBSERVATION = (
     "{% elif output.returncode %}\n(exit {{output.returncode}}){% endif %}"
 )
 FORMAT_ERROR = "Reply with one short thought and exactly one command in a ```bash block."
+
+ENVIRONMENT = {
+    "PYTEST_ADDOPTS": "-p no:cacheprovider -q --tb=short -rN -Wi --continue-on-collection-errors"
+    " -o console_output_style=classic",
+    "PYTHONNODEBUGRANGES": "1",
+}
+"""pytest says in a few lines what failed and where, without ornaments: what an agent reads, it pays for in tokens."""
 
 EXITS = {
     "Submitted": Exit.SUBMITTED,
@@ -52,6 +60,8 @@ class MiniSweAgentSettings(BaseModel):
     """Wall time of a trajectory, looked at between turns; 0 is no limit. It makes a run depend on the machine."""
     observation_chars: int = Field(default=2000, ge=100)
     """What an observation shows at most: the head and the tail of longer ones."""
+    environment: dict[str, str] = ENVIRONMENT
+    """Variables that the agent's commands see."""
     system_template: str = SYSTEM
     instance_template: str = INSTANCE
     observation_template: str = OBSERVATION
@@ -70,6 +80,11 @@ class MiniSweAgent:
         self._model_class = import_module("minisweagent.models.litellm_textbased_model").LitellmTextbasedModel
         self._environment_class = import_module("rollin.harnesses.environment").SandboxEnvironment
         self._overflow = import_module("litellm").exceptions.ContextWindowExceededError
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """See `Harness`."""
+        return self.settings.environment
 
     def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
         """See `Harness`."""

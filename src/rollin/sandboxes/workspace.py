@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from rollin.sandboxes.base import Limits, Sandbox
@@ -13,9 +14,17 @@ PYTEST_NEEDS = {"pytest", "pluggy", "iniconfig", "packaging", "pygments"}
 """Distributions that can't be hidden: without them no test runs."""
 
 
-def open_workspace(task: Task, cache_dir: Path, limits: Limits = Limits()) -> Sandbox:  # noqa: B008 - frozen
-    """A fresh sandbox for one attempt at `task`. UserError where the task or this machine can't have one."""
-    return BubblewrapSandbox(materialise(task, cache_dir), limits, hidden=_installed_copies(task))
+def open_workspace(
+    task: Task,
+    cache_dir: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    env: Mapping[str, str] | None = None,
+) -> Sandbox:
+    """A fresh sandbox for one attempt at `task`; `env` is what its commands see besides the sandbox's own variables.
+
+    UserError where the task or this machine can't have one.
+    """
+    return BubblewrapSandbox(materialise(task, cache_dir), limits, env, hidden=_installed_copies(task))
 
 
 def _installed_copies(task: Task) -> list[Path]:

@@ -24,7 +24,7 @@ _VERDICT = re.compile(r"git bisect (good|bad)\b")
 _ASTRAY = re.compile(r"^(Aborting|You need to start|fatal: |error: )|waiting for", re.M)
 _FAILED = re.compile(r"not found|No such file|fatal: |^usage: |error: (unknown|pathspec)|not a git command", re.M)
 _MOVES = re.compile(
-    r"git (-\S+ )*(checkout|switch) (?!(-q )?main\b|(-\S+ )*(HEAD |main )?(-- )?(\.$|\S+\.\w+))"
+    r"git (-\S+ )*(checkout|switch) (?!(-qf? )?main\b|(-\S+ )*(HEAD |main )?(-- )?(\.$|\S+\.\w+))"
     r"|git (-\S+ )*(reset|rebase|merge|cherry-pick|branch -|pull|update-ref|init|am|stash)|rm .*\.git\b"
 )
 

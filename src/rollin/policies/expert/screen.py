@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.policies.base import Message
-from rollin.policies.expert.steps import BASE, SIMILAR
+from rollin.policies.expert.steps import BASE, SIMILAR, TEST, THEN_TEST
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -144,7 +144,16 @@ def _events(messages: Sequence[Message]) -> Iterator[Event]:
     acting = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
     for at, after in zip(acting, [*acting, len(messages)][1:], strict=True):
         output = "\n".join(message["content"] for message in messages[at + 1 : after])
-        yield Event(command_of(messages[at]["content"]), output)
+        yield from _parts(command_of(messages[at]["content"]), output)
+
+
+def _parts(command: str, output: str) -> Iterator[Event]:
+    """The events of one turn: a repair and its check in the same command are two."""
+    repair, check, rest = command.partition(THEN_TEST)
+    if check and repair.startswith("sed -i "):
+        yield Event(repair, "")
+        command = TEST + rest
+    yield Event(command, output)
 
 
 def _reads(part: str) -> bool:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+TEST = "python -m pytest"
+THEN_TEST = f"; {TEST}"
 DIFF = "git diff main -U0 --no-renames | grep '^[-+]' | head -n 20"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
 DATA = "git grep -n . '*.json' '*.ini'"
@@ -43,8 +45,8 @@ def undo(paths: list[str]) -> Step:
 
 
 def show_tests(file: str = "") -> str:
-    """Shows the last frames of the first failure and the verdict, in about a hundred tokens."""
-    return f"python -m pytest -xqrN -Wi --tb=short{file and ' ' + file} | tail -n 12"
+    """Shows the last frames of the last failure and the verdict; the harness tells pytest to be brief."""
+    return f"{TEST}{file and ' ' + file} | tail -n 6"
 
 
 def run_tests(file: str = "") -> Step:
@@ -55,8 +57,13 @@ def check_repair(file: str = "") -> Step:
     return Step("Check the repair.", show_tests(file))
 
 
+def and_check(repair: str, file: str = "") -> str:
+    """A repair and its check in one command: one turn instead of two."""
+    return f"{repair}{THEN_TEST}{show_tests(file).removeprefix(TEST)}"
+
+
 def _verdict(file: str) -> str:
-    return f"python -m pytest -xq{file and ' ' + file} | tail -n 1"
+    return f"{TEST}{file and ' ' + file} | tail -n 1"
 
 
 def start_bisect(file: str = "") -> Step:

@@ -22,6 +22,7 @@ from rollin.policies.expert.steps import (
     START_OVER,
     UNDO,
     Step,
+    and_check,
     check_repair,
     run_tests,
     undo,
@@ -67,7 +68,7 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     command = repair(fault, number or fault.line, text)
     if sum(event.command == command for event in screen.since_base) >= 2:
         return START_OVER
-    return step or Step(_saying(fault, screen, text), command)
+    return step or Step(_saying(fault, screen, text), and_check(command, screen.test_file))
 
 
 def _saying(fault: Fault, screen: Screen, text: str) -> str:
