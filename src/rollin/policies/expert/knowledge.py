@@ -69,6 +69,11 @@ class Fault:
         return not self.is_gap and not self.old and re.fullmatch(r"[^\w\s]", self.new) is not None
 
     @property
+    def is_unreadable(self) -> bool:
+        """Whether the interpreter can't read the line, and says so."""
+        return self.is_indent or self.is_punctuation
+
+    @property
     def is_spelling(self) -> bool:
         """Whether one word is misspelled inside: its first and last letters are right."""
         old, new = self.old, self.new

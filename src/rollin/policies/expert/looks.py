@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rollin.policies.expert.knowledge import Fault, scope_of, text_of
 from rollin.policies.expert.screen import Event, Screen, Sighting
-from rollin.policies.expert.sed import goes_above_imports
+from rollin.policies.expert.sed import fits_first_gap
 from rollin.policies.expert.steps import DATA, Step, similar
 from rollin.tasks.schema import Family, Task
 
@@ -15,7 +15,7 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
 
     A lost import needs no number but a look at which names are like the unknown one: none that it could be.
     """
-    if goes_above_imports(fault, text_of(fault.path, task)):
+    if fits_first_gap(fault, text_of(fault.path, task)):
         return fault.line if screen.done(_like(_lost(fault), fault).command) else None
     if not screen.shows(_needed(fault, task)):
         return None
@@ -86,7 +86,7 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
         if fault.is_spelling:
-            yield from _spelling(fault, task)
+            yield from _spelling(fault, tests.message, task)
         if fault.is_indent:
             yield _around(fault.path, frames[-1] if frames else fault.line, 3)
     yield from (_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
@@ -111,13 +111,13 @@ def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     yield Step(f"Look at {scope}.", f"grep -n{context} 'def {scope}' {fault.path}")
 
 
-def _spelling(fault: Fault, task: Task) -> Iterator[Step]:
-    """Ask which word of the file is like the unknown one; where none is, see the data, or all the words there are."""
+def _spelling(fault: Fault, message: str, task: Task) -> Iterator[Step]:
+    """See the data that lacks a key; ask which word of the file is like the unknown one; at last, see all its words."""
     in_code = fault.path.endswith(".py")
+    if task.source != "package" and (not in_code or "KeyError" in message):
+        yield Step("See the data.", DATA)
     if in_code and re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
         yield _like(fault.old, fault)
-    if not in_code or task.source != "package":
-        yield Step(f"{fault.old if in_code else fault.new} is not in the data. See the data.", DATA)
     yield Step(f"{fault.old} is misspelled.", rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
 
 
@@ -128,7 +128,7 @@ def _lost(fault: Fault) -> str:
 
 def _like(word: str, fault: Fault) -> Step:
     """The same look for a misspelled name and for one that nobody imported: it tells which of them it is."""
-    return Step(f"{word} is not known. Which names are like it?", similar(word, fault.path))
+    return Step(f"Which names are like {word}?", similar(word, fault.path))
 
 
 def _around(path: str, number: int, lines: int) -> Step:

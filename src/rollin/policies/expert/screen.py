@@ -77,9 +77,9 @@ class Event:
         ]
 
     @cached_property
-    def error(self) -> str:
-        """The lines in which pytest says what went wrong."""
-        return "\n".join(line for line in self.output.splitlines() if line.startswith("E "))
+    def message(self) -> str:
+        """The exception's own words; the code that pytest shows with a syntax error is indented further."""
+        return "\n".join(re.findall(r"^E   (\S.*)", self.output, re.MULTILINE))
 
     @cached_property
     def sightings(self) -> list[Sighting]:

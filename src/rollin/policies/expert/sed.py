@@ -1,42 +1,40 @@
-"""A repair as one sed command: exact, short, and without a line number where the text itself is unmistakable."""
+"""A repair as one sed command: exact, short, and without a line number where the text itself is unmistakable.
 
-import ast
+A student has to learn each form from a few examples, so there are few: a word or a call is exchanged wherever it
+stands, a line that the interpreter can't read is written anew, a lost import goes into the file's first empty line.
+"""
+
 import re
 
 from rollin.policies.expert.knowledge import Fault
 
 LONGEST = 10
 """Tokens of context and change together; what needs more gets a line number instead."""
-IMPORT = r"^import\|^from [^_]"
-"""As sed writes it: the first line that another import may stand above (`from __future__` has to stay first)."""
 
 
 def repair(fault: Fault, number: int, text: str) -> str:
     """The command that repairs a fault which now starts at line `number`; `text` is the whole file's."""
     exchanged = exchange(fault, text)
-    if goes_above_imports(fault, text):
-        script = rf"0,/{IMPORT}/s//{_replacement(fault.right[0])}\n&/"
+    if fits_first_gap(fault, text):
+        script = rf"0,/^$/s//\n{_replacement(fault.right[0])}/"
     else:
         script = substitution(*exchanged) if exchanged else _script(fault, number)
     return f"sed -i {quoted(script)} {fault.path}"
 
 
-def goes_above_imports(fault: Fault, text: str) -> bool:
-    """Whether it is a lost import and sed finds the first of the others, which must not be in a docstring."""
-    first = next((line for line in text.splitlines() if re.match(IMPORT.replace(r"\|", "|"), line)), "")
-    try:
-        kept = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    except SyntaxError:
-        return False
-    return fault.is_import and any(text.splitlines()[node.lineno - 1] == first for node in kept)
+def fits_first_gap(fault: Fault, text: str) -> bool:
+    """Whether it is a lost import and the first empty line can hold it: none of a docstring's, and below __future__."""
+    head, gap, rest = text.partition("\n\n")
+    whole = all(head.count(quotes) % 2 == 0 for quotes in ('"""', "'''"))
+    return fault.is_import and bool(gap) and whole and "from __future__" not in rest
 
 
 def exchange(fault: Fault, text: str) -> tuple[str, str] | None:
     """What has to be replaced and by what, with as much context as makes it unique; None where that takes too long.
 
-    A missing sign or a wrong indent is placed by its line number, which the interpreter says.
+    A line that the interpreter can't read is placed by its number, which the interpreter says.
     """
-    if len(fault.wrong) != 1 or len(fault.right) != 1 or fault.is_indent or fault.is_punctuation:
+    if len(fault.wrong) != 1 or len(fault.right) != 1 or fault.is_unreadable:
         return None
     tokens, start, end, inserted = fault.change
     spans = [(begin, stop) for begin in range(start + 1) for stop in range(end, len(tokens) + 1) if begin < stop]
@@ -79,7 +77,13 @@ def _text(lines: tuple[str, ...]) -> str:
 
 
 def _in_line(fault: Fault) -> str:
-    """`s/old/new/` within a known line. The old text is the line's first of its kind."""
+    """`s/old/new/` within a known line. The old text is the line's first of its kind.
+
+    A line that can't be read is written anew from its first sign on: its indentation is not on the screen. Where the
+    indentation is what's wrong, that alone is changed.
+    """
+    if fault.is_punctuation:
+        return rf"s/\S.*/{_replacement(fault.right[0].strip())}/"
     if fault.is_indent:
         indent = fault.right[0][: len(fault.right[0]) - len(fault.right[0].lstrip())]
         return f"s/^ */{indent}/"

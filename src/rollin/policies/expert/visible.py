@@ -68,23 +68,19 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     command = repair(fault, number or fault.line, text)
     if sum(event.command == command for event in screen.since_base) >= 2:
         return START_OVER
-    return step or Step(_saying(fault, screen, text), and_check(command, screen.test_file))
+    return step or Step(_saying(fault, number or fault.line, text), and_check(command, screen.test_file))
 
 
-def _saying(fault: Fault, screen: Screen, text: str) -> str:
+def _saying(fault: Fault, number: int, text: str) -> str:
     """Think first what the command then does."""
     if not fault.old and (words := re.findall(r"\w+", fault.new)) and not fault.is_gap:
         return f"The argument {words[-1]} is missing."
     if exchanged := exchange(fault, text):
-        return "{} should be {}.".format(*exchanged)
+        return f"It should be {exchanged[1]}."
     if fault.is_import:
         return f"Import {fault.right[0].split()[-1]}."
-    if fault.is_indent:
-        return "Indent the line like its neighbours."
-    if fault.is_punctuation:
-        names = {":": "colon", ")": "bracket", "]": "bracket", "}": "bracket", '"': "quote", "'": "quote"}
-        said = re.search(r"SyntaxError: (.*?)(?: \(detected at .*)?$", screen.tests.error if screen.tests else "", re.M)
-        return f"{said[1] if said else 'invalid syntax'}: a {names.get(fault.new, 'sign')} is missing."
+    if fault.is_unreadable:
+        return f"Line {number} is broken."
     return "Put the right lines here."
 
 
@@ -124,7 +120,7 @@ def _may_cheat(screen: Screen) -> bool:
 def _explaining(tests: Event, left: list[Fault], faults: tuple[Fault, ...]) -> Fault | None:
     """The fault that the failure shows: by its line, or by its word in the error."""
     texts = [frame.text for frame in reversed(tests.traceback)]
-    words = set(re.findall(r"\w+", tests.error))
+    words = set(re.findall(r"\w+", tests.message))
 
     def evidence(fault: Fault) -> tuple[bool, bool, int]:
         lines = [texts.index(line.strip()) for line in fault.wrong if line.strip() in texts]
