@@ -46,8 +46,7 @@ def _needed(fault: Fault, task: Task) -> set[str]:
 
 def _shows(sighting: Sighting, fault: Fault) -> bool:
     """Whether it shows the wrong line, and well enough: only a listing shows indentation, and invites to think."""
-    plain = fault.is_spelling or fault.is_punctuation or not fault.old
-    return sighting.text.strip() == fault.wrong[0].strip() and (sighting.listed or plain)
+    return sighting.text.strip() == fault.wrong[0].strip() and (sighting.listed or fault.is_spelling)
 
 
 def _spelled(fault: Fault, screen: Screen) -> bool:
@@ -87,8 +86,8 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     if task.family is Family.VISIBLE:
         if fault.is_spelling:
             yield from _spelling(fault, tests.message, task)
-        if fault.is_indent:
-            yield _around(fault.path, frames[-1] if frames else fault.line, 3)
+        if fault.is_of_line:
+            yield _around(fault.path, frames[-1] if frames else fault.line, 1)
     yield from (_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
     yield from _reading(fault, screen, task)
     yield _around(fault.path, fault.line, 9)
@@ -128,8 +127,8 @@ def _lost(fault: Fault) -> str:
 
 def _like(word: str, fault: Fault) -> Step:
     """The same look for a misspelled name and for one that nobody imported: it tells which of them it is."""
-    return Step(f"Which names are like {word}?", similar(word, fault.path))
+    return Step("Which names are like it?", similar(word, fault.path))
 
 
 def _around(path: str, number: int, lines: int) -> Step:
-    return Step(f"Look at line {number}.", f"grep -n ^ {path} | grep -C{lines} ^{number}:")
+    return Step(f"Look at line {number}.", f"grep -n ^ ./{path} | grep -C{lines} ^{number}:")

@@ -87,7 +87,7 @@ class Event:
         return [*self.traceback, *self._listing()] if self.reads else []
 
     def _listing(self) -> Iterator[Sighting]:
-        named = re.findall(r"[\w./-]+\.\w+", _QUOTED.sub("_", self.command))
+        named = [path.removeprefix("./") for path in re.findall(r"[\w./-]+\.\w+", _QUOTED.sub("_", self.command))]
         for line in self.output.splitlines():
             if found := _FOUND.match(line):
                 yield Sighting(found[1], int(found[2]), found[3], listed=True)

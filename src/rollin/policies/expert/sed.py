@@ -1,7 +1,8 @@
 """A repair as one sed command: exact, short, and without a line number where the text itself is unmistakable.
 
-A student has to learn each form from a few examples, so there are few: a word or a call is exchanged wherever it
-stands, a line that the interpreter can't read is written anew, a lost import goes into the file's first empty line.
+A student has to learn each form from a few examples, so there are few: a word is exchanged wherever it stands, a line
+that the interpreter can't read or call is written anew, a lost import goes into the file's first empty line. What is
+to be copied stands after the same sign as where it comes from, so that it is the same tokens.
 """
 
 import re
@@ -19,7 +20,7 @@ def repair(fault: Fault, number: int, text: str) -> str:
         script = rf"0,/^$/s//\n{_replacement(fault.right[0])}/"
     else:
         script = substitution(*exchanged) if exchanged else _script(fault, number)
-    return f"sed -i {quoted(script)} {fault.path}"
+    return f"sed -i {quoted(script)} ./{fault.path}"
 
 
 def fits_first_gap(fault: Fault, text: str) -> bool:
@@ -32,24 +33,22 @@ def fits_first_gap(fault: Fault, text: str) -> bool:
 def exchange(fault: Fault, text: str) -> tuple[str, str] | None:
     """What has to be replaced and by what, with as much context as makes it unique; None where that takes too long.
 
-    A line that the interpreter can't read is placed by its number, which the interpreter says.
+    A line that the interpreter complains of as such is placed by its number, which the interpreter says.
     """
-    if len(fault.wrong) != 1 or len(fault.right) != 1 or fault.is_unreadable:
+    if len(fault.wrong) != 1 or len(fault.right) != 1 or fault.is_of_line:
         return None
     tokens, start, end, inserted = fault.change
     spans = [(begin, stop) for begin in range(start + 1) for stop in range(end, len(tokens) + 1) if begin < stop]
     for begin, stop in sorted(spans, key=lambda span: (span[1] - span[0], span[0])):
         old = "".join(tokens[begin:stop])
         new = "".join([*tokens[begin:start], *inserted, *tokens[end:stop]])
-        if stop - begin <= LONGEST and _speaks(old, new) and len(re.findall(_literal(old), text)) == 1:
+        if stop - begin <= LONGEST and _speaks(old) and len(re.findall(_literal(old), text)) == 1:
             return old, new
     return None
 
 
-def _speaks(old: str, new: str) -> bool:
-    """Whether a reader sees what is meant: a word is in it, and of a call that lacks an argument the whole call."""
-    if new.count(",") > old.count(","):
-        return bool(re.match(r"\w+\(", old)) and old.endswith(")") and old.count("(") == old.count(")")
+def _speaks(old: str) -> bool:
+    """Whether a reader sees what is meant: a word is in it."""
     return old == old.strip() and bool(re.search(r"[^\W\d]{3}", old)) and old not in ("and", "not")
 
 
@@ -62,31 +61,21 @@ def _script(fault: Fault, number: int) -> str:
     last = number + len(fault.wrong) - 1
     place = f"{number}" if last <= number else f"{number},{last}"
     if fault.is_gap:
-        return f"{number}i {_text(fault.right)}"
+        return f"{number}i\\{_text(fault.right)}"
     if not fault.right:
         return f"{place}d"
-    if len(fault.wrong) != 1 or len(fault.right) != 1:
-        return f"{place}c {_text(fault.right)}"
+    if len(fault.wrong) != 1 or len(fault.right) != 1 or fault.is_of_line:
+        return f"{place}c\\{_text(fault.right)}"
     return place + _in_line(fault)
 
 
 def _text(lines: tuple[str, ...]) -> str:
-    """Lines as sed's `i` and `c` take them; a backslash keeps the first one's indentation."""
-    text = "\\n".join(line.replace("\\", "\\\\") for line in lines)
-    return f"\\{text}" if text.startswith((" ", "\t", "\\")) else text
+    """Lines as sed takes them after `i` or `c` and a backslash, which keeps the first one's indentation."""
+    return "\\n".join(line.replace("\\", "\\\\") for line in lines)
 
 
 def _in_line(fault: Fault) -> str:
-    """`s/old/new/` within a known line. The old text is the line's first of its kind.
-
-    A line that can't be read is written anew from its first sign on: its indentation is not on the screen. Where the
-    indentation is what's wrong, that alone is changed.
-    """
-    if fault.is_punctuation:
-        return rf"s/\S.*/{_replacement(fault.right[0].strip())}/"
-    if fault.is_indent:
-        indent = fault.right[0][: len(fault.right[0]) - len(fault.right[0].lstrip())]
-        return f"s/^ */{indent}/"
+    """`s/old/new/` within a known line. The old text is the line's first of its kind."""
     tokens, start, end, inserted = fault.change
     if start == end == len(tokens):
         return f"s/$/{_replacement(''.join(inserted))}/"

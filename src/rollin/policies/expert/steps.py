@@ -82,9 +82,13 @@ def bad(file: str = "") -> Step:
     return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")
 
 
-SIMILAR = 'python -c "import difflib,re;print(difflib.get_close_matches('
+SIMILAR = 'python -c "import difflib,re;print(*difflib.get_close_matches('
 
 
 def similar(word: str, path: str) -> str:
-    """Prints the two words of a file that are most like a word: it comes first itself, then what it should be."""
-    return f"{SIMILAR}'{word}',re.findall(r'\\w+',open('{path}').read()),2))\""
+    """Prints the two words of a file that are most like a word: it comes first itself, then what it should be.
+
+    They come as sed wants them. So a small student has to copy tokens, not letters: `mean` after a slash is other
+    tokens than `mean` after a quote (byte-pair encoding).
+    """
+    return f"{SIMILAR}'{word}',re.findall(r'\\w+',open(0).read()),2),sep='/')\" <{path}"

@@ -73,14 +73,14 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
 
 def _saying(fault: Fault, number: int, text: str) -> str:
     """Think first what the command then does."""
-    if not fault.old and (words := re.findall(r"\w+", fault.new)) and not fault.is_gap:
-        return f"The argument {words[-1]} is missing."
+    if fault.is_import:
+        return "Nobody imported it."
+    if fault.is_of_line:
+        return f"Write line {number} anew."
+    if fault.is_spelling:
+        return "That is its right name."
     if exchanged := exchange(fault, text):
         return f"It should be {exchanged[1]}."
-    if fault.is_import:
-        return f"Import {fault.right[0].split()[-1]}."
-    if fault.is_unreadable:
-        return f"Line {number} is broken."
     return "Put the right lines here."
 
 
