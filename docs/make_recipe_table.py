@@ -167,6 +167,8 @@ def _named(annotation: Any) -> str:
         return _named(inner[0])
     if origin is list:
         return f"list of {_named(inner[0])}s"
+    if origin is dict:
+        return f"{_named(inner[0])} to {_named(inner[1])}"
     assert origin in (Union, types.UnionType), annotation
     return " or ".join(_named(part) for part in inner if part is not type(None))
 

@@ -61,7 +61,7 @@ class MiniSweAgentSettings(BaseModel):
     observation_chars: int = Field(default=2000, ge=100)
     """What an observation shows at most: the head and the tail of longer ones."""
     environment: dict[str, str] = ENVIRONMENT
-    """Variables that the agent's commands see."""
+    """Variables that the agent's commands see. These have pytest say in a few lines what failed and where."""
     system_template: str = SYSTEM
     instance_template: str = INSTANCE
     observation_template: str = OBSERVATION
