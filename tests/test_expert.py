@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollin.errors import UserError
-from rollin.policies.base import Message, Request
+from rollin.policies.base import Action, Message, Request
 from rollin.policies.expert import Expert, steps
 from rollin.policies.expert.knowledge import faults_of
 from rollin.policies.expert.screen import Event, Screen, command_of
@@ -205,6 +206,31 @@ def test_a_revert_that_conflicts_is_seen_through(tasks: list[Task]) -> None:
         assert act(state, task) == str(step)
         state += [Message(role="assistant", content=str(step)), Message(role="user", content=output)]
     assert act(state, task) != str(steps.START_OVER)
+
+
+def test_a_line_that_was_spoilt_is_written_anew(tasks: list[Task], cache: Path) -> None:
+    """Not undone and repaired: the student that spoilt it has to learn to write it."""
+    spoilt = 0
+    for task in tasks:
+        fault = faults_of(task.patch)[0]
+        if task.family is Family.VISIBLE and len(fault.wrong) == 1 and fault.is_of_line:
+            outcome = play(task, Expert(), cache, first=Spoiler(f"{fault.line}c\\x = = 1", fault.path), first_turns=1)
+            said = [message["content"] for message in outcome.messages if message["role"] == "assistant"]
+            assert outcome.resolved, said
+            assert str(steps.SEE_CHANGES) not in said
+            spoilt += 1
+    assert spoilt
+
+
+@dataclass
+class Spoiler(Expert):
+    """Writes a line wrong."""
+
+    script: str
+    path: str
+
+    async def act(self, request: Request) -> Action:
+        return Action(content=f"Like this.\n```bash\nsed -i '{self.script}' ./{self.path}\n```")
 
 
 def test_an_edited_test_is_not_a_repair(tasks: list[Task], cache: Path) -> None:

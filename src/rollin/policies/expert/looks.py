@@ -37,6 +37,11 @@ def _seen(path: str, screen: Screen) -> list[Sighting]:
     return [sighting for sighting in seen if sighting.path == path]
 
 
+def listed(path: str, screen: Screen) -> dict[int, str]:
+    """The lines of a file, by number, that were listed since the last change."""
+    return {sighting.number: sighting.text for sighting in _seen(path, screen) if sighting.listed}
+
+
 def _needed(fault: Fault, task: Task) -> set[str]:
     """The words that have to be on the screen. What a mutation took away altogether has to be thought of."""
     if task.family is Family.VISIBLE:
@@ -87,10 +92,10 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
         if fault.is_spelling:
             yield from _spelling(fault, tests.message, task)
         if fault.is_of_line:
-            yield _around(fault.path, frames[-1] if frames else fault.line, 1)
-    yield from (_around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
+            yield around(fault.path, frames[-1] if frames else fault.line, 1)
+    yield from (around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
     yield from _reading(fault, screen, task)
-    yield _around(fault.path, fault.line, 9)
+    yield around(fault.path, fault.line, 9)
 
 
 def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
@@ -130,5 +135,6 @@ def _like(word: str, fault: Fault) -> Step:
     return Step("Which names are like it?", similar(word, fault.path))
 
 
-def _around(path: str, number: int, lines: int) -> Step:
+def around(path: str, number: int, lines: int) -> Step:
+    """Look at a line and so many on each side."""
     return Step(f"Look at line {number}.", f"grep -n ^ ./{path} | grep -C{lines} ^{number}:")

@@ -23,6 +23,11 @@ def repair(fault: Fault, number: int, text: str) -> str:
     return f"sed -i {quoted(script)} ./{fault.path}"
 
 
+def rewrite(fault: Fault, number: int) -> str:
+    """The command that makes line `number` what a fault's one line has to be, whatever stands there."""
+    return f"sed -i {quoted(f'{number}c{chr(92)}{_text(fault.right)}')} ./{fault.path}"
+
+
 def fits_first_gap(fault: Fault, text: str) -> bool:
     """Whether it is a lost import and the first empty line can hold it: none of a docstring's, and below __future__."""
     head, gap, rest = text.partition("\n\n")

@@ -4,16 +4,17 @@ The rules in order; the first that fits decides.
 1. No test result since the last change: run the tests.
 2. They pass: submit, but see the changes first if a test file may have been touched.
 3. One of the task's faults explains the failure: repair it, or look at what the repair needs.
-4. Something else was changed: see the changes, undo those that are wrong, at last throw all away.
+4. Something else was changed: write a fault's line anew if it was made another wrong one; else see the changes, undo
+   those that are wrong, at last throw all away.
 5. Any fault is left: look at it, starting from the functions that the failing test names.
 """
 
 import re
 
 from rollin.policies.expert.knowledge import Fault, faults_of, text_of
-from rollin.policies.expert.looks import look, place
+from rollin.policies.expert.looks import around, listed, look, place
 from rollin.policies.expert.screen import Event, Screen
-from rollin.policies.expert.sed import exchange, repair
+from rollin.policies.expert.sed import exchange, repair, rewrite
 from rollin.policies.expert.steps import (
     DIFF,
     FINISH,
@@ -29,6 +30,9 @@ from rollin.policies.expert.steps import (
 )
 from rollin.tasks.schema import Family, Task
 
+NEAR = 2
+"""Lines by which imports that were put in may have moved a fault."""
+
 
 def decide(screen: Screen, task: Task) -> Step:
     """The next step for a task whose faults lie in the files."""
@@ -43,6 +47,8 @@ def decide(screen: Screen, task: Task) -> Step:
     if fault := _explaining(tests, left, faults):
         return work_on(fault, screen, task)
     if any(_is_strange(event, task) for event in screen.since_base):
+        if step := _mend(left, screen):
+            return step
         if not screen.done(DIFF):
             return SEE_CHANGES
         if step := _wrong_changes(screen, faults):
@@ -91,7 +97,29 @@ def repairs(event: Event, task: Task) -> Fault | None:
     if not event.command.startswith("sed -i "):
         return None
     faults = faults_of(task.patch)
-    return next((f for f in faults if event.command == repair(f, line, text_of(f.path, task))), None)
+    return next(
+        (f for f in faults if event.command in (repair(f, line, text_of(f.path, task)), rewrite(f, line))), None
+    )
+
+
+def _mend(left: list[Fault], screen: Screen) -> Step | None:
+    """Write a fault's line anew, where it failed again after somebody changed it; look at it first.
+
+    To undo is the longer way, and one thing more for a student to learn; to do it right is what it has to learn anyway.
+    """
+    for fault in left:
+        frames = [frame.number for frame in screen.tests.traceback if frame.path == fault.path] if screen.tests else []
+        near = [number for number in frames if abs(number - fault.line) <= NEAR]
+        if not near or len(fault.wrong) != 1 or len(fault.right) != 1 or not screen.shows(fault.needs):
+            continue
+        number, lines = near[-1], listed(fault.path, screen)
+        if number not in lines:
+            return around(fault.path, number, 1)
+        if fault.before == lines.get(number - 1) or fault.after == lines.get(number + 1):
+            command = rewrite(fault, number)
+            if lines[number] != fault.right[0] and all(event.command != command for event in screen.since_base):
+                return Step(f"Write line {number} anew.", and_check(command, screen.test_file))
+    return None
 
 
 def _is_repaired(fault: Fault, screen: Screen, task: Task) -> bool:
