@@ -116,7 +116,7 @@ def test_an_interrupted_trajectory_rebuilds_its_workspace(bench: Bench) -> None:
     assert (ending.exit, module, asked) == (Exit.SUBMITTED, "VALUE = 1\n", [2, 3])
 
 
-def test_an_agent_in_circles_is_stopped_where_the_settings_say_so(bench: Bench) -> None:
+def test_an_agent_that_loops_is_stopped_where_the_settings_say_so(bench: Bench) -> None:
     steps = ["cat module.py", "date +%N", "ls", *["cat module.py", "ls", "true"] * 3]
     ended, _ = bench.roll_out(scripted(steps), MiniSweAgentSettings(max_turns=14, max_repeats=3))
     assert ended.exit is Exit.ACTION_LOOP

@@ -12,7 +12,7 @@ from rollin.store import Exit
 from rollin.tasks.schema import Task
 
 LOOP = "ActionLoop"
-"""The exit status by which our environment tells mini-swe-agent that its agent goes in circles."""
+"""The exit status by which our environment tells mini-swe-agent that its agent loops."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from rollin.sandboxes.base import Sandbox
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """mini-swe-agent's convention: a command that succeeds and prints this as its first line ends the trajectory."""
 
-LONGEST_CIRCLE = 4
-"""Turns after which an agent in circles does the same again, at most."""
+LONGEST_LOOP = 4
+"""Turns after which an agent that loops does the same again, at most."""
 
 
 class SandboxEnvironment:
@@ -26,7 +26,7 @@ class SandboxEnvironment:
     def __init__(
         self, sandbox: Sandbox, *, seconds: float | None, observation_chars: int, max_repeats: int = 0
     ) -> None:
-        """`seconds` None leaves each command the sandbox's own limit; `max_repeats` 0 lets an agent go in circles."""
+        """`seconds` None leaves each command the sandbox's own limit; `max_repeats` 0 lets an agent loop."""
         self._max_repeats = max_repeats
         self._history: list[tuple[str, str]] = []
         self._sandbox = sandbox
@@ -42,23 +42,23 @@ class SandboxEnvironment:
                 {"role": "exit", "content": rest, "extra": {"exit_status": "Submitted", "submission": rest}}
             )
         seen = observation(result.output, self._observation_chars)
-        self._stop_in_circles(action["command"], seen)
+        self._stop_loops(action["command"], seen)
         return {
             "output": seen,
             "returncode": result.returncode,
             "exception_info": "timed out" if result.timed_out else "",
         }
 
-    def _stop_in_circles(self, command: str, seen: str) -> None:
+    def _stop_loops(self, command: str, seen: str) -> None:
         self._history.append((command, seen))
-        if self._max_repeats and any(self._repeated(turns) for turns in range(1, LONGEST_CIRCLE + 1)):
+        if self._max_repeats and any(self._repeated(turns) for turns in range(1, LONGEST_LOOP + 1)):
             extra = {"exit_status": LOOP, "submission": ""}
             raise LimitsExceeded({"role": "exit", "content": LOOP, "extra": extra})
 
     def _repeated(self, turns: int) -> bool:
         """Whether the last so many turns were taken `max_repeats` times, one time right after the other."""
-        circle, size = self._history[-turns:], turns * self._max_repeats
-        return len(self._history) >= size and self._history[-size:] == circle * self._max_repeats
+        loop, size = self._history[-turns:], turns * self._max_repeats
+        return len(self._history) >= size and self._history[-size:] == loop * self._max_repeats
 
     def get_template_vars(self, **kwargs: object) -> dict[str, object]:
         # Theirs offer the whole of os.environ to the prompt templates; a prompt must not depend on the machine.

@@ -53,7 +53,7 @@ class MiniSweAgentSettings(BaseModel):
     """So many messages in a row without exactly one command end the trajectory."""
     max_repeats: int = Field(default=0, ge=0)
     """The same one to four commands with the same outputs, so many times in a row, end the trajectory; 0 is no limit. A
-    small model that acts greedily seldom leaves such a circle, and a laptop pays for every turn of it."""
+    small model that acts greedily seldom leaves such a loop, and a laptop pays for every turn of it."""
     command_seconds: float | None = Field(default=None, gt=0)
     """Wall time of one command; left out, the sandbox's limit."""
     trajectory_seconds: int = Field(default=0, ge=0)
