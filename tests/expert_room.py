@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollin.harnesses.mini_swe_agent import ENVIRONMENT, FORMAT_ERROR, INSTANCE, SYSTEM
+from rollin.harnesses.mini_swe_agent import ENV, FORMAT_ERROR, INSTANCE, SYSTEM
 from rollin.harnesses.observation import observation
 from rollin.policies.base import Action, Message, Policy, Request, Sampling
 from rollin.policies.expert.screen import command_of
@@ -38,7 +38,7 @@ def play(
 ) -> Play:
     """Play a task as the harness would; `first` takes the first turns (and cannot submit), `policy` the others."""
     messages = opening(task)
-    with open_workspace(task, cache, env=ENVIRONMENT) as sandbox:
+    with open_workspace(task, cache, env=ENV) as sandbox:
         for turn in range(max_turns):
             acting = first if first is not None and turn < first_turns else policy
             request = Request(messages=messages, trajectory="play", turn=turn, seed=turn, task=task, sampling=SAMPLING)

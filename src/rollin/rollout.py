@@ -135,7 +135,7 @@ class Rollouts:
         return self._store.trajectory(row.id)
 
     def _roll_out(self, row: TrajectoryRow, task: Task, cast: Cast) -> TrajectoryRow:
-        with open_workspace(task, self._cache, self._limits, self._harness.environment) as sandbox:
+        with open_workspace(task, self._cache, self._limits, self._harness.env) as sandbox:
             key = self._gateway.open_session(self._spec(row, task, cast))
             try:
                 ending = self._harness.run(task, sandbox, self._gateway.url, key)

@@ -30,7 +30,7 @@ class Harness(Protocol):
     """Runs one trajectory. Called from many threads at once."""
 
     @property
-    def environment(self) -> Mapping[str, str]:
+    def env(self) -> Mapping[str, str]:
         """Variables that its agent's commands see, on top of the sandbox's own."""
         ...
 

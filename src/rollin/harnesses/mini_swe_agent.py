@@ -25,7 +25,7 @@ OBSERVATION = (
 )
 FORMAT_ERROR = "Reply with one short thought and exactly one command in a ```bash block."
 
-ENVIRONMENT = {
+ENV = {
     "PYTEST_ADDOPTS": "-p no:cacheprovider -q --tb=short -rN -Wi --continue-on-collection-errors"
     " -o console_output_style=classic",
     "PYTHONNODEBUGRANGES": "1",
@@ -60,7 +60,7 @@ class MiniSweAgentSettings(BaseModel):
     """Wall time of a trajectory, looked at between turns; 0 is no limit. It makes a run depend on the machine."""
     observation_chars: int = Field(default=2000, ge=100)
     """What an observation shows at most: the head and the tail of longer ones."""
-    environment: dict[str, str] = ENVIRONMENT
+    env: dict[str, str] = ENV
     """Variables that the agent's commands see. These have pytest say in a few lines what failed and where."""
     system_template: str = SYSTEM
     instance_template: str = INSTANCE
@@ -82,9 +82,9 @@ class MiniSweAgent:
         self._overflow = import_module("litellm").exceptions.ContextWindowExceededError
 
     @property
-    def environment(self) -> Mapping[str, str]:
+    def env(self) -> Mapping[str, str]:
         """See `Harness`."""
-        return self.settings.environment
+        return self.settings.env
 
     def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
         """See `Harness`."""

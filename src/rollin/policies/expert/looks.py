@@ -70,9 +70,9 @@ def _above_imports(seen: list[Sighting], fault: Fault) -> int | None:
 
 def _between_neighbours(seen: list[Sighting], fault: Fault) -> int | None:
     """The line that a gap lies above, by the listed lines on its sides; the nearest where they stand twice."""
-    listed = [sighting for sighting in seen if sighting.listed and sighting.text.strip()]
-    below = [sighting.number for sighting in listed if sighting.text == fault.after]
-    above = [sighting.number + 1 for sighting in listed if sighting.text == fault.before]
+    shown = [sighting for sighting in seen if sighting.listed and sighting.text.strip()]
+    below = [sighting.number for sighting in shown if sighting.text == fault.after]
+    above = [sighting.number + 1 for sighting in shown if sighting.text == fault.before]
     return min([*below, *above], key=lambda number: abs(number - fault.line), default=None)
 
 

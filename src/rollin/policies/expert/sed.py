@@ -15,24 +15,28 @@ LONGEST = 10
 
 def repair(fault: Fault, number: int, text: str) -> str:
     """The command that repairs a fault which now starts at line `number`; `text` is the whole file's."""
+    if fault.is_of_line:
+        return rewrite(fault, number)
     exchanged = exchange(fault, text)
     if fits_first_gap(fault, text):
-        script = rf"0,/^$/s//\n{_replacement(fault.right[0])}/"
-    else:
-        script = substitution(*exchanged) if exchanged else _script(fault, number)
-    return f"sed -i {quoted(script)} ./{fault.path}"
+        return _sed(rf"0,/^$/s//\n{_replacement(fault.right[0])}/", fault.path)
+    return _sed(substitution(*exchanged) if exchanged else _script(fault, number), fault.path)
 
 
 def rewrite(fault: Fault, number: int) -> str:
     """The command that makes line `number` what a fault's one line has to be, whatever stands there."""
-    return f"sed -i {quoted(f'{number}c{chr(92)}{_text(fault.right)}')} ./{fault.path}"
+    return _sed(rf"{number}c\{_text(fault.right)}", fault.path)
+
+
+def _sed(script: str, path: str) -> str:
+    return f"sed -i {quoted(script)} ./{path}"
 
 
 def fits_first_gap(fault: Fault, text: str) -> bool:
     """Whether it is a lost import and the first empty line can hold it: none of a docstring's, and below __future__."""
-    head, gap, rest = text.partition("\n\n")
+    head, *rest = re.split(r"^\n", text, maxsplit=1, flags=re.MULTILINE)
     whole = all(head.count(quotes) % 2 == 0 for quotes in ('"""', "'''"))
-    return fault.is_import and bool(gap) and whole and "from __future__" not in rest
+    return fault.is_import and whole and any("from __future__" not in below for below in rest)
 
 
 def exchange(fault: Fault, text: str) -> tuple[str, str] | None:
@@ -69,7 +73,7 @@ def _script(fault: Fault, number: int) -> str:
         return f"{number}i\\{_text(fault.right)}"
     if not fault.right:
         return f"{place}d"
-    if len(fault.wrong) != 1 or len(fault.right) != 1 or fault.is_of_line:
+    if len(fault.wrong) != 1 or len(fault.right) != 1:
         return f"{place}c\\{_text(fault.right)}"
     return place + _in_line(fault)
 
