@@ -165,9 +165,10 @@ def measure(turns: int, rounds: int) -> dict[str, tuple[list[float], float]]:
             "gateway -> upstream": lambda: through_gateway(pool, EndpointPolicy(url, "m"), turns),
             "gateway -> policy in process": lambda: through_gateway(pool, Constantly(), turns),
         }
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             for name, way in ways.items():
                 times, cpu = way()
+                print(f"round {number} of {rounds}: {name}: {statistics.median(times):.1f} ms", flush=True)
                 before, cpu_before = results.get(name, ([], 0.0))
                 results[name] = (before + times, cpu_before + cpu / rounds)
     return results

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from rollin import runs
 from rollin.models import PACKAGED, load_model, load_tokenizer
@@ -57,9 +56,8 @@ def main() -> None:
     model = load_model(PACKAGED, ATTENTION)
     select_parameters(model, TrainingSettings(parameters="full"))
     seconds(model, [groups[0][:1]])  # the first pass pays for the allocator
-    table = Table(
-        "trajectory", "turns", "tokens apart", "tokens packed", "apart, s", "packed, s", "ratio", "tokens' ratio"
-    )
+    heads = ("trajectory", "turns", "tokens apart", "tokens packed", "apart, s", "packed, s", "ratio", "tokens' ratio")
+    print(*(f"{head:>13}" for head in heads), flush=True)
     apart_total = packed_total = 0.0
     apart_tokens = packed_tokens = 0
     for number, group in enumerate(groups):
@@ -67,16 +65,14 @@ def main() -> None:
         packed, loss_packed = seconds(model, [group])
         assert abs(loss_apart - loss_packed) <= 1e-4 * abs(loss_apart), (loss_apart, loss_packed)
         tokens, nodes = sum(sample.tokens for sample in group), len(pack(group))
-        row = (number, len(group), tokens, nodes, f"{apart:.2f}", f"{packed:.2f}", f"{apart / packed:.2f}")
-        table.add_row(*map(str, row), f"{tokens / nodes:.2f}")
+        ratios = (f"{figure:.2f}" for figure in (apart, packed, apart / packed, tokens / nodes))
+        print(*(f"{cell:>13}" for cell in (number, len(group), tokens, nodes, *ratios)), flush=True)
         apart_total, packed_total = apart_total + apart, packed_total + packed
         apart_tokens, packed_tokens = apart_tokens + tokens, packed_tokens + nodes
-    console.print(table)
     ratio, allowed = apart_total / packed_total, apart_tokens / packed_tokens
-    console.print(
+    print(
         f"all: {ratio:.2f} times the speed of separate samples; token counting allows {allowed:.2f}; "
-        f"bar {min(BAR, allowed):.2f} (5, or what token counting allows); losses equal to 1e-4",
-        highlight=False,
+        f"bar {min(BAR, allowed):.2f} (5, or what token counting allows); losses equal to 1e-4"
     )
 
 
