@@ -28,7 +28,6 @@ MEANINGS = {
     "Recipe.seed": "Decides every choice of chance: who acts, sampling, the order of tasks and of training.",
     "Recipe.method": "A row of the table in `method.py`.",
     "Recipe.iterations": "How often to collect, aggregate, train.",
-    "Recipe.tasks_per_iteration": "Training tasks attempted in each iteration.",
     "Recipe.student": "The model that learns.",
     "Recipe.teacher": "Who labels, and acts where the roll-in says so.",
     "Recipe.tasks": "What is trained on and what is evaluated on.",

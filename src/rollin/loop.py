@@ -129,8 +129,8 @@ class Loop:
     def tasks_of(self, iteration: int) -> list[Task]:
         """The training tasks in an order drawn once, dealt out iteration by iteration, from the start when through."""
         deck = random.Random(f"deal {self.recipe.seed}").sample(self.train_tasks, len(self.train_tasks))
-        size = min(self.recipe.tasks_per_iteration, len(deck))
-        first = (iteration - 1) * size
+        first = sum(map(self.recipe.tasks_in, range(1, iteration)))
+        size = min(self.recipe.tasks_in(iteration), len(deck))
         return [deck[(first + place) % len(deck)] for place in range(size)]
 
 

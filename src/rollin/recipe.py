@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from rollin.errors import UserError
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
@@ -81,7 +81,8 @@ class Recipe(Settings):
     roll_in: AnyRollIn | None = None
     """Overrides the method's."""
     iterations: int = Field(default=5, ge=1)
-    tasks_per_iteration: int = Field(ge=1)
+    tasks_per_iteration: PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
+    """Training tasks attempted in each iteration; of a list, the first number is for iteration 1, the last repeats."""
     concurrency: int = Field(default=16, ge=1)
     """Trajectories under way at once."""
     aggregate: Literal["all", "last"] = "all"
@@ -99,6 +100,11 @@ class Recipe(Settings):
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r} is none of {', '.join(METHODS)}{_nearest(self.method, METHODS)}")
         return self
+
+    def tasks_in(self, iteration: int) -> int:
+        """How many training tasks are attempted in an iteration (1 is the first)."""
+        sizes = self.tasks_per_iteration
+        return sizes if isinstance(sizes, int) else sizes[min(iteration, len(sizes)) - 1]
 
     @property
     def rolling_in(self) -> AnyRollIn:

@@ -10,7 +10,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from rollin.errors import UserError
 from rollin.tasks.cache import cache_folder, code_version
 from rollin.tasks.grading import grade
-from rollin.tasks.makers import MAKERS
+from rollin.tasks.makers import MAKERS, maker_of
 from rollin.tasks.packages import package_units
 from rollin.tasks.schema import Family, Split, Task, write_tasks
 from rollin.tasks.units import Unit, katas
@@ -43,6 +43,8 @@ class Order:
     split: Split
     count: int
     seed: int = 0
+    faults: int | None = None
+    """Faults in a task of the visible family; one to three if left out."""
 
     @property
     def file_name(self) -> str:
@@ -176,7 +178,7 @@ class Rotation:
 
 def _attempt(order: Order, turn: Turn, folder: Path) -> Attempt:
     """Take the turn, or read what it gave before."""
-    identity = (code_version(), order.file_name, order.seed, turn.number, turn.kinds, sorted(turn.unit.files.items()))
+    identity = (code_version(), replace(order, count=1), turn.number, turn.kinds, sorted(turn.unit.files.items()))
     place = folder / "attempts" / f"{_digest(*map(repr, identity))}.json"
     if place.exists():
         return Attempt.model_validate_json(place.read_text())
@@ -189,7 +191,7 @@ def _attempt(order: Order, turn: Turn, folder: Path) -> Attempt:
 
 
 def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
-    make, _ = MAKERS[order.family]
+    make = maker_of(order.family, order.faults)
     rng = random.Random(f"{order.seed} {order.file_name} {turn.unit.name} {turn.number}")
     with Workbench(turn.unit, folder / "repositories") as bench:
         try:

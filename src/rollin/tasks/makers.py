@@ -6,6 +6,7 @@ Maker      (workbench, kinds in order of preference, rng) -> a task, or the reas
 import ast
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations, islice
 
 from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs
@@ -21,16 +22,16 @@ from rollin.tasks.workbench import Workbench
 Maker = Callable[[Workbench, Sequence[str], random.Random], "Task | str"]
 
 FAULTS_PER_TASK = {1: 0.5, 2: 0.3, 3: 0.2}
-"""How many visible faults a task holds, with weights."""
+"""How many visible faults a task holds, with weights, unless the order says how many."""
 TRIES = 8
 """How many sets of faults, or mutations, one task may try."""
 WINDOW = 3
 """Mutations tried at once."""
 
 
-def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
-    """A task of one to three visible faults that uncover one after another."""
-    wanted = rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
+def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Task | str:
+    """A task of so many visible faults that uncover one after another; one to three where it isn't said."""
+    wanted = faults or rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
     proposals, unseen = list(islice(_proposals(bench, kinds, rng), wanted + TRIES)), set[Fault]()
     sets = (some for some in combinations(proposals, wanted) if not unseen & {*some} and _compatible(bench, some))
     reason = "no visible fault is left to try"
@@ -188,3 +189,9 @@ MAKERS: dict[Family, tuple[Maker, Sequence[str]]] = {
     Family.SEMANTIC: (make_semantic, tuple(SEMANTIC)),
 }
 """Each family's maker and the kinds it knows."""
+
+
+def maker_of(family: Family, faults: int | None) -> Maker:
+    """The family's maker, with that many faults in a task of the visible family; only there can it be said."""
+    make, _ = MAKERS[family]
+    return partial(make_visible, faults=faults) if family is Family.VISIBLE else make

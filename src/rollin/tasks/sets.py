@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rollin.errors import UserError
 from rollin.tasks.build import Order, build
@@ -19,6 +19,15 @@ class BuiltTasks(BaseModel):
     source: Literal["kata", "package"]
     family: Family
     count: int = Field(ge=1)
+    faults: int | None = Field(default=None, ge=1, le=4)
+    """Faults in each task of the visible family; one to three if left out. More repairs in a trajectory are more to
+    learn from its tokens."""
+
+    @model_validator(mode="after")
+    def _faults_of_the_visible(self) -> "BuiltTasks":
+        if self.faults and self.family is not Family.VISIBLE:
+            raise ValueError(f"faults can be set for the visible family only; a {self.family.value} task holds one")
+        return self
 
 
 class FiledTasks(BaseModel):
@@ -79,7 +88,7 @@ def _tasks(
 ) -> Iterable[Task]:
     if isinstance(task_set, FiledTasks):
         return read_tasks(task_set.file)[: task_set.count]
-    order = Order(task_set.source, task_set.family, split, task_set.count, seed)
+    order = Order(task_set.source, task_set.family, split, task_set.count, seed, task_set.faults)
     built = build(order, cache_dir, advance=advance).tasks
     if len(built) < task_set.count:
         raise UserError(
