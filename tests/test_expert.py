@@ -150,7 +150,8 @@ def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]
             needed = fault.needs - known if task.family is Family.VISIBLE else set()
             number = re.findall(r"sed -i ['\"](\d+)", command)
             assert screen.shows([*needed, *number]), f"{command} in {task.instance_id}"
-            assert screen.shows([fault.path]) or f"test_{fault.path}" in screen.text
+            named = fault.path in command
+            assert not named or screen.shows([fault.path]) or f"test_{fault.path}" in screen.text
 
 
 def test_the_same_state_gives_the_same_action(plays: list[tuple[Task, Play]]) -> None:
@@ -254,12 +255,14 @@ def test_an_edited_test_is_not_a_repair(tasks: list[Task], cache: Path) -> None:
 def test_every_repair_is_exact(tmp_path: Path) -> None:
     """The command turns the broken file into the sound one, for every kind of fault."""
     rng = random.Random(0)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     for kata in ("invoice", "lexer", "booking", "maze"):
         files = files_of(kata)
         for propose in (*VISIBLE.values(), *SEMANTIC.values()):
             for fault in propose(files, f"{kata}.py", rng)[:1]:
                 broken = apply(files, [fault])
                 (tmp_path / fault.path).write_text(broken[fault.path])
+                subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
                 for part in reversed(faults_of(diff(broken, files))):
                     subprocess.run(["bash", "-c", repair(part, part.line, broken[part.path])], cwd=tmp_path, check=True)
                 expected = files[fault.path]

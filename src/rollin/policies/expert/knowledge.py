@@ -79,6 +79,11 @@ class Fault:
         return self.is_indent or self.is_punctuation or self.is_argument
 
     @property
+    def is_of_text(self) -> bool:
+        """Whether the interpreter names the line, and shows all of it that is wrong: the indentation is right."""
+        return self.is_of_line and not self.is_indent
+
+    @property
     def is_spelling(self) -> bool:
         """Whether one word is misspelled inside: its first and last letters are right."""
         old, new = self.old, self.new

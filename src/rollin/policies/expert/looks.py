@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from rollin.policies.expert.knowledge import Fault, scope_of, text_of
 from rollin.policies.expert.screen import Event, Screen, Sighting
 from rollin.policies.expert.sed import fits_first_gap
-from rollin.policies.expert.steps import DATA, Step, similar
+from rollin.policies.expert.steps import Step, similar
 from rollin.tasks.schema import Family, Task
 
 
 def place(fault: Fault, screen: Screen, task: Task) -> int | None:
     """The line number for the repair, if the screen shows it and all else that the repair needs.
 
-    A lost import needs no number but a look at which names are like the unknown one: none that it could be.
+    A lost import needs no number: the unknown name is a module's, or known to be in one, as the standard library is.
     """
     if fits_first_gap(fault, text_of(fault.path, task)):
-        return fault.line if screen.done(_like(_lost(fault), fault).command) else None
+        return fault.line if screen.shows([_lost(fault)]) else None
     if not screen.shows(_needed(fault, task)):
         return None
     seen = _seen(fault.path, screen)
@@ -25,8 +25,10 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
     if fault.is_gap:
         return _between_neighbours(seen, fault)
     slip = fault.is_spelling and task.family is Family.VISIBLE
-    numbers = [sighting.number for sighting in seen if _shows(sighting, fault)]
-    if not numbers or (slip and not _spelled(fault, screen)):
+    if slip and _is_named_data(fault, task):
+        return fault.line if _spelled(fault, screen, task) else None
+    numbers = [sighting.number for sighting in seen if _shows(sighting, fault, task)]
+    if not numbers or (slip and not _spelled(fault, screen, task)):
         return None
     return fault.line if fault.line in numbers else numbers[-1]
 
@@ -49,17 +51,30 @@ def _needed(fault: Fault, task: Task) -> set[str]:
     return fault.needs & set(re.findall(r"\w+", text_of(fault.path, task)))
 
 
-def _shows(sighting: Sighting, fault: Fault) -> bool:
+def _shows(sighting: Sighting, fault: Fault, task: Task) -> bool:
     """Whether it shows the wrong line, and well enough: only a listing shows indentation, and invites to think."""
-    return sighting.text.strip() == fault.wrong[0].strip() and (sighting.listed or fault.is_spelling)
+    told = fault.is_spelling or (fault.is_of_text and task.family is Family.VISIBLE)
+    return sighting.text.strip() == fault.wrong[0].strip() and (sighting.listed or told)
 
 
-def _spelled(fault: Fault, screen: Screen) -> bool:
-    """Whether the right spelling was looked for, or the interpreter said it, as it does of keys in data."""
-    if not fault.path.endswith(".py") or f"Did you mean: '{fault.new}'" in screen.text:
+def _spelled(fault: Fault, screen: Screen, task: Task) -> bool:
+    """Whether the interpreter said the right spelling, or it was asked for: each time anew, so that the same failure
+    is always followed by the same step."""
+    if f"Did you mean: '{fault.new}'" in screen.text:
         return True
-    looks = [event.output for event in screen.events if event.passed is None and event.reads]
-    return any(re.search(rf"\b{fault.new}\b", output) for output in looks)
+    asked = {step.command for step in _spelling(fault, screen.tests.message if screen.tests else "", task)}
+    answers = [event.output for event in screen.events if event.command in asked]
+    return any(re.search(rf"\b{word}\b", answer) for answer in answers for word in [_unknown(fault, task)])
+
+
+def _is_named_data(fault: Fault, task: Task) -> bool:
+    """Whether it lies in data whose right key the interpreter names: nothing shows its line, and nobody needs it."""
+    return task.source != "package" and not fault.path.endswith(".py")
+
+
+def _unknown(fault: Fault, task: Task) -> str:
+    """The word that a look has to find: of code that misspells a name the right one, of data the wrong one."""
+    return fault.old if _is_named_data(fault, task) else fault.new
 
 
 def _above_imports(seen: list[Sighting], fault: Fault) -> int | None:
@@ -85,7 +100,6 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     tests = screen.tests or Event("", "")
     frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
     if fault.is_import:
-        yield _like(_lost(fault), fault)
         yield Step("See the imports.", f"grep -n '^import\\|^from' {fault.path}")
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
@@ -116,23 +130,18 @@ def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
 
 
 def _spelling(fault: Fault, message: str, task: Task) -> Iterator[Step]:
-    """See the data that lacks a key; ask which word of the file is like the unknown one; at last, see all its words."""
-    in_code = fault.path.endswith(".py")
-    if task.source != "package" and (not in_code or "KeyError" in message):
-        yield Step("See the data.", DATA)
-    if in_code and re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
-        yield _like(fault.old, fault)
+    """Ask which word is like the unknown one, for a key in all files; at last, see all words of a kind."""
+    if task.source != "package" and (_is_named_data(fault, task) or "KeyError" in message):
+        named = fault.new if _is_named_data(fault, task) else fault.old
+        yield Step("Which keys are like it?", similar(named))
+    elif re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
+        yield Step("Which names are like it?", similar(fault.old, fault.path))
     yield Step(f"{fault.old} is misspelled.", rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
 
 
 def _lost(fault: Fault) -> str:
     """The name that a lost import brought."""
     return fault.right[0].split()[-1]
-
-
-def _like(word: str, fault: Fault) -> Step:
-    """The same look for a misspelled name and for one that nobody imported: it tells which of them it is."""
-    return Step("Which names are like it?", similar(word, fault.path))
 
 
 def around(path: str, number: int, lines: int) -> Step:

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.policies.base import Message
-from rollin.policies.expert.steps import BASE, SIMILAR, TEST, THEN_TEST
+from rollin.policies.expert.steps import BASE, EVERYTHING, SIMILAR, TEST, THEN_TEST
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -64,7 +64,8 @@ class Event:
     def reads(self) -> bool:
         """Whether the command only shows and changes nothing."""
         parts = re.split(r"\||&&|;|\n", _QUOTED.sub("_", self.command))
-        return self.command.startswith(SIMILAR) or all(_reads(part) for part in parts if part.strip())
+        asks = self.command.removeprefix(EVERYTHING).startswith(SIMILAR)
+        return asks or all(_reads(part) for part in parts if part.strip())
 
     @cached_property
     def traceback(self) -> list[Sighting]:

@@ -1,13 +1,15 @@
 """A repair as one sed command: exact, short, and without a line number where the text itself is unmistakable.
 
-A student has to learn each form from a few examples, so there are few: a word is exchanged wherever it stands, a line
-that the interpreter can't read or call is written anew, a lost import goes into the file's first empty line. What is
-to be copied stands after the same sign as where it comes from, so that it is the same tokens.
+A student has to learn each form from a few examples, so there are few: a misspelled word is exchanged as a whole, the
+text of a line that the interpreter can't read or call is written anew (its indentation stays), a lost import goes into
+the file's first empty line. What is to be copied stands after the same sign as where it comes from, so that it is the
+same tokens.
 """
 
 import re
 
 from rollin.policies.expert.knowledge import Fault
+from rollin.policies.expert.steps import DATA
 
 LONGEST = 10
 """Tokens of context and change together; what needs more gets a line number instead."""
@@ -15,8 +17,12 @@ LONGEST = 10
 
 def repair(fault: Fault, number: int, text: str) -> str:
     """The command that repairs a fault which now starts at line `number`; `text` is the whole file's."""
+    if fault.is_of_text and re.match(r" *\S", fault.wrong[0]):
+        return _sed(f"{number}s|[^ ].*|{_piped(fault.right[0].lstrip(' '))}|", fault.path)
     if fault.is_of_line:
         return rewrite(fault, number)
+    if fault.is_spelling and len(re.findall(rf"\b{fault.old}\b", text)) == 1:
+        return respell(fault.old, fault.new, fault.path)
     exchanged = exchange(fault, text)
     if fits_first_gap(fault, text):
         return _sed(rf"0,/^$/s//\n{_replacement(fault.right[0])}/", fault.path)
@@ -26,6 +32,12 @@ def repair(fault: Fault, number: int, text: str) -> str:
 def rewrite(fault: Fault, number: int) -> str:
     """The command that makes line `number` what a fault's one line has to be, whatever stands there."""
     return _sed(rf"{number}c\{_text(fault.right)}", fault.path)
+
+
+def respell(old: str, new: str, path: str) -> str:
+    """The command that exchanges a whole word. Data at the top is not named: nobody has seen its name."""
+    script = rf"s/\<{old}\>/{new}/"
+    return f"sed -i '{script}' {DATA}" if re.search(r"^[^/]+\.(json|ini)$", path) else _sed(script, path)
 
 
 def _sed(script: str, path: str) -> str:
@@ -76,6 +88,11 @@ def _script(fault: Fault, number: int) -> str:
     if len(fault.wrong) != 1 or len(fault.right) != 1:
         return f"{place}c\\{_text(fault.right)}"
     return place + _in_line(fault)
+
+
+def _piped(text: str) -> str:
+    """As a replacement between bars: slashes are common in what is replaced here, bars are not."""
+    return re.sub(r"([\\|&])", r"\\\1", text)
 
 
 def _text(lines: tuple[str, ...]) -> str:

@@ -80,11 +80,11 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
 def _saying(fault: Fault, number: int, text: str) -> str:
     """Think first what the command then does."""
     if fault.is_import:
-        return "Nobody imported it."
+        return f"Nobody imported {fault.right[0].split()[-1]}."
     if fault.is_of_line:
         return f"Write line {number} anew."
     if fault.is_spelling:
-        return "That is its right name."
+        return "That is its right name." if fault.path.endswith(".py") else "The data misspells it."
     if exchanged := exchange(fault, text):
         return f"It should be {exchanged[1]}."
     return "Put the right lines here."
