@@ -49,6 +49,11 @@ class Fault:
         return "".join(self.change[3])
 
     @property
+    def is_data(self) -> bool:
+        """Whether it lies in a data file at the top: the interpreter names the right key, nothing shows the line."""
+        return re.fullmatch(r"[^/]+\.(json|ini)", self.path) is not None
+
+    @property
     def is_gap(self) -> bool:
         """Whether whole lines are missing."""
         return not self.wrong

@@ -25,7 +25,7 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
     if fault.is_gap:
         return _between_neighbours(seen, fault)
     slip = fault.is_spelling and task.family is Family.VISIBLE
-    if slip and _is_named_data(fault, task):
+    if slip and fault.is_data:
         return fault.line if _spelled(fault, screen, task) else None
     numbers = [sighting.number for sighting in seen if _shows(sighting, fault, task)]
     if not numbers or (slip and not _spelled(fault, screen, task)):
@@ -62,19 +62,10 @@ def _spelled(fault: Fault, screen: Screen, task: Task) -> bool:
     is always followed by the same step."""
     if f"Did you mean: '{fault.new}'" in screen.text:
         return True
-    asked = {step.command for step in _spelling(fault, screen.tests.message if screen.tests else "", task)}
+    asked = {step.command for step in _spelling(fault, task)}
     answers = [event.output for event in screen.events if event.command in asked]
-    return any(re.search(rf"\b{word}\b", answer) for answer in answers for word in [_unknown(fault, task)])
-
-
-def _is_named_data(fault: Fault, task: Task) -> bool:
-    """Whether it lies in data whose right key the interpreter names: nothing shows its line, and nobody needs it."""
-    return task.source != "package" and not fault.path.endswith(".py")
-
-
-def _unknown(fault: Fault, task: Task) -> str:
-    """The word that a look has to find: of code that misspells a name the right one, of data the wrong one."""
-    return fault.old if _is_named_data(fault, task) else fault.new
+    wanted = fault.old if fault.is_data else fault.new
+    return any(re.search(rf"\b{wanted}\b", answer) for answer in answers)
 
 
 def _above_imports(seen: list[Sighting], fault: Fault) -> int | None:
@@ -104,7 +95,7 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
         if fault.is_spelling:
-            yield from _spelling(fault, tests.message, task)
+            yield from _spelling(fault, task)
         if fault.is_of_line:
             yield around(fault.path, frames[-1] if frames else fault.line, 1)
     yield from (around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
@@ -129,13 +120,11 @@ def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     yield Step(f"Look at {scope}.", f"grep -n{context} 'def {scope}' {fault.path}")
 
 
-def _spelling(fault: Fault, message: str, task: Task) -> Iterator[Step]:
-    """Ask which word is like the unknown one, for a key in all files; at last, see all words of a kind."""
-    if task.source != "package" and (_is_named_data(fault, task) or "KeyError" in message):
-        named = fault.new if _is_named_data(fault, task) else fault.old
-        yield Step("Which keys are like it?", similar(named))
-    elif re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
-        yield Step("Which names are like it?", similar(fault.old, fault.path))
+def _spelling(fault: Fault, task: Task) -> Iterator[Step]:
+    """Ask which word is like the unknown one; at last, see all words of a kind."""
+    unknown = fault.new if fault.is_data else fault.old
+    if "/" not in fault.path or re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
+        yield Step("Which words are like it?", similar(unknown, fault.path))
     yield Step(f"{fault.old} is misspelled.", rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
 
 

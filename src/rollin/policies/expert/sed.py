@@ -22,7 +22,9 @@ def repair(fault: Fault, number: int, text: str) -> str:
     if fault.is_of_line:
         return rewrite(fault, number)
     if fault.is_spelling and len(re.findall(rf"\b{fault.old}\b", text)) == 1:
-        return respell(fault.old, fault.new, fault.path)
+        script = rf"s/\<{fault.old}\>/{fault.new}/"
+        # Nobody has seen the name of a data file.
+        return f"sed -i '{script}' {DATA}" if fault.is_data else _sed(script, fault.path)
     exchanged = exchange(fault, text)
     if fits_first_gap(fault, text):
         return _sed(rf"0,/^$/s//\n{_replacement(fault.right[0])}/", fault.path)
@@ -32,12 +34,6 @@ def repair(fault: Fault, number: int, text: str) -> str:
 def rewrite(fault: Fault, number: int) -> str:
     """The command that makes line `number` what a fault's one line has to be, whatever stands there."""
     return _sed(rf"{number}c\{_text(fault.right)}", fault.path)
-
-
-def respell(old: str, new: str, path: str) -> str:
-    """The command that exchanges a whole word. Data at the top is not named: nobody has seen its name."""
-    script = rf"s/\<{old}\>/{new}/"
-    return f"sed -i '{script}' {DATA}" if re.search(r"^[^/]+\.(json|ini)$", path) else _sed(script, path)
 
 
 def _sed(script: str, path: str) -> str:

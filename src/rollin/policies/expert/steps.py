@@ -9,7 +9,7 @@ DIFF = "git diff main -U0 --no-renames | grep '^[-+]' | head -n 20"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
 DATA = "$(git ls-files '*.json' '*.ini')"
 """All data files, whatever they are called."""
-EVERYTHING = "git grep -h . | "
+EVERYTHING = "cat * | "
 UNDO = "git checkout -q main "
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
@@ -84,14 +84,15 @@ def bad(file: str = "") -> Step:
     return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")
 
 
-SIMILAR = r"""python -c "import difflib,re;print(r's/\<%s\>/%s/'%(*difflib.get_close_matches("""
+SIMILAR = 'python -c "import difflib,re;print(*difflib.get_close_matches('
 
 
-def similar(word: str, path: str = "") -> str:
-    """Prints the two words of a file that are most like a word: it comes first itself, then what it should be.
+def similar(word: str, path: str) -> str:
+    """Prints the two words that are most like a word: it comes first itself, then what it should be.
 
-    Without a path, of all files. The words come as sed wants them. So a small student has to copy tokens, not letters:
-    `mean` after a slash is other tokens than `mean` after a quote (byte-pair encoding).
+    Of a file in a folder, or of all files where there are no folders: a key may be misspelled in another file than the
+    one that fails. The words come as sed wants them. So a small student has to copy tokens, not letters: `mean` after a
+    slash is other tokens than `mean` after a quote (byte-pair encoding).
     """
-    look = f"{SIMILAR}'{word}',{{*re.findall(r'\\w+',open(0).read())}},2),))\""
-    return f"{look} <{path}" if path else EVERYTHING + look
+    look = f"{SIMILAR}'{word}',{{*re.findall(r'\\w+',open(0).read())}},2),sep='\\>/')\""
+    return f"{look} <{path}" if "/" in path else EVERYTHING + look
