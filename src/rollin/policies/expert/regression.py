@@ -45,8 +45,13 @@ def decide(screen: Screen, task: Task) -> Step:
         return _bisect(session, file) or begin
     tests = screen.tests
     if tests is None:
-        return steps.check_repair(file) if _changes(since) else visible.test_again(screen, task)
+        return steps.check_repair(file) if _changes(since) else _test(screen, task)
     return steps.FINISH if tests.passed else begin
+
+
+def _test(screen: Screen, task: Task) -> Step:
+    step = visible.test_again(screen, task)
+    return steps.reproduce(screen.test_file) if step == steps.run_tests(screen.test_file) else step
 
 
 def _changes(events: Sequence[Event]) -> bool:

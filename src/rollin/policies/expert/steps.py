@@ -55,6 +55,11 @@ def run_tests(file: str = "") -> Step:
     return Step("Run the tests.", show_tests(file))
 
 
+def reproduce(file: str = "") -> Step:
+    """Where the report says that it used to work: a thought that the later turns have before their eyes."""
+    return Step("Some commit broke it. Run the tests.", show_tests(file))
+
+
 def check_repair(file: str = "") -> Step:
     return Step("Check the repair.", show_tests(file))
 
