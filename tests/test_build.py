@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from rollin.errors import UserError
@@ -15,6 +16,7 @@ from rollin.tasks.grading import grade, run_tests
 from rollin.tasks.reports import leaks
 from rollin.tasks.repository import materialise, repository_shas
 from rollin.tasks.schema import Family, Split, Task, read_tasks
+from rollin.tasks.sets import BuiltTasks
 from rollin.tasks.workbench import Workbench
 
 COUNT = 3
@@ -43,6 +45,13 @@ def test_a_built_task_fails_as_it_is_and_is_resolved_by_its_patch(cache, tasks, 
         assert all(without.tests.get(name) == "PASSED" for name in task.PASS_TO_PASS)
         assert not any(without.tests.get(name) == "PASSED" for name in task.FAIL_TO_PASS)
         assert grade(task, task.patch, cache / "repositories").resolved
+
+
+def test_the_order_says_how_many_faults_a_visible_task_holds(cache):
+    built = build(Order("kata", Family.VISIBLE, Split.TRAIN, 2, faults=3), cache).tasks
+    assert [len(task.fault_kinds) for task in built] == [3, 3]
+    with pytest.raises(ValidationError, match="visible family only"):
+        BuiltTasks(source="kata", family=Family.REGRESSION, count=1, faults=3)
 
 
 def test_modules_take_turns_and_ids_differ(tasks):

@@ -27,7 +27,7 @@ def write_recipe(path: Path, student: Path, **changes: Any) -> Path:
         "method": "dagger",
         "roll_in": {"kind": "turn_mixture", "beta": {"kind": "list", "values": [1.0, 0.6]}},
         "iterations": 2,
-        "tasks_per_iteration": 2,
+        "tasks_per_iteration": [2, 1],
         "concurrency": 2,
         "student": {"model": str(student), "sampling": {"temperature": 0.0, "max_tokens": 12}},
         "tasks": {
@@ -61,6 +61,8 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
         first = store.trajectories(iteration=1, purpose=Purpose.COLLECT)
         assert [row.resolved for row in first] == [True, True]  # beta 1: the expert acts alone
         assert all(row.exit is Exit.SUBMITTED for row in first)
+        (second,) = store.trajectories(iteration=2, purpose=Purpose.COLLECT)
+        assert second.instance_id not in {row.instance_id for row in first}
         turns = [turn for row in store.trajectories(purpose=Purpose.COLLECT) for turn in store.turns(row.id)]
         assert all(turn.label.text for turn in turns)
         assert {turn.actor.value for turn in turns if turn.label.text != turn.action.content} == {"student"}
@@ -129,16 +131,30 @@ def committed(path: Path) -> set[tuple[object, ...]]:
     return set(db.execute("SELECT instance_id, iteration, purpose, turn, actor, action FROM turn_view"))
 
 
+KILLS = 20
+
+
 @pytest.mark.slow
 def test_twenty_kills_lose_no_committed_turn_and_change_nothing(
     tmp_path: Path, cache: Path, tiny_directory: Path
 ) -> None:
+    """Run after run is killed at random moments and resumed, until there were twenty kills; each ends as a calm one."""
     recipe = write_recipe(tmp_path / "small.yaml", tiny_directory, tasks_per_iteration=3)
     finish(rollin(cache, "run", recipe, "--out", tmp_path / "calm"))
-    chance, database = random.Random(0), tmp_path / "stormy" / "run.db"
-    process = rollin(cache, "run", recipe, "--out", tmp_path / "stormy")
-    kills = 0
-    while kills < 20:
+    chance, kills, runs = random.Random(0), 0, 0
+    while kills < KILLS:
+        runs += 1
+        assert runs <= KILLS, "the runs end before they can be killed"
+        stormy = tmp_path / f"stormy-{runs}"
+        kills += storm(recipe, stormy, cache, chance, KILLS - kills)
+        assert recorded(stormy / "run.db") == recorded(tmp_path / "calm" / "run.db")
+
+
+def storm(recipe: Path, directory: Path, cache: Path, chance: random.Random, most: int) -> int:
+    """Bring a run to its end through at most so many kills; how many it took."""
+    database, kills = directory / "run.db", 0
+    process = rollin(cache, "run", recipe, "--out", directory)
+    while kills < most:
         while not database.exists():
             time.sleep(0.1)
         try:
@@ -150,7 +166,6 @@ def test_twenty_kills_lose_no_committed_turn_and_change_nothing(
             process.wait()
             kills += 1
             assert before <= committed(database)
-            process = rollin(cache, "resume", tmp_path / "stormy")
+            process = rollin(cache, "resume", directory)
     finish(process)
-    assert kills >= 3
-    assert recorded(database) == recorded(tmp_path / "calm" / "run.db")
+    return kills
