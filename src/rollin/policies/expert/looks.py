@@ -13,10 +13,10 @@ from rollin.tasks.schema import Family, Task
 def place(fault: Fault, screen: Screen, task: Task) -> int | None:
     """The line number for the repair, if the screen shows it and all else that the repair needs.
 
-    A lost import needs no number: the unknown name is a module's, or known to be in one, as the standard library is.
+    A lost import needs no number but the look that every unknown name gets: it tells a module from a slip.
     """
     if fits_first_gap(fault, text_of(fault.path, task)):
-        return fault.line if screen.shows([_lost(fault)]) else None
+        return fault.line if any(event.command == _like_lost(fault).command for event in screen.events) else None
     if not screen.shows(_needed(fault, task)):
         return None
     seen = _seen(fault.path, screen)
@@ -91,6 +91,7 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     tests = screen.tests or Event("", "")
     frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
     if fault.is_import:
+        yield _like_lost(fault)
         yield Step("See the imports.", f"grep -n '^import\\|^from' {fault.path}")
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
@@ -124,13 +125,17 @@ def _spelling(fault: Fault, task: Task) -> Iterator[Step]:
     """Ask which word is like the unknown one; at last, see all words of a kind."""
     unknown = fault.new if fault.is_data else fault.old
     if "/" not in fault.path or re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
-        yield Step("Which words are like it?", similar(unknown, fault.path))
+        yield _like(unknown, fault)
     yield Step(f"{fault.old} is misspelled.", rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
 
 
-def _lost(fault: Fault) -> str:
-    """The name that a lost import brought."""
-    return fault.right[0].split()[-1]
+def _like(word: str, fault: Fault) -> Step:
+    return Step("Which words are like it?", similar(word, fault.path))
+
+
+def _like_lost(fault: Fault) -> Step:
+    """The same look at the name that a lost import brought."""
+    return _like(fault.right[0].split()[-1], fault)
 
 
 def around(path: str, number: int, lines: int) -> Step:

@@ -89,15 +89,17 @@ def bad(file: str = "") -> Step:
     return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")
 
 
-SIMILAR = 'python -c "import difflib,re;print(*difflib.get_close_matches('
+SIMILAR = 'python -c "import difflib,re,sys;x='
+_ANSWER = r"print(*difflib.get_close_matches(x,{*re.findall(r'\w+',open(0).read())},x in sys.stdlib_module_names or 2),sep='\>/')"
 
 
 def similar(word: str, path: str) -> str:
-    """Prints the two words that are most like a word: it comes first itself, then what it should be.
+    """Prints the two words that are most like a word: it comes first itself, then what it should be. Of a module of the
+    standard library it prints the name alone: that is not misspelled, nobody imported it.
 
     Of a file in a folder, or of all files where there are no folders: a key may be misspelled in another file than the
     one that fails. The words come as sed wants them. So a small student has to copy tokens, not letters: `mean` after a
     slash is other tokens than `mean` after a quote (byte-pair encoding).
     """
-    look = f"{SIMILAR}'{word}',{{*re.findall(r'\\w+',open(0).read())}},2),sep='\\>/')\""
+    look = f"{SIMILAR}'{word}';{_ANSWER}\""
     return f"{look} <{path}" if "/" in path else EVERYTHING + look
