@@ -90,7 +90,8 @@ def bad(file: str = "") -> Step:
 
 
 SIMILAR = 'python -c "import difflib,re,sys;x='
-_ANSWER = r"print(*difflib.get_close_matches(x,{*re.findall(r'\w+',open(0).read())},x in sys.stdlib_module_names or 2),sep='\>/')"
+_WORDS = r"{*re.findall(r'\w+',open(0).read())}"
+_ANSWER = f"print(*difflib.get_close_matches(x,{_WORDS},x in sys.stdlib_module_names or 2),sep='\\>/')"
 
 
 def similar(word: str, path: str) -> str:
