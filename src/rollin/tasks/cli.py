@@ -33,6 +33,9 @@ def build(
     ] = None,
     train: Annotated[int, typer.Option(help="Tasks of each family to train on.", min=0)] = 0,
     evaluation: Annotated[int, typer.Option("--eval", help="Tasks of each family to measure on.", min=0)] = 0,
+    faults: Annotated[
+        int | None, typer.Option(help="Faults in a task of the visible family (default: one to three).", min=1, max=4)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed puts other faults into the same modules.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the task files go.")] = Path("tasks"),
     workers: Annotated[int, typer.Option(help="Sandboxes at work at once; changes nothing but the time.", min=1)] = 2,
@@ -44,7 +47,12 @@ def build(
     if not any(sizes.values()):
         raise UserError("nothing to build: say how many tasks with --train and --eval")
     families = family or [Family.VISIBLE, Family.REGRESSION]
-    orders = [Order(source, kind, split, count, seed) for kind in families for split, count in sizes.items() if count]
+    orders = [
+        Order(source, kind, split, count, seed, faults if kind is Family.VISIBLE else None)
+        for kind in families
+        for split, count in sizes.items()
+        if count
+    ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         for order in orders:
