@@ -115,6 +115,15 @@ def test_a_trajectory_ends_is_graded_and_reopened(store: Store) -> None:
     assert store.reopen_trajectory(trajectory.id) == trajectory
 
 
+def test_what_is_trained_on_comes_in_the_same_order_whoever_began_first(store: Store) -> None:
+    for attempt in (2, 0, 1):
+        trajectory = begin(store, attempt)
+        label = Label.of(Action(f"b{attempt}"), LabelSource.BESIDE)
+        for turn in range(2):
+            store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), label, 0)
+    assert [turn.label.text for turn in store.labelled_turns(1)] == ["b0", "b0", "b1", "b1", "b2", "b2"]
+
+
 def test_labels_arrive_later(store: Store) -> None:
     trajectory = begin(store)
     for turn in range(3):

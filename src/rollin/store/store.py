@@ -222,9 +222,17 @@ class Store:
         return self._turns("trajectory_id = ?", trajectory_id)
 
     def labelled_turns(self, iteration: int) -> list[TurnRow]:
-        """What an iteration collected to train on: turns with a label, by trajectory and turn."""
-        condition = "trajectory_id IN (SELECT id FROM trajectories WHERE iteration = ? AND purpose = 'collect')"
-        return self._turns(f"label_status = 'ready' AND {condition}", iteration)
+        """What an iteration collected to train on: turns with a label, by task, attempt and turn.
+
+        Not by trajectory number: that is the order in which threads happened to begin, and training depends on it.
+        """
+        rows = self._all(
+            """SELECT turns.* FROM turns JOIN trajectories j ON j.id = trajectory_id
+               WHERE iteration = ? AND purpose = 'collect' AND label_status = 'ready'
+               ORDER BY instance_id, attempt, turn""",
+            iteration,
+        )
+        return [codec.turn(row) for row in rows]
 
     def state_messages(self, state_id: int) -> list[Message]:
         """The conversation of a state."""
