@@ -138,3 +138,13 @@ def test_the_command_builds_lists_and_shows(tmp_path, cache, tasks, monkeypatch)
     first = tasks[Family.VISIBLE][0]
     assert f"{COUNT} tasks" in run(app, ["list", str(path)]).output
     assert first.problem_statement in run(app, ["show", first.instance_id, str(path)]).output
+
+
+def test_a_number_of_faults_without_the_family_that_has_one_is_refused(tmp_path):
+    with pytest.raises(UserError, match="visible family only"):
+        CliRunner().invoke(
+            app,
+            ["build", "--family", "regression", "--train", "1", "--faults", "2", "--out", str(tmp_path)],
+            catch_exceptions=False,
+        )
+    assert not list(tmp_path.iterdir())

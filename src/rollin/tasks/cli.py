@@ -47,6 +47,8 @@ def build(
     if not any(sizes.values()):
         raise UserError("nothing to build: say how many tasks with --train and --eval")
     families = family or [Family.VISIBLE, Family.REGRESSION]
+    if faults and Family.VISIBLE not in families:
+        raise UserError("--faults is for the visible family only; leave it out, or add --family visible")
     orders = [
         Order(source, kind, split, count, seed, faults if kind is Family.VISIBLE else None)
         for kind in families

@@ -58,8 +58,8 @@ def _shows(sighting: Sighting, fault: Fault, task: Task) -> bool:
 
 
 def _spelled(fault: Fault, screen: Screen, task: Task) -> bool:
-    """Whether the interpreter said the right spelling, or it was asked for: each time anew, so that the same failure
-    is always followed by the same step."""
+    """Whether the interpreter said the right spelling, or it was asked for: that it stands somewhere on the screen is
+    not enough, so that the same failure is followed by the same step."""
     if f"Did you mean: '{fault.new}'" in screen.text:
         return True
     asked = {step.command for step in _spelling(fault, task)}

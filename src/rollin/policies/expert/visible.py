@@ -84,7 +84,7 @@ def _saying(fault: Fault, number: int, text: str) -> str:
     if fault.is_of_line:
         return f"Write line {number} anew."
     if fault.is_spelling:
-        return "That is its right name." if fault.path.endswith(".py") else "The data misspells it."
+        return "The data misspells it." if fault.is_data else "That is its right name."
     if exchanged := exchange(fault, text):
         return f"It should be {exchanged[1]}."
     return "Put the right lines here."
