@@ -90,16 +90,23 @@ class Fault:
 
     @property
     def is_spelling(self) -> bool:
-        """Whether one word is misspelled inside: its first and last letters are right."""
+        """Whether one word is misspelled inside: a letter lost, one too many, or two that changed places."""
         old, new = self.old, self.new
-        worded = all(re.fullmatch(r"[^\W\d]\w+", word) and word not in ("and", "not", "or") for word in (old, new))
-        return worded and (old[0], old[-1]) == (new[0], new[-1])
+        worded = all(re.fullmatch(r"[^\W\d]\w+", word) for word in (old, new))
+        return worded and (old[0], old[-1]) == (new[0], new[-1]) and _one_slip(old, new)
 
     @property
     def needs(self) -> set[str]:
         """The words that the repair brings in."""
         had = set(re.findall(r"\w+", "\n".join(self.wrong)))
         return set(re.findall(r"[^\W\d]\w*", self.new)) - had
+
+
+def _one_slip(word: str, other: str) -> bool:
+    shorter, longer = sorted((word, other), key=len)
+    if len(shorter) == len(longer):
+        return sorted(shorter) == sorted(longer)
+    return shorter in {longer[:place] + longer[place + 1 :] for place in range(len(longer))}
 
 
 @lru_cache(maxsize=4096)

@@ -58,10 +58,8 @@ def _shows(sighting: Sighting, fault: Fault, task: Task) -> bool:
 
 
 def _spelled(fault: Fault, screen: Screen, task: Task) -> bool:
-    """Whether the interpreter said the right spelling, or it was asked for: that it stands somewhere on the screen is
-    not enough, so that the same failure is followed by the same step."""
-    if f"Did you mean: '{fault.new}'" in screen.text:
-        return True
+    """Whether the right spelling was asked for: that it stands somewhere on the screen is not enough, so that the same
+    failure is followed by the same step."""
     asked = {step.command for step in _spelling(fault, task)}
     answers = [event.output for event in screen.events if event.command in asked]
     wanted = fault.old if fault.is_data else fault.new

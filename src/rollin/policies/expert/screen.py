@@ -7,12 +7,12 @@ Screen     the bug report and the events
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 
 from rollin.policies.base import Message
-from rollin.policies.expert.steps import BASE, EVERYTHING, SIMILAR, TEST, THEN_TEST
+from rollin.policies.expert.steps import BASE, EXCHANGE, EXCHANGE_BACK, TEST, THEN_TEST, asks, in_full
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -64,8 +64,7 @@ class Event:
     def reads(self) -> bool:
         """Whether the command only shows and changes nothing."""
         parts = re.split(r"\||&&|;|\n", _QUOTED.sub("_", self.command))
-        asks = self.command.removeprefix(EVERYTHING).startswith(SIMILAR)
-        return asks or all(_reads(part) for part in parts if part.strip())
+        return asks(self.command) or all(_reads(part) for part in parts if part.strip())
 
     @cached_property
     def traceback(self) -> list[Sighting]:
@@ -101,7 +100,13 @@ class Screen:
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.text = "\n".join(message["content"] for message in messages)
-        self.events = list(_events(messages))
+        self.answer = ""
+        """What the latest question for similar words printed."""
+        self.events = list[Event]()
+        for event in _events(messages):
+            if asks(event.command):
+                self.answer = event.output.strip()
+            self.events.append(replace(event, command=in_full(event.command, self.answer)))
 
     @cached_property
     def changed(self) -> int:
@@ -151,7 +156,7 @@ def _events(messages: Sequence[Message]) -> Iterator[Event]:
 def _parts(command: str, output: str) -> Iterator[Event]:
     """The events of one turn: a repair and its check in the same command are two."""
     repair, check, rest = command.partition(THEN_TEST)
-    if check and repair.startswith("sed -i "):
+    if check and (repair.startswith("sed -i ") or repair in (EXCHANGE, EXCHANGE_BACK)):
         yield Event(repair, "")
         command = TEST + rest
     yield Event(command, output)

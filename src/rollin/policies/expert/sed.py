@@ -9,7 +9,7 @@ same tokens.
 import re
 
 from rollin.policies.expert.knowledge import Fault
-from rollin.policies.expert.steps import DATA
+from rollin.policies.expert.steps import exchange_word
 
 LONGEST = 10
 """Tokens of context and change together; what needs more gets a line number instead."""
@@ -17,14 +17,10 @@ LONGEST = 10
 
 def repair(fault: Fault, number: int, text: str) -> str:
     """The command that repairs a fault which now starts at line `number`; `text` is the whole file's."""
-    if fault.is_of_text and re.match(r" *\S", fault.wrong[0]):
-        return _sed(f"{number}s|[^ ].*|{_piped(fault.right[0].lstrip(' '))}|", fault.path)
-    if fault.is_of_line:
-        return rewrite(fault, number)
+    if fault.is_indent:
+        return _sed(f"{number}s/^ */{_indent(fault.right[0])}/", fault.path)
     if fault.is_spelling and len(re.findall(rf"\b{fault.old}\b", text)) == 1:
-        script = rf"s/\<{fault.old}\>/{fault.new}/"
-        # Nobody has seen the name of a data file.
-        return f"sed -i '{script}' {DATA}" if fault.is_data else _sed(script, fault.path)
+        return exchange_word(fault.old, fault.new)
     exchanged = exchange(fault, text)
     if fits_first_gap(fault, text):
         return _sed(rf"0,/^$/s//\n{_replacement(fault.right[0])}/", fault.path)
@@ -86,9 +82,8 @@ def _script(fault: Fault, number: int) -> str:
     return place + _in_line(fault)
 
 
-def _piped(text: str) -> str:
-    """As a replacement between bars: slashes are common in what is replaced here, bars are not."""
-    return re.sub(r"([\\|&])", r"\\\1", text)
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _text(lines: tuple[str, ...]) -> str:
@@ -99,12 +94,24 @@ def _text(lines: tuple[str, ...]) -> str:
 def _in_line(fault: Fault) -> str:
     """`s/old/new/` within a known line. The old text is the line's first of its kind."""
     tokens, start, end, inserted = fault.change
-    if start == end == len(tokens):
-        return f"s/$/{_replacement(''.join(inserted))}/"
+    if start == end and (insertion := _insertion(tokens, start, "".join(inserted))):
+        return insertion
     begin = start
     while begin > 0 and not _found(tokens, begin, start, end):
         begin -= 1
     return substitution("".join(tokens[begin:end]), "".join([*tokens[begin:start], *inserted]))
+
+
+def _insertion(tokens: list[str], start: int, inserted: str) -> str | None:
+    """A substitution that has to insert something: at the line's end, before the first sign of a kind, or after what
+    stands before it. It can't be written without writing something new, as a copy of the whole line can.
+    """
+    if start == len(tokens):
+        return f"s/$/{_replacement(inserted)}/"
+    if not re.match(r"\w|\s", tokens[start]) and tokens.index(tokens[start]) == start:
+        return f"s/{_pattern(tokens[start])}/{_replacement(inserted)}&/"
+    before = next((begin for begin in range(start - 1, -1, -1) if _found(tokens, begin, start, start)), None)
+    return None if before is None else f"s/{_pattern(''.join(tokens[before:start]))}/&{_replacement(inserted)}/"
 
 
 def _found(tokens: list[str], begin: int, start: int, end: int) -> bool:
@@ -121,7 +128,7 @@ def substitution(old: str, new: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    return re.sub(r"([][\\/*^$])", r"\\\1", text)
+    return re.sub(r"([\[\\/*^$])", r"\\\1", text)
 
 
 def _replacement(text: str) -> str:

@@ -1,5 +1,6 @@
 """The expert's few phrases: each situation has one thought and one command, always the same."""
 
+import re
 from dataclasses import dataclass
 
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
@@ -7,9 +8,11 @@ TEST = "python -m pytest"
 THEN_TEST = f"; {TEST}"
 DIFF = "git diff main -U0 --no-renames | grep '^[-+]' | head -n 20"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
-DATA = "$(git ls-files '*.json' '*.ini')"
-"""All data files, whatever they are called."""
+EVERY_FILE = "$(git ls-files)"
+"""A misspelled word stands once; nobody has to say where."""
 EVERYTHING = "cat * | "
+LIKE = "/tmp/like"
+"""Where the last answer to a question for similar words lies."""
 UNDO = "git checkout -q main "
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
@@ -89,9 +92,10 @@ def bad(file: str = "") -> Step:
     return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")
 
 
-SIMILAR = 'python -c "import difflib,re,sys;x='
+_ASK = 'python -c "import difflib,re,sys;x='
 _WORDS = r"{*re.findall(r'\w+',open(0).read())}"
-_ANSWER = f"print(*difflib.get_close_matches(x,{_WORDS},x in sys.stdlib_module_names or 2),sep='\\>/')"
+_TELL = f';print(*difflib.get_close_matches(x,{_WORDS},x in sys.stdlib_module_names or 2))" | tee {LIKE}'
+_ASKS = re.compile(rf"({re.escape(EVERYTHING)}|<[\w./-]+ ){re.escape(_ASK)}'\w+'{re.escape(_TELL)}")
 
 
 def similar(word: str, path: str) -> str:
@@ -99,8 +103,36 @@ def similar(word: str, path: str) -> str:
     standard library it prints the name alone: that is not misspelled, nobody imported it.
 
     Of a file in a folder, or of all files where there are no folders: a key may be misspelled in another file than the
-    one that fails. The words come as sed wants them. So a small student has to copy tokens, not letters: `mean` after a
-    slash is other tokens than `mean` after a quote (byte-pair encoding).
+    one that fails.
     """
-    look = f"{SIMILAR}'{word}';{_ANSWER}\""
-    return f"{look} <{path}" if "/" in path else EVERYTHING + look
+    return f"<{path} {_ASK}'{word}'{_TELL}" if "/" in path else f"{EVERYTHING}{_ASK}'{word}'{_TELL}"
+
+
+def asks(command: str) -> bool:
+    """Whether it asks for similar words."""
+    return _ASKS.fullmatch(command) is not None
+
+
+def exchange_word(wrong: str, right: str) -> str:
+    """Exchanges a word wherever it stands."""
+    return rf"sed -i 's/\<{wrong}\>/{right}/' {EVERY_FILE}"
+
+
+EXCHANGE = rf'read a b <{LIKE}; sed -i "s/\<$a\>/$b/" {EVERY_FILE}'
+"""Exchanges the word that was asked for by the one that is like it. The words come from the answer: a small student
+misspells what it has to copy."""
+EXCHANGE_BACK = rf'read a b <{LIKE}; sed -i "s/\<$b\>/$a/" {EVERY_FILE}'
+"""The other way round: the data misspells what the code asks for."""
+
+
+def in_full(command: str, answer: str) -> str:
+    """What EXCHANGE and EXCHANGE_BACK mean after an answer; any other command as it is."""
+    words = answer.split()
+    if len(words) != 2 or command not in (EXCHANGE, EXCHANGE_BACK):
+        return command
+    return exchange_word(*words) if command == EXCHANGE else exchange_word(*reversed(words))
+
+
+def in_short(command: str, answer: str) -> str:
+    """The reverse of `in_full`."""
+    return next((short for short in (EXCHANGE, EXCHANGE_BACK) if in_full(short, answer) == command), command)

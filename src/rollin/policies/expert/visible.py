@@ -25,6 +25,7 @@ from rollin.policies.expert.steps import (
     Step,
     and_check,
     check_repair,
+    in_short,
     run_tests,
     undo,
 )
@@ -74,6 +75,7 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     command = repair(fault, number or fault.line, text)
     if sum(event.command == command for event in screen.since_base) >= 2:
         return START_OVER
+    command = in_short(command, screen.answer)
     return step or Step(_saying(fault, number or fault.line, text), and_check(command, screen.test_file))
 
 
@@ -81,8 +83,10 @@ def _saying(fault: Fault, number: int, text: str) -> str:
     """Think first what the command then does."""
     if fault.is_import:
         return f"Nobody imported {fault.right[0].split()[-1]}."
-    if fault.is_of_line:
-        return f"Write line {number} anew."
+    if fault.is_indent:
+        return f"Line {number} is indented wrongly."
+    if fault.is_of_text:
+        return f"In line {number}, {fault.new.strip(', ')} is missing."
     if fault.is_spelling:
         return "The data misspells it." if fault.is_data else "That is its right name."
     if exchanged := exchange(fault, text):
