@@ -141,10 +141,10 @@ def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]
     known = {*dir(builtins), *sys.stdlib_module_names, "import", "from"}
     for task, outcome in plays:
         for state, content in states(outcome.messages):
-            command = command_of(content).partition(THEN_TEST)[0]
+            screen = Screen(state)
+            command = steps.in_full(command_of(content).partition(THEN_TEST)[0], screen.answer)
             if not command.startswith("sed -i"):
                 continue
-            screen = Screen(state)
             fault = repairs(Event(command, ""), task)
             assert fault is not None
             needed = fault.needs - known if task.family is Family.VISIBLE else set()

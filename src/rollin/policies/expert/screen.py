@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.policies.base import Message
-from rollin.policies.expert.steps import BASE, EXCHANGE, EXCHANGE_BACK, TEST, THEN_TEST, asks, in_full
+from rollin.policies.expert.steps import BASE, EXCHANGE, TEST, THEN_TEST, asks, in_full
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -156,7 +156,7 @@ def _events(messages: Sequence[Message]) -> Iterator[Event]:
 def _parts(command: str, output: str) -> Iterator[Event]:
     """The events of one turn: a repair and its check in the same command are two."""
     repair, check, rest = command.partition(THEN_TEST)
-    if check and (repair.startswith("sed -i ") or repair in (EXCHANGE, EXCHANGE_BACK)):
+    if check and (repair.startswith("sed -i ") or repair == EXCHANGE):
         yield Event(repair, "")
         command = TEST + rest
     yield Event(command, output)

@@ -9,7 +9,7 @@ same tokens.
 import re
 
 from rollin.policies.expert.knowledge import Fault
-from rollin.policies.expert.steps import exchange_word
+from rollin.policies.expert.steps import exchange_word, put_first
 
 LONGEST = 10
 """Tokens of context and change together; what needs more gets a line number instead."""
@@ -23,7 +23,7 @@ def repair(fault: Fault, number: int, text: str) -> str:
         return exchange_word(fault.old, fault.new)
     exchanged = exchange(fault, text)
     if fits_first_gap(fault, text):
-        return _sed(rf"0,/^$/s//\n{_replacement(fault.right[0])}/", fault.path)
+        return put_first(_replacement(fault.right[0]), fault.path)
     return _sed(substitution(*exchanged) if exchanged else _script(fault, number), fault.path)
 
 

@@ -93,14 +93,16 @@ def bad(file: str = "") -> Step:
 
 
 _ASK = 'python -c "import difflib,re,sys;x='
-_WORDS = r"{*re.findall(r'\w+',open(0).read())}"
-_TELL = f';print(*difflib.get_close_matches(x,{_WORDS},x in sys.stdlib_module_names or 2))" | tee {LIKE}'
+_TELL = (
+    r";w=re.findall(r'\w+',open(0).read());print(*['import',x]*(x in sys.stdlib_module_names)"
+    rf' or sorted(difflib.get_close_matches(x,{{*w}},2),key=w.count))" | tee {LIKE}'
+)
 _ASKS = re.compile(rf"({re.escape(EVERYTHING)}|<[\w./-]+ ){re.escape(_ASK)}'\w+'{re.escape(_TELL)}")
 
 
 def similar(word: str, path: str) -> str:
-    """Prints the two words that are most like a word: it comes first itself, then what it should be. Of a module of the
-    standard library it prints the name alone: that is not misspelled, nobody imported it.
+    """Prints the two words that are most like a word, itself included, the rarer one first: that is the misspelled one.
+    A module of the standard library is not misspelled, nobody imported it: prints how to.
 
     Of a file in a folder, or of all files where there are no folders: a key may be misspelled in another file than the
     one that fails.
@@ -118,21 +120,27 @@ def exchange_word(wrong: str, right: str) -> str:
     return rf"sed -i 's/\<{wrong}\>/{right}/' {EVERY_FILE}"
 
 
+def put_first(line: str, path: str) -> str:
+    """Puts a line into the first empty one."""
+    return rf"sed -i '0,/^$/s//\n{line}/' ./{path}"
+
+
 EXCHANGE = rf'read a b <{LIKE}; sed -i "s/\<$a\>/$b/" {EVERY_FILE}'
-"""Exchanges the word that was asked for by the one that is like it. The words come from the answer: a small student
-misspells what it has to copy."""
-EXCHANGE_BACK = rf'read a b <{LIKE}; sed -i "s/\<$b\>/$a/" {EVERY_FILE}'
-"""The other way round: the data misspells what the code asks for."""
+"""Exchanges the words of the last answer. It reads them there: a small student misspells what it has to copy."""
+_PUT_FIRST = put_first(f"$(cat {LIKE})", "").replace("'", '"')
 
 
 def in_full(command: str, answer: str) -> str:
-    """What EXCHANGE and EXCHANGE_BACK mean after an answer; any other command as it is."""
+    """What a command means that takes its words from an answer; any other command as it is."""
     words = answer.split()
-    if len(words) != 2 or command not in (EXCHANGE, EXCHANGE_BACK):
-        return command
-    return exchange_word(*words) if command == EXCHANGE else exchange_word(*reversed(words))
+    if len(words) == 2 and command == EXCHANGE:
+        return exchange_word(*words)
+    if words[:1] == ["import"] and command.startswith(_PUT_FIRST):
+        return put_first(answer, command.removeprefix(_PUT_FIRST))
+    return command
 
 
 def in_short(command: str, answer: str) -> str:
     """The reverse of `in_full`."""
-    return next((short for short in (EXCHANGE, EXCHANGE_BACK) if in_full(short, answer) == command), command)
+    path = command.rpartition(" ./")[2]
+    return next((short for short in (EXCHANGE, _PUT_FIRST + path) if in_full(short, answer) == command), command)

@@ -88,7 +88,7 @@ def _saying(fault: Fault, number: int, text: str) -> str:
     if fault.is_of_text:
         return f"In line {number}, {fault.new.strip(', ')} is missing."
     if fault.is_spelling:
-        return "The data misspells it." if fault.is_data else "That is its right name."
+        return "That is its right name."
     if exchanged := exchange(fault, text):
         return f"It should be {exchanged[1]}."
     return "Put the right lines here."
