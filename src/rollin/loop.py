@@ -70,6 +70,12 @@ class Loop:
         """Aggregate the labels of the iterations so far, and train the student on them."""
         first = 1 if self.recipe.aggregate == "all" else iteration
         data = labelled_samples(self.store, range(first, iteration + 1), self.learner.tokenizer)
+        limit = self.recipe.student.sampling.max_tokens
+        if unsayable := sum(len(sample.label) > limit for samples in data for sample in samples):
+            self.reporter.say(
+                f"iteration {iteration}: {unsayable} labels are longer than an action of the student may be ({limit}"
+                " tokens): it will be cut off; raise student.sampling.max_tokens"
+            )
         with self.reporter.phase(f"iteration {iteration}: training", self.recipe.training.steps(len(data))) as bar:
             result = self.learner.learn(
                 iteration,
