@@ -17,14 +17,17 @@ from expert_room import HARMLESS, HISTORY, WORKS, Play, Vandal, opening, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollin.chat import action_ids
 from rollin.errors import UserError
+from rollin.models import PACKAGED, load_tokenizer
 from rollin.policies.base import Action, Message, Request
 from rollin.policies.expert import Expert, steps
 from rollin.policies.expert.knowledge import faults_of
 from rollin.policies.expert.screen import Event, Screen, command_of
 from rollin.policies.expert.sed import repair
-from rollin.policies.expert.steps import THEN_TEST
+from rollin.policies.expert.steps import THEN_TEST, Step
 from rollin.policies.expert.visible import repairs
+from rollin.recipe import load_recipe
 from rollin.tasks.faults.base import Fault, apart, apply, diff
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
@@ -32,6 +35,7 @@ from rollin.tasks.repository import build_repository
 from rollin.tasks.schema import Commit, Family, Task
 
 KATAS = Path(__file__).parents[1] / "src" / "rollin" / "tasks" / "katas"
+RECIPES = Path(__file__).parents[1] / "recipes"
 VISIBLE_TASKS = (
     ("invoice", ("misspelled_name", "missing_import")),
     ("password", ("misspelled_key", "missing_colon", "missing_bracket")),
@@ -152,6 +156,42 @@ def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]
             assert screen.shows([*needed, *number]), f"{command} in {task.instance_id}"
             seen = screen.shows([fault.path]) or f"test_{fault.path}" in screen.text
             assert command.endswith(steps.EVERY_FILE) or (fault.path in command and seen), command
+
+
+def test_an_action_is_no_longer_than_a_student_may_say(plays: list[tuple[Task, Play]]) -> None:
+    """A label that is cut off teaches a student to be cut off."""
+    tokenizer = load_tokenizer(PACKAGED)
+    longest = max(len(action_ids(tokenizer, said)) for _, outcome in plays for _, said in states(outcome.messages))
+    recipes = [load_recipe(path) for path in RECIPES.glob("*.yaml")]
+    assert recipes
+    assert all(longest <= recipe.student.sampling.max_tokens for recipe in recipes)
+
+
+def test_a_misspelled_word_comes_from_the_last_answer_or_is_named(
+    tasks: list[Task], plays: list[tuple[Task, Play]]
+) -> None:
+    """Where something else was asked since, the answer in the sandbox is another one."""
+    task, state = next(
+        (task, state)
+        for task, outcome in plays
+        for state, said in states(outcome.messages)
+        if command_of(said).startswith(steps.EXCHANGE)
+    )
+    wrong, right = Screen(state).answer.split()
+    other = [
+        Message(role="assistant", content=str(Step("Which words are like it?", steps.similar("self", "x.py")))),
+        Message(role="user", content="sel self"),
+    ]
+    assert command_of(act([*state, *other], task)).startswith(steps.exchange_word(wrong, right))
+
+
+@pytest.mark.parametrize("short", [steps.EXCHANGE, f"{steps.PUT_FIRST}a.py", "ls"])
+@pytest.mark.parametrize("answer", ["sel self", "import re", "sel", ""])
+def test_what_is_said_in_short_and_in_full_is_the_same(short: str, answer: str) -> None:
+    full = steps.in_full(short, answer)
+    assert steps.in_short(full, answer) == short
+    means_something = (short == steps.EXCHANGE and " " in answer) or ("a.py" in short and "import" in answer)
+    assert (full != short) == (steps.LIKE not in full and short != "ls") == means_something
 
 
 def test_the_same_state_gives_the_same_action(plays: list[tuple[Task, Play]]) -> None:

@@ -70,6 +70,7 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
         train, evaluation = ({t.module for t in store.tasks() if t.split == split} for split in ("train", "eval"))
         assert not train & evaluation
     assert "before" in printed.lower() or "iteration" in printed
+    assert "labels are longer than an action of the student may be, 12 tokens" in " ".join(printed.split())
     assert (tmp_path / "run" / "report" / "result.png").stat().st_size > 1000
     assert (tmp_path / "run" / "checkpoints" / "iteration-2" / "model.safetensors").exists()
     shown = finish(rollin(cache, "show", tmp_path / "run", 3))

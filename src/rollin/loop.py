@@ -17,6 +17,7 @@ from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
 from rollin.training.samples import labelled_samples
+from rollin.training.trie import Sample
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,7 @@ class Loop:
         """Aggregate the labels of the iterations so far, and train the student on them."""
         first = 1 if self.recipe.aggregate == "all" else iteration
         data = labelled_samples(self.store, range(first, iteration + 1), self.learner.tokenizer)
-        limit = self.recipe.student.sampling.max_tokens
-        if unsayable := sum(len(sample.label) > limit for samples in data for sample in samples):
-            self.reporter.say(
-                f"iteration {iteration}: {unsayable} labels are longer than an action of the student may be ({limit}"
-                " tokens): it will be cut off; raise student.sampling.max_tokens"
-            )
+        self.compare_lengths(iteration, data)
         with self.reporter.phase(f"iteration {iteration}: training", self.recipe.training.steps(len(data))) as bar:
             result = self.learner.learn(
                 iteration,
@@ -92,6 +88,15 @@ class Loop:
         self.store.advance_iteration(
             iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
         )
+
+    def compare_lengths(self, iteration: int, data: list[list[Sample]]) -> None:
+        """Say so if the student learns labels that are longer than what it may say."""
+        limit = self.recipe.student.sampling.max_tokens
+        if longer := sum(len(sample.label) > limit for samples in data for sample in samples):
+            self.reporter.say(
+                f"iteration {iteration}: {longer} labels are longer than an action of the student may be, {limit}"
+                " tokens: it will be cut off; raise student.sampling.max_tokens"
+            )
 
     def measure(self, iteration: int) -> None:
         """Evaluate after this iteration, if it is the last or the recipe wants it after each."""

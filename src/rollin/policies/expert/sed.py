@@ -1,9 +1,8 @@
 """A repair as one sed command: exact, short, and without a line number where the text itself is unmistakable.
 
-A student has to learn each form from a few examples, so there are few: a misspelled word is exchanged as a whole, the
-text of a line that the interpreter can't read or call is written anew (its indentation stays), a lost import goes into
-the file's first empty line. What is to be copied stands after the same sign as where it comes from, so that it is the
-same tokens.
+A student has to learn each form from a few examples, and it misspells what it copies. So there are few forms, and they
+say little: a misspelled word is exchanged wherever it stands, what a line has lost is put in by a substitution that
+can't be written without it, indentation is put right by itself, a lost import goes into the file's first empty line.
 """
 
 import re
@@ -18,7 +17,8 @@ LONGEST = 10
 def repair(fault: Fault, number: int, text: str) -> str:
     """The command that repairs a fault which now starts at line `number`; `text` is the whole file's."""
     if fault.is_indent:
-        return _sed(f"{number}s/^ */{_indent(fault.right[0])}/", fault.path)
+        (line,) = fault.right
+        return _sed(rf"{number}s/^\s*/{line[: -len(line.lstrip())]}/", fault.path)
     if fault.is_spelling and len(re.findall(rf"\b{fault.old}\b", text)) == 1:
         return exchange_word(fault.old, fault.new)
     exchanged = exchange(fault, text)
@@ -80,10 +80,6 @@ def _script(fault: Fault, number: int) -> str:
     if len(fault.wrong) != 1 or len(fault.right) != 1:
         return f"{place}c\\{_text(fault.right)}"
     return place + _in_line(fault)
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
 
 
 def _text(lines: tuple[str, ...]) -> str:

@@ -127,20 +127,21 @@ def put_first(line: str, path: str) -> str:
 
 EXCHANGE = rf'read a b <{LIKE}; sed -i "s/\<$a\>/$b/" {EVERY_FILE}'
 """Exchanges the words of the last answer. It reads them there: a small student misspells what it has to copy."""
-_PUT_FIRST = put_first(f"$(cat {LIKE})", "").replace("'", '"')
+PUT_FIRST = rf'sed -i "0,/^$/s//\n$(cat {LIKE})/" ./'
+"""Puts the last answer, an import, into the first empty line of the file whose name follows."""
 
 
 def in_full(command: str, answer: str) -> str:
-    """What a command means that takes its words from an answer; any other command as it is."""
+    """A command that takes its words from the last answer, with these words in it; any other command as it is."""
     words = answer.split()
     if len(words) == 2 and command == EXCHANGE:
         return exchange_word(*words)
-    if words[:1] == ["import"] and command.startswith(_PUT_FIRST):
-        return put_first(answer, command.removeprefix(_PUT_FIRST))
+    if words[:1] == ["import"] and command.startswith(PUT_FIRST):
+        return put_first(answer, command.removeprefix(PUT_FIRST))
     return command
 
 
 def in_short(command: str, answer: str) -> str:
     """The reverse of `in_full`."""
     path = command.rpartition(" ./")[2]
-    return next((short for short in (EXCHANGE, _PUT_FIRST + path) if in_full(short, answer) == command), command)
+    return next((short for short in (EXCHANGE, PUT_FIRST + path) if in_full(short, answer) == command), command)
