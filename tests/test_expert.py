@@ -292,23 +292,39 @@ def test_an_edited_test_is_not_a_repair(tasks: list[Task], cache: Path) -> None:
     assert act(state, task) == str(steps.undo([test]))
 
 
-def test_every_repair_is_exact(tmp_path: Path) -> None:
-    """The command turns the broken file into the sound one, for every kind of fault."""
-    rng = random.Random(0)
+@pytest.mark.parametrize("kata", sorted(path.name for path in KATAS.iterdir() if (path / f"{path.name}.py").exists()))
+def test_every_repair_is_exact(kata: str, tmp_path: Path) -> None:
+    """The command turns the broken file into the sound one and leaves the others alone, for every kind of fault."""
+    rng, files = random.Random(0), files_of(kata)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    for kata in ("invoice", "lexer", "booking", "maze"):
-        files = files_of(kata)
-        for propose in (*VISIBLE.values(), *SEMANTIC.values()):
-            for fault in propose(files, f"{kata}.py", rng)[:1]:
-                broken = apply(files, [fault])
-                (tmp_path / fault.path).write_text(broken[fault.path])
-                subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
-                for part in reversed(faults_of(diff(broken, files))):
-                    subprocess.run(["bash", "-c", repair(part, part.line, broken[part.path])], cwd=tmp_path, check=True)
-                expected = files[fault.path]
-                if fault.kind == "missing_import":
-                    expected = above_the_first_import(broken[fault.path], expected)
-                assert (tmp_path / fault.path).read_text() == expected, fault
+    for propose in (*VISIBLE.values(), *SEMANTIC.values()):
+        for fault in propose(files, f"{kata}.py", rng)[:1]:
+            broken = apply(files, [fault])
+            for name, text in broken.items():
+                (tmp_path / name).write_text(text)
+            subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+            for part in reversed(faults_of(diff(broken, files))):
+                subprocess.run(["bash", "-c", repair(part, part.line, broken[part.path])], cwd=tmp_path, check=True)
+            expected = dict(files)
+            if fault.kind == "missing_import":
+                expected[fault.path] = above_the_first_import(broken[fault.path], files[fault.path])
+            assert {name: (tmp_path / name).read_text() for name in files} == expected, fault
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ('p = Path(__file__.with_name("a")', 'p = Path(__file__).with_name("a")'),
+        ('a = f("x.strip(), y)', 'a = f("x".strip(), y)'),
+        ("\tif x", "\tif x:"),
+        ("\t x = 1", "\tx = 1"),
+    ],
+)
+def test_dots_and_tabs_are_no_trap_for_a_repair(wrong: str, right: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(f"{wrong}\n")
+    (fault,) = faults_of(f"--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{wrong}\n+{right}\n")
+    subprocess.run(["bash", "-c", repair(fault, 1, f"{wrong}\n")], cwd=tmp_path, check=True)
+    assert (tmp_path / "a.py").read_text() == f"{right}\n"
 
 
 def above_the_first_import(broken: str, whole: str) -> str:

@@ -104,7 +104,7 @@ def _insertion(tokens: list[str], start: int, inserted: str) -> str | None:
     """
     if start == len(tokens):
         return f"s/$/{_replacement(inserted)}/"
-    if not re.match(r"\w|\s", tokens[start]) and tokens.index(tokens[start]) == start:
+    if not re.match(r"\w|\s", tokens[start]) and _found(tokens, start, start, start + 1):
         return f"s/{_pattern(tokens[start])}/{_replacement(inserted)}&/"
     before = next((begin for begin in range(start - 1, -1, -1) if _found(tokens, begin, start, start)), None)
     return None if before is None else f"s/{_pattern(''.join(tokens[before:start]))}/&{_replacement(inserted)}/"
