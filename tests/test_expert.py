@@ -146,7 +146,7 @@ def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]
     for task, outcome in plays:
         for state, content in states(outcome.messages):
             screen = Screen(state)
-            command = steps.in_full(command_of(content).partition(THEN_TEST)[0], screen.answer)
+            command = steps.in_full(command_of(content).partition(THEN_TEST)[0], screen.similar_words)
             if not command.startswith("sed -i"):
                 continue
             fault = repairs(Event(command, ""), task)
@@ -167,17 +167,17 @@ def test_an_action_is_no_longer_than_a_student_may_say(plays: list[tuple[Task, P
     assert all(longest <= recipe.student.sampling.max_tokens for recipe in recipes)
 
 
-def test_a_misspelled_word_comes_from_the_last_answer_or_is_named(
+def test_a_misspelled_word_comes_from_the_last_look_or_is_named(
     tasks: list[Task], plays: list[tuple[Task, Play]]
 ) -> None:
-    """Where something else was asked since, the answer in the sandbox is another one."""
+    """Where other words were looked for since, it is others that lie in the sandbox."""
     task, state = next(
         (task, state)
         for task, outcome in plays
         for state, said in states(outcome.messages)
         if command_of(said).startswith(steps.EXCHANGE)
     )
-    wrong, right = Screen(state).answer.split()
+    wrong, right = Screen(state).similar_words.split()
     other = [
         Message(role="assistant", content=str(Step("Which words are like it?", steps.similar("self", "x.py")))),
         Message(role="user", content="sel self"),
@@ -186,11 +186,11 @@ def test_a_misspelled_word_comes_from_the_last_answer_or_is_named(
 
 
 @pytest.mark.parametrize("short", [steps.EXCHANGE, f"{steps.PUT_FIRST}a.py", "ls"])
-@pytest.mark.parametrize("answer", ["sel self", "import re", "sel", ""])
-def test_what_is_said_in_short_and_in_full_is_the_same(short: str, answer: str) -> None:
-    full = steps.in_full(short, answer)
-    assert steps.in_short(full, answer) == short
-    means_something = (short == steps.EXCHANGE and " " in answer) or ("a.py" in short and "import" in answer)
+@pytest.mark.parametrize("found", ["sel self", "import re", "sel", ""])
+def test_what_is_said_in_short_and_in_full_is_the_same(short: str, found: str) -> None:
+    full = steps.in_full(short, found)
+    assert steps.in_short(full, found) == short
+    means_something = (short == steps.EXCHANGE and " " in found) or ("a.py" in short and "import" in found)
     assert (full != short) == (steps.LIKE not in full and short != "ls") == means_something
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.policies.base import Message
-from rollin.policies.expert.steps import BASE, EXCHANGE, TEST, THEN_TEST, asks, in_full
+from rollin.policies.expert.steps import BASE, EXCHANGE, TEST, THEN_TEST, in_full, is_similar
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -64,7 +64,7 @@ class Event:
     def reads(self) -> bool:
         """Whether the command only shows and changes nothing."""
         parts = re.split(r"\||&&|;|\n", _QUOTED.sub("_", self.command))
-        return asks(self.command) or all(_reads(part) for part in parts if part.strip())
+        return is_similar(self.command) or all(_reads(part) for part in parts if part.strip())
 
     @cached_property
     def traceback(self) -> list[Sighting]:
@@ -100,13 +100,13 @@ class Screen:
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.text = "\n".join(message["content"] for message in messages)
-        self.answer = ""
-        """What the latest question for similar words printed."""
+        self.similar_words = ""
+        """What the latest look for similar words printed."""
         self.events = list[Event]()
         for event in _events(messages):
-            if asks(event.command):
-                self.answer = event.output.strip()
-            self.events.append(replace(event, command=in_full(event.command, self.answer)))
+            if is_similar(event.command):
+                self.similar_words = event.output.strip()
+            self.events.append(replace(event, command=in_full(event.command, self.similar_words)))
 
     @cached_property
     def changed(self) -> int:

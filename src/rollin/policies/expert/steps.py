@@ -12,7 +12,7 @@ EVERY_FILE = "$(git ls-files)"
 """A misspelled word stands once; nobody has to say where."""
 EVERYTHING = "cat * | "
 LIKE = "/tmp/like"
-"""Where the last answer to a question for similar words lies."""
+"""Where the last look for similar words leaves what it printed."""
 UNDO = "git checkout -q main "
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
@@ -92,12 +92,12 @@ def bad(file: str = "") -> Step:
     return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")
 
 
-_ASK = 'python -c "import difflib,re,sys;x='
-_TELL = (
+_IMPORTS = 'python -c "import difflib,re,sys;x='
+_PRINT = (
     r";w=re.findall(r'\w+',open(0).read());print(*['import',x]*(x in sys.stdlib_module_names)"
     rf' or sorted(difflib.get_close_matches(x,{{*w}},2),key=w.count))" | tee {LIKE}'
 )
-_ASKS = re.compile(rf"({re.escape(EVERYTHING)}|<[\w./-]+ ){re.escape(_ASK)}'\w+'{re.escape(_TELL)}")
+_SIMILAR = re.compile(rf"({re.escape(EVERYTHING)}|<[\w./-]+ ){re.escape(_IMPORTS)}'\w+'{re.escape(_PRINT)}")
 
 
 def similar(word: str, path: str) -> str:
@@ -107,12 +107,12 @@ def similar(word: str, path: str) -> str:
     Of a file in a folder, or of all files where there are no folders: a key may be misspelled in another file than the
     one that fails.
     """
-    return f"<{path} {_ASK}'{word}'{_TELL}" if "/" in path else f"{EVERYTHING}{_ASK}'{word}'{_TELL}"
+    return f"<{path} {_IMPORTS}'{word}'{_PRINT}" if "/" in path else f"{EVERYTHING}{_IMPORTS}'{word}'{_PRINT}"
 
 
-def asks(command: str) -> bool:
-    """Whether it asks for similar words."""
-    return _ASKS.fullmatch(command) is not None
+def is_similar(command: str) -> bool:
+    """Whether it is a look for similar words."""
+    return _SIMILAR.fullmatch(command) is not None
 
 
 def exchange_word(wrong: str, right: str) -> str:
@@ -126,22 +126,22 @@ def put_first(line: str, path: str) -> str:
 
 
 EXCHANGE = rf'read a b <{LIKE}; sed -i "s/\<$a\>/$b/" {EVERY_FILE}'
-"""Exchanges the words of the last answer. It reads them there: a small student misspells what it has to copy."""
+"""Exchanges the words that the last look found. It reads them there: a small student misspells what it has to copy."""
 PUT_FIRST = rf'sed -i "0,/^$/s//\n$(cat {LIKE})/" ./'
-"""Puts the last answer, an import, into the first empty line of the file whose name follows."""
+"""Puts what the last look printed, an import, into the first empty line of the file whose name follows."""
 
 
-def in_full(command: str, answer: str) -> str:
-    """A command that takes its words from the last answer, with these words in it; any other command as it is."""
-    words = answer.split()
+def in_full(command: str, similar_words: str) -> str:
+    """A command that takes its words from the last look, with these words in it; any other command as it is."""
+    words = similar_words.split()
     if len(words) == 2 and command == EXCHANGE:
         return exchange_word(*words)
     if words[:1] == ["import"] and command.startswith(PUT_FIRST):
-        return put_first(answer, command.removeprefix(PUT_FIRST))
+        return put_first(similar_words, command.removeprefix(PUT_FIRST))
     return command
 
 
-def in_short(command: str, answer: str) -> str:
+def in_short(command: str, similar_words: str) -> str:
     """The reverse of `in_full`."""
     path = command.rpartition(" ./")[2]
-    return next((short for short in (EXCHANGE, PUT_FIRST + path) if in_full(short, answer) == command), command)
+    return next((short for short in (EXCHANGE, PUT_FIRST + path) if in_full(short, similar_words) == command), command)

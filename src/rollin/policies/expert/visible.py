@@ -75,7 +75,7 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     command = repair(fault, number or fault.line, text)
     if sum(event.command == command for event in screen.since_base) >= 2:
         return START_OVER
-    command = in_short(command, screen.answer)
+    command = in_short(command, screen.similar_words)
     return step or Step(_saying(fault, number or fault.line, text), and_check(command, screen.test_file))
 
 
