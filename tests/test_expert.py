@@ -24,7 +24,7 @@ from rollin.policies.base import Action, Message, Request
 from rollin.policies.expert import Expert, steps
 from rollin.policies.expert.knowledge import faults_of
 from rollin.policies.expert.screen import Event, Screen, command_of
-from rollin.policies.expert.sed import repair
+from rollin.policies.expert.sed import insertion, repair
 from rollin.policies.expert.steps import THEN_TEST, Step
 from rollin.policies.expert.visible import repairs
 from rollin.recipe import load_recipe
@@ -325,6 +325,20 @@ def test_dots_and_tabs_are_no_trap_for_a_repair(wrong: str, right: str, tmp_path
     (fault,) = faults_of(f"--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{wrong}\n+{right}\n")
     subprocess.run(["bash", "-c", repair(fault, 1, f"{wrong}\n")], cwd=tmp_path, check=True)
     assert (tmp_path / "a.py").read_text() == f"{right}\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ("if x", "if x:", ": at its end"),
+        ('f"a {b})', 'f"a {b}")', '" before )'),
+        ("cells[down, up = 1", "cells[down, up] = 1", "] after up"),
+        ("_tax(total)", "_tax(total, rate)", "rate before )"),
+    ],
+)
+def test_a_thought_says_what_is_lost_and_where(wrong: str, right: str, said: str) -> None:
+    (fault,) = faults_of(f"--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{wrong}\n+{right}\n")
+    assert str(insertion(fault)) == said
 
 
 def above_the_first_import(broken: str, whole: str) -> str:

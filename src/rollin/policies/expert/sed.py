@@ -6,6 +6,7 @@ can't be written without it, indentation is put right by itself, a lost import g
 """
 
 import re
+from dataclasses import dataclass
 
 from rollin.policies.expert.knowledge import Fault
 from rollin.policies.expert.steps import exchange_word, put_first
@@ -89,25 +90,52 @@ def _text(lines: tuple[str, ...]) -> str:
 
 def _in_line(fault: Fault) -> str:
     """`s/old/new/` within a known line. The old text is the line's first of its kind."""
+    if lost := insertion(fault):
+        return lost.script
     tokens, start, end, inserted = fault.change
-    if start == end and (insertion := _insertion(tokens, start, "".join(inserted))):
-        return insertion
     begin = start
     while begin > 0 and not _found(tokens, begin, start, end):
         begin -= 1
     return substitution("".join(tokens[begin:end]), "".join([*tokens[begin:start], *inserted]))
 
 
-def _insertion(tokens: list[str], start: int, inserted: str) -> str | None:
-    """A substitution that has to insert something: at the line's end, before the first sign of a kind, or after what
-    stands before it. It can't be written without writing something new, as a copy of the whole line can.
+@dataclass(frozen=True)
+class Insertion:
+    """What a line has lost, and where: before a sign, after some text, or at its end where neither is said.
+
+    The substitution can't be written without something new in it, as a copy of the whole line can.
     """
+
+    text: str
+    before: str = ""
+    after: str = ""
+
+    @property
+    def script(self) -> str:
+        """The substitution."""
+        text = _replacement(self.text)
+        if self.before:
+            return f"s/{_pattern(self.before)}/{text}&/"
+        return f"s/{_pattern(self.after)}/&{text}/" if self.after else f"s/$/{text}/"
+
+    def __str__(self) -> str:
+        """In words."""
+        place = f"before {self.before}" if self.before else f"after {self.after}" if self.after else "at its end"
+        return f"{self.text.strip(', ')} {place}"
+
+
+def insertion(fault: Fault) -> Insertion | None:
+    """What a fault's one line has lost; None where it has something wrong, or where sed would find another place."""
+    tokens, start, end, inserted = fault.change
+    text = "".join(inserted)
+    if start != end or len(fault.wrong) != 1 or len(fault.right) != 1:
+        return None
     if start == len(tokens):
-        return f"s/$/{_replacement(inserted)}/"
+        return Insertion(text)
     if not re.match(r"\w|\s", tokens[start]) and _found(tokens, start, start, start + 1):
-        return f"s/{_pattern(tokens[start])}/{_replacement(inserted)}&/"
-    before = next((begin for begin in range(start - 1, -1, -1) if _found(tokens, begin, start, start)), None)
-    return None if before is None else f"s/{_pattern(''.join(tokens[before:start]))}/&{_replacement(inserted)}/"
+        return Insertion(text, before=tokens[start])
+    held = next((begin for begin in range(start - 1, -1, -1) if _found(tokens, begin, start, start)), None)
+    return None if held is None else Insertion(text, after="".join(tokens[held:start]))
 
 
 def _found(tokens: list[str], begin: int, start: int, end: int) -> bool:

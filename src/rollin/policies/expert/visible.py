@@ -14,7 +14,7 @@ import re
 from rollin.policies.expert.knowledge import Fault, faults_of, text_of
 from rollin.policies.expert.looks import around, listed, look, place
 from rollin.policies.expert.screen import Event, Screen
-from rollin.policies.expert.sed import exchange, repair, rewrite
+from rollin.policies.expert.sed import exchange, insertion, repair, rewrite
 from rollin.policies.expert.steps import (
     DIFF,
     FINISH,
@@ -85,8 +85,8 @@ def _saying(fault: Fault, number: int, text: str) -> str:
         return f"Nobody imported {fault.right[0].split()[-1]}."
     if fault.is_indent:
         return f"Line {number} is indented wrongly."
-    if fault.is_of_text:
-        return f"In line {number}, {fault.new.strip(', ')} is missing."
+    if fault.is_of_text and (lost := insertion(fault)):
+        return f"Line {number} lacks {lost}."
     if fault.is_spelling:
         return "That is its right name."
     if exchanged := exchange(fault, text):
