@@ -166,12 +166,11 @@ def _value(text: str) -> Any:
 
 def _explain(error: ValidationError) -> str:
     """The first thing wrong, in one sentence, with the nearest valid key where a key is unknown."""
-    # For a union pydantic lists every alternative's complaints; the deepest one is about what the user meant.
+    # An unknown key first: where it was meant for a required one, that one is missing only for this reason.
     first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", -len(e["loc"])))
-    place = ".".join(str(part) for part in first["loc"])
+    place, valid = _place(first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _fields_at(first["loc"])
-        return f"unknown setting {place!r}{_nearest(str(first['loc'][-1]), known)}"
+        return f"unknown setting {place!r}{_nearest(str(first['loc'][-1]), valid)}"
     if first["type"] == "missing":
         return f"setting {place!r} is missing; add it"
     message = first["msg"].removeprefix("Value error, ")
@@ -183,19 +182,30 @@ def _nearest(word: str, known: Any) -> str:
     return f"; did you mean {found[0]!r}?" if found else f"; valid ones are {', '.join(known)}"
 
 
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """The valid settings of the group in which `location` lies."""
+def _place(location: Sequence[int | str]) -> tuple[str, list[str]]:
+    """(a place as a recipe's reader finds it, the settings that are valid there).
+
+    Where a setting can be of several kinds, pydantic names the kind in between, as if it were a setting.
+    """
+    shown, valid = list[str](), list[str]()
     models: list[type[BaseModel]] = [Recipe]
-    for part in location[:-1]:
-        narrower = [m for m in models if part in (m.__name__, getattr(m.model_fields.get("kind"), "default", None))]
-        inside = [
-            inner
-            for m in models
-            if part in m.model_fields
-            for inner in _models_in(m.model_fields[str(part)].annotation)
-        ]
-        models = narrower or inside or models
-    return sorted({name for model in models for name in model.model_fields})
+    for part in location:
+        kinds = [model for model in models if part in _kinds(model)]
+        if kinds and not any(part in model.model_fields for model in models):
+            models = kinds
+            continue
+        shown.append(str(part))
+        if isinstance(part, str):
+            valid = sorted({name for model in models for name in model.model_fields})
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [inner for field in fields for inner in _models_in(field.annotation)] or models
+    return ".".join(shown), valid
+
+
+def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
+    """What pydantic calls a model among others: its `kind`, or its own name."""
+    kind = model.model_fields.get("kind")
+    return (model.__name__, *(get_args(kind.annotation) if kind else ()))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

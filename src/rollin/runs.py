@@ -34,8 +34,10 @@ DATABASE = "run.db"
 def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     """Run a recipe in a new directory. Raises UserError before anything is written where the input is bad."""
     _make(directory)
+    learner, teacher = _policies(
+        recipe, directory
+    )  # first: what is missing should be said at once, not after the tasks
     train, evaluation = _load_tasks(recipe, reporter)
-    learner, teacher = _policies(recipe, directory)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from rollin.errors import UserError
 from rollin.tasks.build import Order, build
@@ -40,7 +40,15 @@ class FiledTasks(BaseModel):
     """The first so many; all if left out."""
 
 
-TaskSet = BuiltTasks | FiledTasks
+def _kind(content: Any) -> str:
+    """Which of the two is meant, so that a complaint is about that one."""
+    filed = "file" in content if isinstance(content, dict) else isinstance(content, FiledTasks)
+    return "FiledTasks" if filed else "BuiltTasks"
+
+
+TaskSet = Annotated[
+    Annotated[BuiltTasks, Tag("BuiltTasks")] | Annotated[FiledTasks, Tag("FiledTasks")], Discriminator(_kind)
+]
 
 
 class TaskSettings(BaseModel):
