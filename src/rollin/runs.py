@@ -36,7 +36,7 @@ def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     _make(directory)
     learner, teacher = _policies(
         recipe, directory
-    )  # first: what is missing should be said at once, not after the tasks
+    )  # first: what is missing is said before the tasks are built
     train, evaluation = _load_tasks(recipe, reporter)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
