@@ -34,9 +34,7 @@ DATABASE = "run.db"
 def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     """Run a recipe in a new directory. Raises UserError before anything is written where the input is bad."""
     _make(directory)
-    learner, teacher = _policies(
-        recipe, directory
-    )  # first: what is missing is said before the tasks are built
+    learner, teacher = _policies(recipe, directory)  # first: what is missing is said before the tasks are built
     train, evaluation = _load_tasks(recipe, reporter)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
