@@ -1,12 +1,131 @@
-"""How a labelled state becomes a loss. (Reverse KL and policy gradient join this table with their methods.)"""
+"""How labels become a loss: a sum over label tokens, which the trainer divides by the number of tokens or of labels.
+
+Targets          the label tokens of a trie, and what is known of each
+CrossEntropy     -w log p: imitation (SFT, DAgger, AggreVaTe)
+PolicyGradient   -min(r A, clip(r) A): reinforcement learning from outcomes (GRPO)
+ReverseKL        KL(student || teacher): on-policy distillation (OPD)
+
+In the paper's lens (arXiv 2605.12913) all are a weight on log p: 1, the outcome's advantage A, or the teacher's
+log-probability minus the student's.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
 
 import torch
-from torch.nn.functional import cross_entropy
+from pydantic import BaseModel, ConfigDict, Field
+from torch.nn.functional import kl_div, log_softmax
 
 
-def label_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Sum over label tokens of weight * -log p(token | state, earlier label tokens); a scalar.
+@dataclass(frozen=True)
+class Targets:
+    """m label tokens. Log-probabilities are natural logarithms, NaN where nobody knows them."""
 
-    logits [m, vocabulary], target [m] tokens, weight [m]. The paper's loss (The algorithm, step 4).
+    token: torch.Tensor
+    """[m] the token to predict."""
+    weight: torch.Tensor
+    """[m] 1, or the advantage of the trajectory."""
+    behaviour: torch.Tensor
+    """[m] its log-probability under the policy that sampled it, when it did."""
+    teacher: torch.Tensor
+    """[m] its log-probability under the teacher."""
+
+
+class Objective(Protocol):
+    """Targets and the student's logits in, a loss out."""
+
+    @property
+    def per_label(self) -> bool:
+        """Whether each label counts alike (a mean over labels of means over their tokens), not each token."""
+        ...
+
+    def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
+        """A scalar, in nats. `logits` and `teacher_logits` [m, vocabulary] are those that predict the targets."""
+        ...
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CrossEntropy(_Model):
+    """The sum of `weight * -log p(token | state, earlier label tokens)`: the paper's loss (The algorithm, step 4)."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+
+    @property
+    def per_label(self) -> bool:
+        return False
+
+    def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
+        return -(targets.weight * _log_p(logits, targets.token)).sum()
+
+
+class PolicyGradient(_Model):
+    """PPO's clipped surrogate with the outcome's advantage as weight, as in GRPO (arXiv 2402.03300).
+
+    DAPO (arXiv 2503.14476) is `clip_high: 0.28, average: tokens`.
     """
-    return (cross_entropy(logits.float(), target, reduction="none") * weight).sum()
+
+    kind: Literal["policy_gradient"] = "policy_gradient"
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    """The ratio of the student's probability now to that at sampling counts no further below 1 than this."""
+    clip_high: float = Field(default=0.2, gt=0)
+    """And no further above 1."""
+    average: Literal["labels", "tokens"] = "labels"
+    """GRPO's mean over actions of means over tokens, or DAPO's over all tokens."""
+    temperature: float = Field(default=1.0, gt=0)
+    """The policy is the one that sampled: its logits were divided by this. Set from student.sampling."""
+
+    @property
+    def per_label(self) -> bool:
+        return self.average == "labels"
+
+    def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
+        log_p = _log_p(logits / self.temperature, targets.token)
+        return _surrogate(log_p, targets.behaviour, targets.weight, self.clip_low, self.clip_high)
+
+
+class ReverseKL(_Model):
+    """KL(student || teacher) at the label's tokens, for a teacher that shares the tokenizer."""
+
+    kind: Literal["reverse_kl"] = "reverse_kl"
+    estimate: Literal["sampled", "exact"] = "sampled"
+    """From the sampled tokens' log-probabilities alone, or over the whole vocabulary, where the teacher is local."""
+
+    @property
+    def per_label(self) -> bool:
+        return False
+
+    def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
+        if self.estimate == "exact":
+            assert teacher_logits is not None, "the exact estimate needs the teacher's logits"
+            student, teacher = (log_softmax(each.float(), dim=-1) for each in (logits, teacher_logits))
+            apart = kl_div(teacher, student, reduction="none", log_target=True).sum(-1)
+            return (targets.weight * apart).sum()
+        log_p = _log_p(logits, targets.token)
+        # Its log-probability of now, not of sampling: the gradient is that of the KL now, however the token was drawn.
+        advantage = targets.weight * (targets.teacher - log_p.detach())
+        return _surrogate(log_p, targets.behaviour, advantage)
+
+
+AnyObjective = Annotated[CrossEntropy | PolicyGradient | ReverseKL, Field(discriminator="kind")]
+"""An objective as a recipe writes it."""
+
+
+def _log_p(logits: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+    """[m] log-probabilities of the tokens."""
+    return log_softmax(logits.float(), dim=-1).gather(1, token[:, None])[:, 0]
+
+
+def _surrogate(
+    log_p: torch.Tensor,
+    behaviour: torch.Tensor,
+    advantage: torch.Tensor,
+    low: float = 1.0,
+    high: float = float("inf"),
+) -> torch.Tensor:
+    """The sum of `-min(ratio * advantage, clip(ratio) * advantage)`; its gradient is `-ratio * advantage * d log p`
+    where nothing is clipped."""
+    ratio = torch.exp(log_p - behaviour)
+    return -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage).sum()

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from rollin.errors import UserError
-from rollin.training.objectives import label_cross_entropy
+from rollin.training.objectives import CrossEntropy, Objective, Targets
 from rollin.training.trie import Trie
 
 
@@ -69,7 +69,14 @@ class TrainingResult:
 
 
 class TrieTrainer(Trainer):
-    """Each item of its data set is one packed trie; the loss is the mean over the label tokens of a step."""
+    """Each item of its data set is one packed trie; the loss of a step is the mean over its label tokens, or over its
+    labels where the objective says so."""
+
+    def __init__(self, objective: Objective, teacher: torch.nn.Module | None, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.objective: Objective = objective
+        self.teacher: torch.nn.Module | None = teacher
+        self.model_accepts_loss_kwargs = True  # `compute_loss` divides by a whole step's items, whatever the model is
 
     def compute_loss(
         self,
@@ -78,15 +85,48 @@ class TrieTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        total = trie_loss(model, inputs)
-        count = num_items_in_batch if num_items_in_batch is not None else inputs["labels"].numel()
-        return total / count
+        total = trie_loss(model, inputs, self.objective, self.teacher)
+        if num_items_in_batch is None:
+            return total / self._items([inputs])
+        # The gradients of several processes will be averaged, and the items are those of all.
+        return total * self.accelerator.num_processes / num_items_in_batch
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
+        items: torch.Tensor = self.accelerator.gather(self._items(batch_samples).to(device))
+        return items.sum()
+
+    def _items(self, batches: list[dict[str, Any]]) -> torch.Tensor:
+        """What a step's loss is divided by."""
+        if self.objective.per_label:
+            return torch.stack([inputs["label_count"] for inputs in batches]).sum()
+        return torch.tensor(sum(inputs["labels"].numel() for inputs in batches))
 
 
-def trie_loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Weighted sum of the label tokens' negative log-likelihoods in one trie (a scalar, in nats)."""
+CROSS_ENTROPY = CrossEntropy()
+
+
+def trie_loss(
+    model: torch.nn.Module,
+    inputs: dict[str, torch.Tensor],
+    objective: Objective = CROSS_ENTROPY,
+    teacher: torch.nn.Module | None = None,
+) -> torch.Tensor:
+    """The objective's sum over the label tokens of one trie (a scalar, in nats).
+
+    `teacher` is the local model whose logits the objective wants, if it wants any.
+    """
     sources, place = torch.unique(inputs["source"], return_inverse=True)
-    # Logits are as large as the rest of a small model: they are computed where a label token is predicted, only.
+    teacher_logits = None
+    if teacher is not None:
+        with torch.no_grad():
+            teacher_logits = _logits(teacher, inputs, sources)[place]
+    targets = Targets(inputs["labels"], inputs["weight"], inputs["behaviour"], inputs["teacher"])
+    return objective.loss(_logits(model, inputs, sources)[place], targets, teacher_logits)
+
+
+def _logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], sources: torch.Tensor) -> torch.Tensor:
+    """[sources, vocabulary]. Logits are as large as the rest of a small model: computed where a label token is
+    predicted, only."""
     output = model(
         input_ids=inputs["input_ids"],
         position_ids=inputs["position_ids"],
@@ -94,11 +134,13 @@ def trie_loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.
         use_cache=False,
         logits_to_keep=sources,
     )
-    return label_cross_entropy(output.logits[0][place], inputs["labels"], inputs["weight"])
+    logits: torch.Tensor = output.logits[0]
+    return logits
 
 
 def as_inputs(trie: Trie, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """A trie as the model's arguments: ids and positions [1, n], additive attention mask [1, 1, n, n], targets [m]."""
+    """A trie as the model's arguments: ids and positions [1, n], additive attention mask [1, 1, n, n]; and its targets,
+    [m] each."""
     hidden = torch.zeros(1, 1, len(trie), len(trie), dtype=dtype)
     hidden.masked_fill_(~trie.attention(), torch.finfo(dtype).min)
     return {
@@ -108,6 +150,9 @@ def as_inputs(trie: Trie, dtype: torch.dtype = torch.float32) -> dict[str, torch
         "source": torch.from_numpy(trie.source),
         "labels": torch.from_numpy(trie.target),
         "weight": torch.from_numpy(trie.weight),
+        "behaviour": torch.from_numpy(trie.behaviour),
+        "teacher": torch.from_numpy(trie.teacher),
+        "label_count": torch.tensor(trie.labels),
     }
 
 
@@ -143,6 +188,8 @@ def train(
     tries: Sequence[Trie],
     settings: TrainingSettings,
     *,
+    objective: Objective = CROSS_ENTROPY,
+    teacher: torch.nn.Module | None = None,
     separate_tokens: int,
     left_out: int = 0,
     work_dir: Path,
@@ -156,6 +203,8 @@ def train(
     trained = select_parameters(model, settings)
     steps = settings.steps(len(tries))
     trainer = TrieTrainer(
+        objective,
+        teacher,
         model=trained,
         args=_arguments(settings, steps, work_dir, seed),
         train_dataset=_Tries(tries),

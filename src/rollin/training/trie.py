@@ -15,8 +15,10 @@ Sample       a state and its label, as tokens
 Trie         tokens in depth-first order, with what attention, positions and the loss need
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +31,10 @@ class Sample:
     state: list[int]
     label: list[int]
     weight: float = 1.0
+    behaviour: list[float] | None = None
+    """Log-probabilities of the label's tokens under the policy that sampled them."""
+    teacher: list[float] | None = None
+    """The same under the teacher."""
 
     @property
     def tokens(self) -> int:
@@ -52,6 +58,12 @@ class Trie:
     """[m] the label token to predict."""
     weight: np.ndarray
     """[m] its weight in the loss."""
+    behaviour: np.ndarray
+    """[m] its log-probability under the policy that sampled it; NaN where unknown."""
+    teacher: np.ndarray
+    """[m] and under the teacher."""
+    labels: int
+    """Labels packed."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,15 +74,24 @@ class Trie:
         return (node[None, :] <= node[:, None]) & (node[:, None] < torch.from_numpy(self.end)[None, :])
 
 
+class _Target(NamedTuple):
+    """A label token, and what is known of it."""
+
+    token: int
+    weight: float
+    behaviour: float
+    teacher: float
+
+
 @dataclass
 class _Node:
     token: int
     children: dict[int, "_Node"] = field(default_factory=dict)
-    targets: list[tuple[int, float]] = field(default_factory=list)
-    """Label tokens predicted from here, with their weights."""
+    targets: list[_Target] = field(default_factory=list)
+    """Label tokens predicted from here."""
 
 
-def pack(samples: Iterable[Sample]) -> Trie:
+def pack(samples: Sequence[Sample]) -> Trie:
     """The trie of the samples. Raises ValueError for an empty state: its label would have nothing to follow."""
     root = _Node(token=-1)
     for sample in samples:
@@ -79,22 +100,29 @@ def pack(samples: Iterable[Sample]) -> Trie:
         node = root
         for token in sample.state:
             node = _child(node, token)
-        for token in sample.label:
-            node.targets.append((token, sample.weight))
-            node = _child(node, token)
-    return _layout(root)
+        for target in _targets(sample):
+            node.targets.append(target)
+            node = _child(node, target.token)
+    return _layout(root, len(samples))
+
+
+def _targets(sample: Sample) -> Iterator[_Target]:
+    unknown = [math.nan] * len(sample.label)
+    known = zip(sample.label, sample.behaviour or unknown, sample.teacher or unknown, strict=True)
+    return (_Target(token, sample.weight, behaviour, teacher) for token, behaviour, teacher in known)
 
 
 def _child(node: _Node, token: int) -> _Node:
     return node.children.setdefault(token, _Node(token))
 
 
-def _layout(root: _Node) -> Trie:
+def _layout(root: _Node, labels: int) -> Trie:
     """Depth first, without recursion: a trajectory is thousands of tokens deep."""
     ids: list[int] = []
     depth: list[int] = []
     end: list[int] = []
-    targets: list[tuple[int, int, float]] = []
+    source: list[int] = []
+    targets: list[_Target] = []
     stack: list[tuple[_Node, int, int]] = [(child, 0, -1) for child in reversed(root.children.values())]
     parents: list[int] = []
     while stack:
@@ -104,20 +132,23 @@ def _layout(root: _Node) -> Trie:
         depth.append(level)
         parents.append(parent)
         end.append(place + 1)
-        targets.extend((place, token, weight) for token, weight in node.targets)
+        source.extend([place] * len(node.targets))
+        targets.extend(node.targets)
         # A last token of a label has no children and predicts nothing; it stays, so that sharing needs no special case.
         stack.extend((child, level + 1, place) for child in reversed(node.children.values()))
     for place in range(len(ids) - 1, -1, -1):
         if parents[place] >= 0:
             end[parents[place]] = max(end[parents[place]], end[place])
-    source, target, weight = zip(*targets, strict=True) if targets else ((), (), ())
     return Trie(
         ids=np.array(ids, dtype=np.int64),
         depth=np.array(depth, dtype=np.int64),
         end=np.array(end, dtype=np.int64),
         source=np.array(source, dtype=np.int64),
-        target=np.array(target, dtype=np.int64),
-        weight=np.array(weight, dtype=np.float32),
+        target=np.array([target.token for target in targets], dtype=np.int64),
+        weight=np.array([target.weight for target in targets], dtype=np.float32),
+        behaviour=np.array([target.behaviour for target in targets], dtype=np.float32),
+        teacher=np.array([target.teacher for target in targets], dtype=np.float32),
+        labels=labels,
     )
 
 
@@ -128,11 +159,11 @@ def pack_groups(groups: Sequence[Sequence[Sample]], max_tokens: int) -> list[Tri
     """
     tries: list[Trie] = []
     for group in groups:
-        tries.extend(_pack_within(list(group), max_tokens))
+        tries.extend(_pack_within(group, max_tokens))
     return tries
 
 
-def _pack_within(samples: list[Sample], max_tokens: int) -> list[Trie]:
+def _pack_within(samples: Sequence[Sample], max_tokens: int) -> list[Trie]:
     trie = pack(samples)
     if len(trie) <= max_tokens or not samples:
         return [trie] if samples else []
