@@ -105,7 +105,7 @@ class Screen:
         self.events = list[Event]()
         for event in _events(messages):
             if is_similar(event.command):
-                self.similar_words = event.output.strip()
+                self.similar_words = "".join(event.output.strip().splitlines()[-1:])  # below what cat complains of
             self.events.append(replace(event, command=in_full(event.command, self.similar_words)))
 
     @cached_property
@@ -126,9 +126,11 @@ class Screen:
 
     @cached_property
     def test_file(self) -> str:
-        """The file of the latest failing test, where it lies in a folder: its tests are enough, and quicker."""
+        """The file of the latest failing test, where all tests together take too long."""
+        if not any(event.timed_out and event.command.startswith(f"{TEST} |") for event in self.events):
+            return ""
         frames = (event.traceback[0].path for event in reversed(self.events) if event.traceback)
-        return next((path for path in frames if re.search(r"^[\w-].*/.*test", path)), "")
+        return next((path for path in frames if re.search(r"^[\w-].*test", path)), "")
 
     def done(self, command: str) -> bool:
         """Whether that very command was run since the last change."""
