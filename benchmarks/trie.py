@@ -13,12 +13,13 @@ import torch
 from rich.console import Console
 
 from rollin import runs
+from rollin.method import METHODS
 from rollin.models import PACKAGED, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
 from rollin.progress import ConsoleReporter
 from rollin.recipe import load_recipe
 from rollin.store import Store
-from rollin.training.samples import labelled_samples
+from rollin.training.samples import training_samples
 from rollin.training.trainer import TrainingSettings, as_inputs, select_parameters, trie_loss
 from rollin.training.trie import Sample, pack
 
@@ -51,7 +52,7 @@ def main() -> None:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else collect(console)
     with Store.read(directory / "run.db") as store:
         iterations = [row.number for row in store.iterations() if row.number]
-        groups = labelled_samples(store, iterations, load_tokenizer(PACKAGED))
+        groups = training_samples(store, iterations, load_tokenizer(PACKAGED), METHODS["dagger"])
     groups = groups[:: max(1, len(groups) // TRAJECTORIES)][:TRAJECTORIES]
     model = load_model(PACKAGED, ATTENTION)
     select_parameters(model, TrainingSettings(parameters="full"))

@@ -52,7 +52,7 @@ def test_every_setting_has_one_meaning(maker: ModuleType) -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_of_a_recipe_is_valid(example: str) -> None:
     quickstart = yaml.safe_load((ROOT / "recipes" / "quickstart.yaml").read_text())
-    parse_recipe(quickstart | {"roll_in": None} | yaml.safe_load(example), "example")
+    parse_recipe(quickstart | yaml.safe_load(example), "example")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

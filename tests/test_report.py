@@ -25,7 +25,7 @@ from rollin.tasks.schema import Family, Task
 
 RECIPE = {
     "name": "tiny|run",
-    "method": "dagger",
+    "method": {"name": "dagger"},
     "iterations": 2,
     "student": {"model": "smollm2-135m"},
     "teacher": {"kind": "expert"},

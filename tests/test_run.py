@@ -21,15 +21,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def write_recipe(path: Path, student: Path, **changes: Any) -> Path:
+def write_recipe(path: Path, model: Path, **changes: Any) -> Path:
     recipe: dict[str, Any] = {
         "name": "small",
-        "method": "dagger",
-        "roll_in": {"kind": "turn_mixture", "beta": {"kind": "list", "values": [1.0, 0.6]}},
+        "method": {
+            "name": "dagger",
+            "roll_in": {"kind": "turn_mixture", "beta": {"kind": "list", "values": [1.0, 0.6]}},
+        },
         "iterations": 2,
         "tasks_per_iteration": [2, 1],
         "concurrency": 2,
-        "student": {"model": str(student), "sampling": {"temperature": 0.0, "max_tokens": 12}},
+        "student": {"model": str(model), "sampling": {"temperature": 0.0, "max_tokens": 12}},
         "tasks": {
             "train": [{"source": "kata", "family": "visible", "count": 3}],
             "eval": [{"source": "kata", "family": "visible", "count": 2}],
@@ -79,6 +81,30 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
     assert "rollin show" in again
 
 
+@pytest.mark.parametrize("name", ["sft", "grpo", "opd"])
+def test_the_other_methods_run_by_the_same_loop(tmp_path: Path, cache: Path, tiny_directory: Path, name: str) -> None:
+    """A student of random weights resolves nothing: reinforcement learning finds nothing to learn, and says so."""
+    teacher = {"kind": "local", "model": str(tiny_directory)} if name == "opd" else {"kind": "expert"}
+    student = {"model": str(tiny_directory), "sampling": {"temperature": 1.0, "max_tokens": 12}}
+    recipe = write_recipe(
+        tmp_path / "other.yaml", tiny_directory, iterations=1, teacher=teacher, student=student,
+        method={"name": name} | ({"attempts": 2} if name == "grpo" else {}), evaluation={"base": False},
+    )  # fmt: skip
+    printed = finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"))
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        (_, row) = store.iterations()
+        rows = store.trajectories(iteration=1, purpose=Purpose.COLLECT)
+        turns = [turn for each in rows for turn in store.turns(each.id)]
+    assert len(rows) == (4 if name == "grpo" else 2)
+    assert row.phase is Phase.DONE
+    assert {turn.actor.value for turn in turns} <= ({"teacher"} if name == "sft" else {"student", "teacher"})
+    assert all((turn.label.text is None) == (name in ("grpo", "opd")) for turn in turns)
+    training = row.metrics["training"]
+    assert isinstance(training, dict)
+    assert (training["label_tokens"] == 0) == (name == "grpo")
+    assert ("no trajectory to learn from" in printed) == (name == "grpo")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -87,7 +113,8 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
         (["run", "RECIPE", "tasks.eval=[{source: kata, family: visble, count: 3}]"], "'tasks.eval.0.family': input"),
         (["run", "RECIPE", "tasks.eval=[{source: kata, famly: visible, count: 3}]"], "did you mean 'family'"),
         (["run", "RECIPE", "tasks.eval=[5]"], "'tasks.eval.0'"),
-        (["run", "RECIPE", "roll_in={kind: turn_mixture, beta: {kind: constant, value: 2}}"], "'roll_in.beta': beta"),
+        (["run", "RECIPE", "method.roll_in={kind: turn_mixture, beta: {kind: constant, value: 2}}"], "roll_in.beta'"),
+        (["run", "RECIPE", "method=dager"], "did you mean 'dagger'"),
         (["run", "RECIPE", "teacher={kind: endpoint, model: m, url: u}"], "did you mean 'base_url'"),
         (["run", "nowhere.yaml"], "cannot read the recipe"),
         (["run", "RECIPE", "student.model=/no/such/model"], "check the path"),

@@ -121,7 +121,7 @@ def test_what_is_trained_on_comes_in_the_same_order_whoever_began_first(store: S
         label = Label.of(Action(f"b{attempt}"), LabelSource.BESIDE)
         for turn in range(2):
             store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), label, 0)
-    assert [turn.label.text for turn in store.labelled_turns(1)] == ["b0", "b0", "b1", "b1", "b2", "b2"]
+    assert [turn.label.text for turn in store.collected_turns(1)] == ["b0", "b0", "b1", "b1", "b2", "b2"]
 
 
 def test_labels_arrive_later(store: Store) -> None:
@@ -133,8 +133,8 @@ def test_labels_arrive_later(store: Store) -> None:
     store.record_label(second.id, Label(LabelStatus.MISSING))
     counts = store.label_counts(1)
     assert [counts[status] for status in (LabelStatus.READY, LabelStatus.MISSING, LabelStatus.PENDING)] == [1, 1, 1]
-    assert [(turn.turn, turn.label.text) for turn in store.labelled_turns(1)] == [(0, "b")]
-    assert store.labelled_turns(2) == []
+    assert [(turn.turn, turn.label.text) for turn in store.collected_turns(1)] == [(0, "b"), (1, None), (2, None)]
+    assert store.collected_turns(2) == []
 
 
 def test_iterations_and_evaluations(store: Store) -> None:

@@ -11,6 +11,7 @@ from rollin.models import load_model, load_tokenizer
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION
 from rollin.recipe import StudentSettings
+from rollin.training.objectives import Need, Objective
 from rollin.training.trainer import TrainingResult, TrainingSettings, train
 from rollin.training.trie import Sample, pack_groups
 
@@ -18,10 +19,13 @@ from rollin.training.trie import Sample, pack_groups
 class Learner:
     """One model in this process that acts, learns and acts again. Checkpoints lie in `directory`/iteration-N."""
 
-    def __init__(self, settings: StudentSettings, directory: Path, slots: int) -> None:
-        """Raises UserError where the model cannot be loaded."""
+    def __init__(
+        self, settings: StudentSettings, directory: Path, slots: int, teacher: torch.nn.Module | None = None
+    ) -> None:
+        """`teacher` is the white-box one, where there is one. Raises UserError where the model cannot be loaded."""
         self._settings = settings
         self._directory = directory
+        self._teacher = teacher
         self._at = 0
         self.tokenizer = load_tokenizer(settings.model)
         self.policy = LocalPolicy(
@@ -42,6 +46,7 @@ class Learner:
         iteration: int,
         groups: Sequence[Sequence[Sample]],
         settings: TrainingSettings,
+        objective: Objective,
         *,
         seed: int,
         progress: Callable[[int, int, float], None],
@@ -54,6 +59,8 @@ class Learner:
             policy.model,
             pack_groups(fitting, settings.max_tokens),
             settings,
+            objective=objective,
+            teacher=self._teacher if Need.TEACHER in objective.needs else None,
             separate_tokens=sum(sample.tokens for group in fitting for sample in group),
             left_out=sum(map(len, groups)) - sum(map(len, fitting)),
             work_dir=self._directory / "trainer",
@@ -63,6 +70,13 @@ class Learner:
         self._save(iteration)
         self._moved_to(iteration)
         return result
+
+    def stay(self, iteration: int) -> TrainingResult:
+        """Save the last iteration's weights as this one's."""
+        self.at(iteration - 1)
+        self._save(iteration)
+        self._at = iteration
+        return TrainingResult(steps=0, loss=0.0, label_tokens=0, packed_tokens=0, separate_tokens=0, seconds=0.0)
 
     def checkpoint(self, iteration: int) -> Path:
         """Where this iteration's weights lie."""

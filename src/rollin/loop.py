@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from rollin.evaluation.rate import Rate, by_group
 from rollin.learner import Learner
+from rollin.method import Method
 from rollin.mixture import Actor, RollIn, Student, TurnMixture
 from rollin.policies.base import Policy, Sampling
 from rollin.progress import Reporter
@@ -16,7 +17,8 @@ from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
-from rollin.training.samples import labelled_samples
+from rollin.training.samples import training_samples
+from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
 
 
@@ -56,27 +58,41 @@ class Loop:
         """Student and teacher act, turn by turn as the roll-in says; the teacher labels every state they reach."""
         cast = Cast(
             name="student",
-            roll_in=self.recipe.rolling_in,
+            roll_in=self.method.roll_in,
             policies={Actor.STUDENT: self.learner.at(iteration - 1), Actor.TEACHER: self.teacher},
-            labeller=self.teacher,
+            labeller=self.teacher if self.method.label == "teacher" else None,
             sampling={Actor.STUDENT: self.recipe.student.sampling, Actor.TEACHER: self.teacher_sampling},
         )
-        rows = self.trajectories("rolling in", iteration, Purpose.COLLECT, self.tasks_of(iteration), cast)
+        tasks = self.tasks_of(iteration)
+        rows = self.trajectories("rolling in", iteration, Purpose.COLLECT, tasks, cast, self.method.attempts)
         labels = self.rollouts.settle_labels(cast, iteration)
         self.store.advance_iteration(
             iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
         )
 
     def learn(self, iteration: int) -> None:
-        """Aggregate the labels of the iterations so far, and train the student on them."""
-        first = 1 if self.recipe.aggregate == "all" else iteration
-        data = labelled_samples(self.store, range(first, iteration + 1), self.learner.tokenizer)
+        """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
+        first = 1 if self.method.aggregate == "all" else iteration
+        data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
         self.compare_lengths(iteration, data)
+        if data or not self.method.selective:
+            result = self.train(iteration, data)
+        else:
+            self.reporter.say(f"iteration {iteration}: no trajectory to learn from; the student stays as it is")
+            result = self.learner.stay(iteration)
+        checkpoint = self.learner.checkpoint(iteration).name
+        self.store.advance_iteration(
+            iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
+        )
+
+    def train(self, iteration: int, data: list[list[Sample]]) -> TrainingResult:
+        """Train with progress."""
         with self.reporter.phase(f"iteration {iteration}: training", self.recipe.training.steps(len(data))) as bar:
             result = self.learner.learn(
                 iteration,
                 data,
                 self.recipe.training,
+                self.recipe.objective,
                 seed=self.recipe.seed + iteration,
                 progress=lambda step, steps, loss: bar.advance(note=f"loss {loss:.3f}", of=steps),
             )
@@ -84,10 +100,7 @@ class Loop:
             self.reporter.say(
                 f"iteration {iteration}: {result.left_out} labels left out: longer than training.max_tokens"
             )
-        checkpoint = self.learner.checkpoint(iteration).name
-        self.store.advance_iteration(
-            iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
-        )
+        return result
 
     def compare_lengths(self, iteration: int, data: list[list[Sample]]) -> None:
         """Say so if the student learns labels that are longer than what it may say."""
@@ -121,21 +134,27 @@ class Loop:
         return rate
 
     def trajectories(
-        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], cast: Cast
+        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], cast: Cast, each: int = 1
     ) -> list[TrajectoryRow]:
-        """One attempt at each task, with progress."""
+        """So many attempts at each task, with progress."""
+        attempts = [Attempt(task, iteration, purpose, number) for task in tasks for number in range(each)]
         resolved: list[bool] = []
-        with self.reporter.phase(f"iteration {iteration}: {doing}", len(tasks)) as bar:
+        with self.reporter.phase(f"iteration {iteration}: {doing}", len(attempts)) as bar:
 
             def done(row: TrajectoryRow) -> None:
                 resolved.append(bool(row.resolved))
                 bar.advance(note=f"{sum(resolved)} resolved")
 
-            return self.rollouts.run([Attempt(task, iteration, purpose) for task in tasks], cast, done)
+            return self.rollouts.run(attempts, cast, done)
+
+    @property
+    def method(self) -> Method:
+        """What is particular about this run: a row of the table, which the recipe may have changed."""
+        return self.recipe.method
 
     def phase(self, iteration: int) -> Phase:
         """How far an iteration has come; a new one begins by collecting."""
-        return self.store.begin_iteration(iteration, beta=beta_of(self.recipe.rolling_in, iteration)).phase
+        return self.store.begin_iteration(iteration, beta=beta_of(self.method.roll_in, iteration)).phase
 
     def tasks_of(self, iteration: int) -> list[Task]:
         """The training tasks in an order drawn once, dealt out iteration by iteration, from the start when through."""

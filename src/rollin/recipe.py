@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from rollin.errors import UserError
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
-from rollin.method import METHODS
-from rollin.mixture import AnyRollIn
+from rollin.method import METHODS, Method
 from rollin.policies.base import Sampling
 from rollin.sandboxes.base import Limits
 from rollin.tasks.sets import TaskSettings
+from rollin.training.objectives import AnyObjective, Need
 from rollin.training.trainer import TrainingSettings
 
 
@@ -77,16 +77,12 @@ class Recipe(Settings):
 
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 0
-    method: str = "dagger"
-    roll_in: AnyRollIn | None = None
-    """Overrides the method's."""
+    method: Method = METHODS["dagger"]
     iterations: int = Field(default=5, ge=1)
     tasks_per_iteration: PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
     """Training tasks attempted in each iteration; of a list, the first number is for iteration 1, the last repeats."""
     concurrency: int = Field(default=16, ge=1)
     """Trajectories under way at once."""
-    aggregate: Literal["all", "last"] = "all"
-    """Train on the labels of all iterations so far (DAgger's data set), or on the last iteration's alone."""
     student: StudentSettings = StudentSettings()
     teacher: TeacherSettings = ExpertTeacher()
     tasks: TaskSettings
@@ -95,10 +91,36 @@ class Recipe(Settings):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _row(cls, method: Any) -> Any:
+        """A row's name alone, or with what is changed in it."""
+        method = _named(method)
+        if not isinstance(method, dict):
+            return method
+        name = method.get("name", "dagger")
+        if name not in METHODS:
+            raise ValueError(f"{name!r} is none of {', '.join(METHODS)}{_nearest(str(name), METHODS)}")
+        return METHODS[name].model_dump() | method
+
     @model_validator(mode="after")
-    def _known_method(self) -> "Recipe":
-        if self.method not in METHODS:
-            raise ValueError(f"method {self.method!r} is none of {', '.join(METHODS)}{_nearest(self.method, METHODS)}")
+    def _possible(self) -> "Recipe":
+        """Whether the method can have what its objective needs."""
+        method = self.method
+        if Need.TEACHER in method.objective.needs and self.teacher.kind != "local":
+            raise ValueError(
+                f"the objective {method.objective.kind} needs the log-probabilities of a teacher of kind 'local', and"
+                f" this one is of kind {self.teacher.kind!r}; name a local teacher or another method"
+            )
+        if Need.OUTCOMES in method.objective.needs and method.attempts < 2:
+            kind = method.objective.kind
+            raise ValueError(f"the objective {kind} compares attempts at a task; set method.attempts to 2 or more")
+        if Need.BEHAVIOUR in method.objective.needs and method.label != "executed":
+            raise ValueError(
+                f"the objective {method.objective.kind} learns from what was executed; set method.label to 'executed'"
+            )
+        if Need.BEHAVIOUR in method.objective.needs and not self.student.sampling.temperature:
+            raise ValueError(f"the objective {method.objective.kind} needs chance; set student.sampling.temperature")
         return self
 
     def tasks_in(self, iteration: int) -> int:
@@ -107,9 +129,9 @@ class Recipe(Settings):
         return sizes if isinstance(sizes, int) else sizes[min(iteration, len(sizes)) - 1]
 
     @property
-    def rolling_in(self) -> AnyRollIn:
-        """The rule that picks who acts: the recipe's own, else the method's."""
-        return self.roll_in or METHODS[self.method].roll_in
+    def objective(self) -> AnyObjective:
+        """The method's, for actions sampled as the student's are."""
+        return self.method.objective.sampled_at(self.student.sampling.temperature or 1.0)
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -123,8 +145,14 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(content, dict):
         raise UserError(f"the recipe {path} holds no settings; see recipes/quickstart.yaml for an example")
     for override in overrides:
+        content["method"] = _named(content.get("method", "dagger"))  # so that `method.keep=all` finds its group
         _apply(content, override)
     return parse_recipe(content, str(path))
+
+
+def _named(method: Any) -> Any:
+    """The short form of a method, its name alone, in the long one."""
+    return {"name": method} if isinstance(method, str) else method
 
 
 def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:

@@ -20,13 +20,14 @@ from rollin.policies.expert import Expert
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION
 from rollin.progress import Reporter
-from rollin.recipe import EndpointTeacher, ExpertTeacher, Recipe, TeacherSettings, parse_recipe
+from rollin.recipe import EndpointTeacher, ExpertTeacher, LocalTeacher, Recipe, TeacherSettings, parse_recipe
 from rollin.rollout import Rollouts
 from rollin.sandboxes.bubblewrap import check
 from rollin.store import Store
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.schema import Split, Task
 from rollin.tasks.sets import load_tasks
+from rollin.training.objectives import Need
 
 DATABASE = "run.db"
 
@@ -93,8 +94,22 @@ def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Ta
 def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
     """The student and the teacher, ready to act. Raises UserError for what can't be had, sandboxes included."""
     check()
-    learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency)
-    return learner, _teacher(recipe.teacher, recipe.concurrency)
+    teacher = _teacher(recipe.teacher, recipe.concurrency)
+    white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
+    learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
+    if Need.TEACHER in recipe.method.objective.needs:
+        _same_tokens(recipe, learner)
+    return learner, teacher
+
+
+def _same_tokens(recipe: Recipe, learner: Learner) -> None:
+    """UserError unless the teacher reads the student's tokens as the student does."""
+    assert isinstance(recipe.teacher, LocalTeacher)
+    if load_tokenizer(recipe.teacher.model).get_vocab() != learner.tokenizer.get_vocab():
+        raise UserError(
+            f"the objective {recipe.method.objective.kind} compares token by token, but {recipe.teacher.model} and"
+            f" {recipe.student.model} have different tokenizers; use a teacher that shares the student's"
+        )
 
 
 def _teacher(settings: TeacherSettings, slots: int) -> Policy:

@@ -64,9 +64,9 @@ class Summary:
 
 
 def _about(recipe: Mapping[str, object], rounds: list[IterationRow], recorded: list[EvaluationRow]) -> str:
-    student, teacher = recipe.get("student"), recipe.get("teacher")
+    method, student, teacher = (recipe.get(name) for name in ("method", "student", "teacher"))
     parts = [
-        f"method {recipe['method']}" if "method" in recipe else "",
+        f"method {method['name']}" if isinstance(method, dict) and "name" in method else "",
         f"student {student['model']}" if isinstance(student, dict) and "model" in student else "",
         f"teacher {teacher.get('model', teacher.get('kind'))}" if isinstance(teacher, dict) else "",
         _progress(recipe.get("iterations"), rounds, recorded),

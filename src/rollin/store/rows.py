@@ -54,7 +54,7 @@ class LabelStatus(StrEnum):
     MISSING = "missing"
     """The teacher failed, after retries."""
     NOT_WANTED = "not_wanted"
-    """Evaluation labels nothing."""
+    """Evaluation labels nothing, nor does a method that learns from what was executed."""
 
 
 class LabelSource(StrEnum):

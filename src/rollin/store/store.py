@@ -221,14 +221,14 @@ class Store:
         """First turn first."""
         return self._turns("trajectory_id = ?", trajectory_id)
 
-    def labelled_turns(self, iteration: int) -> list[TurnRow]:
-        """What an iteration collected to train on: turns with a label, by task, attempt and turn.
+    def collected_turns(self, iteration: int) -> list[TurnRow]:
+        """The turns that an iteration collected to train on, by task, attempt and turn.
 
         Not by trajectory number: that is the order in which threads happened to begin, and training depends on it.
         """
         rows = self._all(
             """SELECT turns.* FROM turns JOIN trajectories j ON j.id = trajectory_id
-               WHERE iteration = ? AND purpose = 'collect' AND label_status = 'ready'
+               WHERE iteration = ? AND purpose = 'collect'
                ORDER BY instance_id, attempt, turn""",
             iteration,
         )

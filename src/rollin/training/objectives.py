@@ -1,5 +1,6 @@
 """How labels become a loss: a sum over label tokens, which the trainer divides by the number of tokens or of labels.
 
+Need             what an objective may have to know
 Targets          the label tokens of a trie, and what is known of each
 CrossEntropy     -w log p: imitation (SFT, DAgger, AggreVaTe)
 PolicyGradient   -min(r A, clip(r) A): reinforcement learning from outcomes (GRPO)
@@ -10,11 +11,23 @@ log-probability minus the student's.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from enum import StrEnum
+from typing import Annotated, Literal, Protocol, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn.functional import kl_div, log_softmax
+
+
+class Need(StrEnum):
+    """What an objective may have to know."""
+
+    BEHAVIOUR = "behaviour"
+    """The label's log-probabilities under the policy that sampled it."""
+    TEACHER = "teacher"
+    """The teacher's own distribution at the label: a white-box teacher."""
+    OUTCOMES = "outcomes"
+    """How other attempts at the same task ended."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +52,47 @@ class Objective(Protocol):
         """Whether each label counts alike (a mean over labels of means over their tokens), not each token."""
         ...
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What has to be known of a label."""
+        ...
+
+    def sampled_at(self, temperature: float) -> "Objective":
+        """The objective for actions that were sampled at this temperature."""
+        ...
+
     def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
         """A scalar, in nats. `logits` and `teacher_logits` [m, vocabulary] are those that predict the targets."""
         ...
 
 
-class _Model(BaseModel):
+class _Objective(BaseModel):
+    """A mean over tokens that needs nothing but the labels, unless one says otherwise."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CrossEntropy(_Model):
-    """The sum of `weight * -log p(token | state, earlier label tokens)`: the paper's loss (The algorithm, step 4)."""
-
-    kind: Literal["cross_entropy"] = "cross_entropy"
 
     @property
     def per_label(self) -> bool:
         return False
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset()
+
+    def sampled_at(self, temperature: float) -> Self:
+        return self
+
+
+class CrossEntropy(_Objective):
+    """The sum of `weight * -log p(token | state, earlier label tokens)`: the paper's loss (The algorithm, step 4)."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+
     def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
         return -(targets.weight * _log_p(logits, targets.token)).sum()
 
 
-class PolicyGradient(_Model):
+class PolicyGradient(_Objective):
     """PPO's clipped surrogate with the outcome's advantage as weight, as in GRPO (arXiv 2402.03300).
 
     DAPO (arXiv 2503.14476) is `clip_high: 0.28, average: tokens`.
@@ -74,19 +105,26 @@ class PolicyGradient(_Model):
     """And no further above 1."""
     average: Literal["labels", "tokens"] = "labels"
     """GRPO's mean over actions of means over tokens, or DAPO's over all tokens."""
-    temperature: float = Field(default=1.0, gt=0)
-    """The policy is the one that sampled: its logits were divided by this. Set from student.sampling."""
+    temperature: float | None = Field(default=None, gt=0)
+    """The policy is the one that sampled: its logits were divided by this. Left out, it is student.sampling's."""
 
     @property
     def per_label(self) -> bool:
         return self.average == "labels"
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.BEHAVIOUR, Need.OUTCOMES})
+
+    def sampled_at(self, temperature: float) -> Self:
+        return self if self.temperature else self.model_copy(update={"temperature": temperature})
+
     def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
-        log_p = _log_p(logits / self.temperature, targets.token)
+        log_p = _log_p(logits / (self.temperature or 1.0), targets.token)
         return _surrogate(log_p, targets.behaviour, targets.weight, self.clip_low, self.clip_high)
 
 
-class ReverseKL(_Model):
+class ReverseKL(_Objective):
     """KL(student || teacher) at the label's tokens, for a teacher that shares the tokenizer."""
 
     kind: Literal["reverse_kl"] = "reverse_kl"
@@ -94,8 +132,8 @@ class ReverseKL(_Model):
     """From the sampled tokens' log-probabilities alone, or over the whole vocabulary, where the teacher is local."""
 
     @property
-    def per_label(self) -> bool:
-        return False
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.TEACHER} if self.estimate == "exact" else {Need.TEACHER, Need.BEHAVIOUR})
 
     def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
         if self.estimate == "exact":
@@ -103,9 +141,10 @@ class ReverseKL(_Model):
             student, teacher = (log_softmax(each.float(), dim=-1) for each in (logits, teacher_logits))
             apart = kl_div(teacher, student, reduction="none", log_target=True).sum(-1)
             return (targets.weight * apart).sum()
+        log_q = targets.teacher if teacher_logits is None else _log_p(teacher_logits, targets.token)
         log_p = _log_p(logits, targets.token)
         # Its log-probability of now, not of sampling: the gradient is that of the KL now, however the token was drawn.
-        advantage = targets.weight * (targets.teacher - log_p.detach())
+        advantage = targets.weight * (log_q - log_p.detach())
         return _surrogate(log_p, targets.behaviour, advantage)
 
 

@@ -1,23 +1,79 @@
-"""From labelled turns to training samples: a state's tokens and its label's, trajectory by trajectory."""
+"""From turns to training samples: a state's tokens and its label's, trajectory by trajectory, as the method says."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from statistics import mean, stdev
 
 from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_ids, state_ids
-from rollin.store import Store
+from rollin.method import Method
+from rollin.store import LabelStatus, Purpose, Store, TrajectoryRow, TurnRow
+from rollin.training.objectives import Need
 from rollin.training.trie import Sample
 
+SPREAD = 1e-4
+"""Added to a group's standard deviation, as in GRPO's implementations."""
 
-def labelled_samples(store: Store, iterations: Iterable[int], tokenizer: PreTrainedTokenizerBase) -> list[list[Sample]]:
-    """The aggregated data set: for each trajectory of these iterations its labelled states, first turn first."""
-    turns = [turn for iteration in iterations for turn in store.labelled_turns(iteration)]
-    return [
-        [
-            Sample(state_ids(tokenizer, store.state_messages(turn.state_id)), action_ids(tokenizer, turn.label.text))
-            for turn in trajectory
-            if turn.label.text is not None
-        ]
-        for _, trajectory in groupby(turns, key=lambda turn: turn.trajectory_id)
-    ]
+
+def training_samples(
+    store: Store, iterations: Iterable[int], tokenizer: PreTrainedTokenizerBase, method: Method
+) -> list[list[Sample]]:
+    """The data set of these iterations: for each trajectory that is kept its labelled states, first turn first."""
+    groups = []
+    for iteration in iterations:
+        weights = weights_of(store.trajectories(iteration=iteration, purpose=Purpose.COLLECT), method)
+        for trajectory, turns in groupby(store.collected_turns(iteration), key=lambda turn: turn.trajectory_id):
+            if weight := weights.get(trajectory):
+                samples = (_sample(store, turn, tokenizer, method, weight) for turn in turns)
+                groups.append([sample for sample in samples if sample])
+    return [group for group in groups if group]
+
+
+def weights_of(rows: Sequence[TrajectoryRow], method: Method) -> dict[int, float]:
+    """By trajectory, what its labels weigh; none for one that is not learnt from."""
+    kept = [row for row in rows if method.keep == "all" or row.resolved]
+    if Need.OUTCOMES in method.objective.needs:
+        return advantages(kept)
+    return {row.id: 1.0 for row in kept}
+
+
+def advantages(rows: Iterable[TrajectoryRow]) -> dict[int, float]:
+    """By trajectory, how much better it ended than the other attempts at its task: (r - mean) / standard deviation.
+
+    r is 1 for a resolved task, else 0. What the infrastructure ended is in no group, a group of one says nothing, and
+    nor does one whose attempts all ended alike.
+    """
+    groups = defaultdict[tuple[int, str], list[TrajectoryRow]](list)
+    for row in rows:
+        if row.resolved is not None:
+            groups[row.iteration, row.instance_id].append(row)
+    found = dict[int, float]()
+    for group in groups.values():
+        outcomes = [float(bool(row.resolved)) for row in group]
+        if len({*outcomes}) == 2:
+            middle, spread = mean(outcomes), stdev(outcomes) + SPREAD
+            found |= {row.id: (outcome - middle) / spread for row, outcome in zip(group, outcomes, strict=True)}
+    return found
+
+
+def _sample(
+    store: Store, turn: TurnRow, tokenizer: PreTrainedTokenizerBase, method: Method, weight: float
+) -> Sample | None:
+    """A turn's state and label; None where it has no label, or nothing is known of it that the objective needs."""
+    state = state_ids(tokenizer, store.state_messages(turn.state_id))
+    if method.label == "teacher":
+        if turn.label.status is not LabelStatus.READY or turn.label.text is None:
+            return None
+        return _weighted(Sample(state, action_ids(tokenizer, turn.label.text), weight), method)
+    action = turn.action
+    if Need.BEHAVIOUR in method.objective.needs and not (action.token_ids and action.logprobs):
+        return None
+    label = action.token_ids or action_ids(tokenizer, action.content)
+    return _weighted(Sample(state, label, weight, action.logprobs), method)
+
+
+def _weighted(sample: Sample, method: Method) -> Sample:
+    """Where labels count alike, their tokens share the weight."""
+    return sample.shared() if method.objective.per_label else sample

@@ -17,7 +17,7 @@ Trie         tokens in depth-first order, with what attention, positions and the
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,10 @@ class Sample:
     def tokens(self) -> int:
         """What the sample would cost alone."""
         return len(self.state) + len(self.label)
+
+    def shared(self) -> "Sample":
+        """Its weight shared out among its label's tokens."""
+        return replace(self, weight=self.weight / len(self.label))
 
 
 @dataclass(frozen=True)

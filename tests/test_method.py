@@ -1,0 +1,94 @@
+"""The table of methods: what a row and a recipe say, and which samples and weights come of it."""
+
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollin.errors import UserError
+from rollin.method import METHODS, Method
+from rollin.mixture import Student, Teacher
+from rollin.recipe import Recipe, load_recipe, parse_recipe
+from rollin.store import Exit, Purpose, TrajectoryRow
+from rollin.training.objectives import PolicyGradient, ReverseKL
+from rollin.training.samples import advantages, weights_of
+
+QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
+
+
+def recipe(*changes: str) -> Recipe:
+    return load_recipe(QUICKSTART, changes)
+
+
+def row(number: int, task: str, resolved: bool | None, iteration: int = 1) -> TrajectoryRow:
+    return TrajectoryRow(
+        number, task, iteration, number, Purpose.COLLECT, "student", 0, Exit.SUBMITTED, None, resolved, None, 0.0, 1.0
+    )
+
+
+OUTCOMES = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([True, False, None])), max_size=20)
+
+
+@given(OUTCOMES)
+def test_advantages_compare_the_attempts_at_one_task(outcomes: list[tuple[str, bool | None]]) -> None:
+    rows = [row(number, task, resolved) for number, (task, resolved) in enumerate(outcomes)]
+    found = advantages(rows)
+    for task in "abc":
+        group = [each for each in rows if each.instance_id == task and each.resolved is not None]
+        weighed = {each.id: found[each.id] for each in group if each.id in found}
+        assert len(weighed) == (len(group) if len({each.resolved for each in group}) == 2 else 0)
+        if weighed:
+            assert mean(weighed.values()) == pytest.approx(0, abs=1e-6)
+            assert all((found[each.id] > 0) == each.resolved for each in group)
+
+
+def test_the_same_task_in_another_iteration_is_another_group() -> None:
+    assert advantages([row(0, "a", True), row(1, "a", False, iteration=2)]) == {}
+
+
+def test_rejection_sampling_keeps_what_was_resolved() -> None:
+    rows = [row(0, "a", True), row(1, "b", False), row(2, "c", None)]
+    assert weights_of(rows, METHODS["sft"]) == {0: 1.0}
+    assert weights_of(rows, METHODS["dagger"]) == {0: 1.0, 1: 1.0, 2: 1.0}
+
+
+def test_a_recipe_names_a_row_and_changes_what_it_likes() -> None:
+    assert recipe("method=sft").method == METHODS["sft"]
+    assert recipe("method=aggrevate", "method.attempts=2").method == METHODS["aggrevate"].model_copy(
+        update={"attempts": 2}
+    )
+    mixed = recipe(
+        "method.label=executed",
+        "teacher={kind: local, model: m}",
+        "method.objective={kind: reverse_kl, estimate: exact}",
+    )
+    assert mixed.objective == ReverseKL(estimate="exact")
+    assert mixed.method.roll_in == recipe().method.roll_in
+    assert recipe("method=grpo").objective == PolicyGradient(temperature=0.7)
+    assert parse_recipe(mixed.model_dump(mode="json"), "a run") == mixed
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["method=opd"], "needs the log-probabilities of a teacher"),
+        (["method=grpo", "method.attempts=1"], "set method.attempts to 2 or more"),
+        (["method=grpo", "method.label=teacher"], "set method.label to 'executed'"),
+        (["method=grpo", "student.sampling.temperature=0"], "needs chance"),
+        (["method.roll_in={kind: prefix_switch, t_max: {kind: constant, value: -1}}"], "greater than"),
+        (["method.attempts=0"], "greater than or equal to 1"),
+        (["method.kep=all"], "did you mean 'keep'"),
+        (["method=5"], "'method'"),
+    ],
+)
+def test_what_a_method_cannot_have_is_said_in_one_sentence(changes: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        recipe(*changes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_row_is_a_few_fields() -> None:
+    assert Method(name="sft", roll_in=Teacher()) == METHODS["sft"].model_copy(update={"keep": "all"})
+    assert METHODS["opd"].roll_in == Student()
