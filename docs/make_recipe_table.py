@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from rollin.method import Method
 from rollin.recipe import Recipe
 
 PAGE = Path(__file__).with_name("recipes.md")
@@ -35,6 +36,7 @@ MEANINGS = {
     "Recipe.sandbox": "What one trajectory may use.",
     "Recipe.training": "How the student learns in one iteration.",
     "Recipe.evaluation": "When the student is measured.",
+    "Recipe.budget": "What it may use at most.",
     "StudentSettings.context_tokens": "A state that leaves no room for an action within it ends the trajectory.",
     "LocalTeacher.context_tokens": "The most tokens of state and action together.",
     "LocalTeacher.model": "As `student.model`.",
@@ -156,6 +158,8 @@ def _named(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation in TYPES:
         return TYPES[annotation]
+    if annotation is Any:
+        return "anything"
     if list(models_in(annotation)):
         return "list of groups" if origin is list else "group"
     if origin is Literal:
@@ -181,6 +185,8 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         kind = {"kind": value.kind} if hasattr(value, "kind") else {}
         changed = kind | value.model_dump(mode="json", exclude_defaults=True)
+        if isinstance(value, Method):
+            return _code(value.name)
         return _code(", ".join(f"{name}: {item}" for name, item in changed.items())) if changed else "its defaults"
     return _code(value if isinstance(value, str) and "\n" not in value else json.dumps(value))
 

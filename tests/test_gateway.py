@@ -14,7 +14,7 @@ from scripted import ScriptedPolicy, make_task
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.gateway import Gateway, SessionSpec
-from rollin.mixture import Actor, Constant, Student, TurnMixture
+from rollin.mixture import Actor, AnyRollIn, Constant, Gate, Student, TurnMixture
 from rollin.policies.base import Action, Sampling
 from rollin.store import LabelSource, LabelStatus, Purpose, Store
 
@@ -39,7 +39,7 @@ class Run:
     student: ScriptedPolicy = field(default_factory=student)
     teacher: ScriptedPolicy = field(default_factory=teacher)
 
-    def spec(self, attempt: int = 0, *, labelled: bool = True, roll_in: TurnMixture | Student = HALF) -> SessionSpec:
+    def spec(self, attempt: int = 0, *, labelled: bool = True, roll_in: AnyRollIn = HALF) -> SessionSpec:
         task = make_task()
         trajectory = self.store.open_trajectory(
             task.instance_id, iteration=1, attempt=attempt, purpose=Purpose.COLLECT, policy="student", seed=11
@@ -107,6 +107,24 @@ def test_a_label_is_what_the_teacher_would_have_done(run: Run) -> None:
             db.execute("DELETE FROM turns")
     assert run.teacher.requests == alone.teacher.requests
     assert alone.student.requests[0].sampling == Sampling(max_tokens=9)
+
+
+def test_a_gate_lets_the_teacher_act_where_the_student_is_unsure(run: Run) -> None:
+    sure, unsure = Action("sure", logprobs=[-0.1, -0.3]), Action("unsure", logprobs=[-0.1, -1.9])
+    run.student.script = lambda request: unsure if request.turn % 2 else sure
+    spec = run.spec(roll_in=Gate(threshold=0.5))
+    assert run.converse(run.gateway.open_session(spec), 4) == ["sure", "teacher 1", "sure", "teacher 3"]
+    run.gateway.await_labels()
+    turns = run.store.turns(spec.trajectory.id)
+    assert [turn.actor.value for turn in turns] == ["student", "teacher"] * 2
+    assert [turn.label.text for turn in turns] == [f"teacher {turn}" for turn in range(4)]
+
+
+def test_a_gate_lets_the_teacher_act_where_it_disagrees(run: Run) -> None:
+    run.student.script = lambda request: f"teacher {request.turn}" if request.turn < 2 else "something else"
+    spec = run.spec(roll_in=Gate(by="disagreement", threshold=0.3))
+    run.converse(run.gateway.open_session(spec), 4)
+    assert [turn.actor.value for turn in run.store.turns(spec.trajectory.id)] == ["student"] * 2 + ["teacher"] * 2
 
 
 def test_labels_do_not_hold_up_the_student(run: Run) -> None:

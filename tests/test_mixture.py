@@ -100,15 +100,23 @@ def test_turns_are_independent_of_each_other() -> None:
 @given(draws, st.integers(0, 30))
 def test_a_prefix_switch_goes_from_student_to_teacher_once(draw: Draw, t_max: int) -> None:
     rule = PrefixSwitch(t_max=Constant(value=t_max))
-    kappa = rule.kappa(draw)
+    kappa = rule.switch(draw)
     assert 0 <= kappa <= t_max
     actors = [rule.actor(replace(draw, turn=turn)) for turn in range(t_max + 2)]
     assert actors == [Actor.STUDENT] * kappa + [Actor.TEACHER] * (t_max + 2 - kappa)
 
 
+def test_a_curriculum_switches_at_t_max_and_either_may_be_first() -> None:
+    forward = PrefixSwitch(t_max=Linear(start=1, step=-2), kappa="t_max")
+    backward = PrefixSwitch(t_max=Linear(start=4, step=2), kappa="t_max", first=Actor.TEACHER)
+    second = [Draw(0, 2, "task", 0, turn) for turn in range(5)]
+    assert [forward.actor(draw).value[0] for draw in second] == [*"sss", *"tt"]
+    assert [backward.actor(draw).value[0] for draw in second] == [*"tt", *"sss"]
+
+
 def test_kappa_is_uniform_on_zero_to_t_max() -> None:
     rule = PrefixSwitch(t_max=Constant(value=3))
-    kappas = Counter(rule.kappa(Draw(0, 1, f"task-{k}", 0, 0)) for k in range(8000))
+    kappas = Counter(rule.switch(Draw(0, 1, f"task-{k}", 0, 0)) for k in range(8000))
     assert sorted(kappas) == [0, 1, 2, 3]
     assert all(count == pytest.approx(2000, abs=160) for count in kappas.values())
 

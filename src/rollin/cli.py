@@ -85,6 +85,40 @@ def evaluate(
     console.print(f"resolved {rate}", highlight=False)
 
 
+@app.command(epilog="Example: `rollin compare recipes/quickstart.yaml --methods sft,dagger --seeds 3 --out compared`")
+def compare(
+    recipe: Annotated[Path, typer.Argument(help="A recipe; each method's runs are made of it.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")
+    ] = None,
+    methods: Annotated[str, typer.Option(help="Which, with commas between them.")] = "sft,sft-matched,dagger",
+    seeds: Annotated[int, typer.Option(help="Runs of each method, with seeds 0, 1, 2 ...", min=1)] = 3,
+    against: Annotated[str, typer.Option(help="The method that the others are compared with.")] = "dagger",
+    out: Annotated[Path | None, typer.Option(help="Where the runs go (default: comparisons/NAME).")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Run nothing; show what is done and what was found.")] = False,
+) -> None:
+    """Train the same student by several methods on the same tasks, and say what sets them apart.
+
+    The same command goes on with a comparison that was stopped.
+    """
+    from rollin.comparison import Comparison
+    from rollin.recipe import load_recipe
+    from rollin.report.comparing import Findings
+
+    loaded = load_recipe(recipe, settings or [])
+    directory = out or Path("comparisons") / loaded.name
+    comparison = Comparison(loaded, [name.strip() for name in methods.split(",")], range(seeds), directory)
+    if not dry:
+        comparison.run(_reporter())
+    found = Findings.of(comparison)
+    tables = found.tables(against)
+    for table in tables:
+        console.print(table.to_rich())
+    if found.outcomes:
+        (directory / "comparison.md").write_text("\n".join(table.to_markdown() for table in tables))
+        console.print(f"outcomes: {found.write(directory / 'outcomes.parquet')}", highlight=False)
+
+
 @app.command(epilog="Examples: `rollin show runs/x`, `rollin show runs/x 12`")
 def show(
     directory: RunPath,

@@ -76,7 +76,9 @@ class Learner:
         self.at(iteration - 1)
         self._save(iteration)
         self._at = iteration
-        return TrainingResult(steps=0, loss=0.0, label_tokens=0, packed_tokens=0, separate_tokens=0, seconds=0.0)
+        return TrainingResult(
+            steps=0, loss=0.0, labels=0, label_tokens=0, packed_tokens=0, separate_tokens=0, seconds=0.0
+        )
 
     def checkpoint(self, iteration: int) -> Path:
         """Where this iteration's weights lie."""

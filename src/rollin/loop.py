@@ -17,7 +17,7 @@ from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
-from rollin.training.samples import training_samples
+from rollin.training.samples import training_samples, within
 from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
 
@@ -74,6 +74,7 @@ class Loop:
         """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
         first = 1 if self.method.aggregate == "all" else iteration
         data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
+        data = within(data, self.recipe.budget.labels, self.recipe.seed)
         self.compare_lengths(iteration, data)
         if data or not self.method.selective:
             result = self.train(iteration, data)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollin.mixture import AnyRollIn, Linear, PrefixSwitch, Student, Teacher, TurnMixture
+from rollin.mixture import Actor, AnyRollIn, Linear, PrefixSwitch, Student, Teacher, TurnMixture
 from rollin.training.objectives import AnyObjective, CrossEntropy, Need, PolicyGradient, ReverseKL
 
 
@@ -18,13 +18,15 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """Its name in the table, `sft`, `grpo`, `opd`, `dagger` or `aggrevate`."""
+    """Its name in the table: `sft`, `grpo`, `opd`, `dagger`, `aggrevate`, `tcod-forward`, `tcod-backward`."""
     roll_in: AnyRollIn
     """Who acts: where states come from."""
     label: Literal["teacher", "executed"] = "teacher"
     """The teacher's action at each visited state, or whatever was executed there."""
     objective: AnyObjective = CrossEntropy()
     """How a label becomes a loss."""
+    turns: Literal["all", "student"] = "all"
+    """Which turns are learnt from: all, or those at which the student acted."""
     keep: Literal["all", "resolved"] = "all"
     """Which trajectories are learnt from. Only those that resolved their task: rejection sampling."""
     aggregate: Literal["all", "last"] = "all"
@@ -52,5 +54,22 @@ _ROWS = (
     Method(name="dagger", roll_in=TurnMixture(beta=Linear(start=1.0, step=0.2, floor=0.6))),
     # The paper does not give T_max(i): 2, 4, 6 ... turns are ours.
     Method(name="aggrevate", roll_in=PrefixSwitch(t_max=Linear(start=2, step=-2))),
+    # Temporal curricula for on-policy distillation (TCOD, arXiv 2604.24005); the schedules are ours.
+    Method(
+        name="tcod-forward",
+        roll_in=PrefixSwitch(t_max=Linear(start=2, step=-2), kappa="t_max"),
+        label="executed",
+        turns="student",
+        objective=ReverseKL(),
+        aggregate="last",
+    ),
+    Method(
+        name="tcod-backward",
+        roll_in=PrefixSwitch(t_max=Linear(start=8, step=2), kappa="t_max", first=Actor.TEACHER),
+        label="executed",
+        turns="student",
+        objective=ReverseKL(),
+        aggregate="last",
+    ),
 )
 METHODS = {row.name: row for row in _ROWS}

@@ -3,14 +3,16 @@
 Actor        student or teacher
 Draw         names a turn: (seed, iteration, task, attempt, turn); every choice is a function of it
 Schedule     a number for each iteration: constant, linear, exponential, list
-RollIn       the rule that picks the actor: teacher, student, turn mixture (beta), prefix switch (kappa)
+RollIn       the rule that picks the actor: teacher, student, turn mixture (beta), prefix switch (kappa), gate
 
 DAgger mixes turn by turn and AggreVaTe switches once (arXiv 2605.12913, section 3). Iterations count from 1.
 """
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Annotated, Literal, Protocol
@@ -181,23 +183,60 @@ class TurnMixture(_Model):
 
 
 class PrefixSwitch(_Model):
-    """AggreVaTe-style: the student acts for the first kappa turns, the teacher finishes; kappa ~ U{0..T_max(i)}.
+    """One switch in a trajectory. AggreVaTe-style: the student acts for the first kappa turns, the teacher finishes;
+    kappa ~ U{0..T_max(i)}.
 
-    A kappa past the trajectory's end gives a pure student rollout.
+    A kappa past the trajectory's end gives a pure rollout of who acts first. With the student first and kappa at T_max
+    it is the forward curriculum of TCOD (arXiv 2604.24005), with the teacher first the backward one.
     """
 
     kind: Literal["prefix_switch"] = "prefix_switch"
     t_max: Schedule
     """Turns, rounded down."""
+    first: Actor = Actor.STUDENT
+    """Who acts before the switch."""
+    kappa: Literal["uniform", "t_max"] = "uniform"
+    """Where the switch is: anywhere from 0 to T_max, or at T_max."""
 
-    def kappa(self, draw: Draw) -> int:
-        """One number for the whole trajectory: it doesn't depend on `draw.turn`."""
-        fraction = _fraction("kappa", draw.seed, draw.iteration, draw.instance_id, draw.attempt)
-        return int(fraction * (int(self.t_max.at(draw.iteration)) + 1))
+    def switch(self, draw: Draw) -> int:
+        """kappa: one number for the whole trajectory, it doesn't depend on `draw.turn`."""
+        t_max = int(self.t_max.at(draw.iteration))
+        if self.kappa == "t_max":
+            return t_max
+        return int(_fraction("kappa", draw.seed, draw.iteration, draw.instance_id, draw.attempt) * (t_max + 1))
 
     def actor(self, draw: Draw) -> Actor:
-        return Actor.STUDENT if draw.turn < self.kappa(draw) else Actor.TEACHER
+        second = Actor.TEACHER if self.first is Actor.STUDENT else Actor.STUDENT
+        return self.first if draw.turn < self.switch(draw) else second
 
 
-AnyRollIn = Annotated[Teacher | Student | TurnMixture | PrefixSwitch, Field(discriminator="kind")]
+class Gate(_Model):
+    """The state decides: the student proposes an action, and the teacher acts where that is doubtful.
+
+    By uncertainty, as in EnsembleDAgger (Menda et al., 2019); by disagreement, as in SafeDAgger (Zhang and Cho, 2017),
+    where every turn waits for the teacher.
+    """
+
+    kind: Literal["gate"] = "gate"
+    by: Literal["uncertainty", "disagreement"] = "uncertainty"
+    """The mean of -log p over the proposal's tokens (nats), or how much of its text and the teacher's label differs
+    (0: nothing, 1: all)."""
+    threshold: float = Field(ge=0)
+    """Above it the teacher acts."""
+
+    def actor(self, draw: Draw) -> Actor:
+        return Actor.STUDENT
+
+    def doubt(self, proposal: str, logprobs: Sequence[float] | None, label: str | None) -> float:
+        """How doubtful a proposal is. ValueError for one without the log-probabilities or the label that it takes."""
+        if self.by == "disagreement":
+            if label is None:
+                raise ValueError("the teacher has not said what it would do")
+            return 1 - SequenceMatcher(None, proposal, label, autojunk=False).ratio()
+        if not logprobs:
+            raise ValueError("the student gives no log-probabilities of what it proposes")
+        return -sum(logprobs) / len(logprobs)
+
+
+AnyRollIn = Annotated[Teacher | Student | TurnMixture | PrefixSwitch | Gate, Field(discriminator="kind")]
 """A roll-in as a recipe writes it."""

@@ -72,6 +72,13 @@ class EvaluationSettings(Settings):
     """Measure the student before any training, too."""
 
 
+class Budget(Settings):
+    """What a run may use at most, so that methods can be compared at equal cost."""
+
+    labels: int | None = Field(default=None, ge=1)
+    """Labels that an iteration trains on, of all that are aggregated; drawn trajectory by trajectory."""
+
+
 class Recipe(Settings):
     """All of a run. `docs/recipes.md` goes through it."""
 
@@ -90,6 +97,9 @@ class Recipe(Settings):
     sandbox: Limits = Limits()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    budget: Budget = Budget()
+    arms: dict[str, dict[str, Any]] = {}
+    """For `rollin compare`: by method, what its runs have otherwise than the others."""
 
     @field_validator("method", mode="before")
     @classmethod

@@ -33,19 +33,24 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95% interval: right for small n and for rates near 0 and 1 too (Wilson, 1927)."""
-        if not self.n:
-            return 0.0, 1.0
-        p, n, z = self.value, self.n, Z95
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        """Wilson's 95% interval."""
+        return wilson(self.value, self.n)
 
     def __str__(self) -> str:
         low, high = self.interval
         faults = f", {self.faults} faults" if self.faults else ""
         counts = f"{self.resolved}/{self.n}{faults}"
         return f"{100 * self.value:.1f}% ({counts}; 95% interval {100 * low:.0f}-{100 * high:.0f}%)"
+
+
+def wilson(value: float, n: int) -> tuple[float, float]:
+    """The 95% interval of a rate: right for small n and for rates near 0 and 1 too (Wilson, 1927)."""
+    if not n:
+        return 0.0, 1.0
+    z = Z95
+    centre = (value + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def by_group(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> dict[str, Rate]:

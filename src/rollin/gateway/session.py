@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway.labels import Labeller
 from rollin.gateway.wire import storable
-from rollin.mixture import Actor, RollIn
+from rollin.mixture import Actor, Gate, RollIn
 from rollin.policies.base import Action, Message, Policy, Request, Sampling
 from rollin.store import Label, LabelSource, LabelStatus, Store, TrajectoryRow
 from rollin.store.states import state_key
@@ -128,10 +128,9 @@ class Session:
 
     async def _act(self, messages: list[Message]) -> Action:
         turn = self._turns
-        actor = self.spec.roll_in.actor(self.spec.trajectory.draw(turn))
         started = time.time()
         try:
-            action = await self.spec.policies[actor].act(self.spec.request(turn, messages, actor))
+            actor, action = await self._choose(turn, messages)
             if self._ended:
                 raise InfrastructureFault("the trajectory has ended meanwhile")
             action = replace(action, content=storable(action.content))
@@ -141,10 +140,31 @@ class Session:
             raise
         except Exception as error:
             if not isinstance(error, InfrastructureFault):
-                log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, turn, actor)
-            self._fault = f"turn {turn}: the {actor} could not answer: {error or type(error).__name__}"
+                log.exception("trajectory %d, turn %d: not answered", self.spec.trajectory.id, turn)
+            self._fault = f"turn {turn}: {error or type(error).__name__}"
             raise InfrastructureFault(self._fault) from error
         return action
+
+    async def _choose(self, turn: int, messages: list[Message]) -> tuple[Actor, Action]:
+        """Who acts, and how. A gate lets the student propose first."""
+        gate = self.spec.roll_in
+        actor = gate.actor(self.spec.trajectory.draw(turn))
+        action = await self._ask(actor, turn, messages)
+        if isinstance(gate, Gate):
+            label = await self._ask(Actor.TEACHER, turn, messages) if gate.by == "disagreement" else None
+            if gate.doubt(action.content, action.logprobs, label.content if label else None) > gate.threshold:
+                return Actor.TEACHER, label or await self._ask(Actor.TEACHER, turn, messages)
+        return actor, action
+
+    async def _ask(self, actor: Actor, turn: int, messages: list[Message]) -> Action:
+        try:
+            return await self.spec.policies[actor].act(self.spec.request(turn, messages, actor))
+        except ContextOverflow:
+            raise
+        except Exception as error:
+            if not isinstance(error, InfrastructureFault):
+                log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, turn, actor)
+            raise InfrastructureFault(f"the {actor} could not answer: {error or type(error).__name__}") from error
 
     def _record(self, turn: int, messages: list[Message], actor: Actor, action: Action, started: float) -> None:
         teacher = self.spec.labeller

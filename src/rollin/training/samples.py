@@ -1,5 +1,6 @@
 """From turns to training samples: a state's tokens and its label's, trajectory by trajectory, as the method says."""
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -9,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_ids, state_ids
 from rollin.method import Method
+from rollin.mixture import Actor
 from rollin.store import LabelStatus, Purpose, Store, TrajectoryRow, TurnRow
 from rollin.training.objectives import Need
 from rollin.training.trie import Sample
@@ -26,9 +28,22 @@ def training_samples(
         weights = weights_of(store.trajectories(iteration=iteration, purpose=Purpose.COLLECT), method)
         for trajectory, turns in groupby(store.collected_turns(iteration), key=lambda turn: turn.trajectory_id):
             if weight := weights.get(trajectory):
-                samples = (_sample(store, turn, tokenizer, method, weight) for turn in turns)
+                learnt = (turn for turn in turns if method.turns == "all" or turn.actor is Actor.STUDENT)
+                samples = (_sample(store, turn, tokenizer, method, weight) for turn in learnt)
                 groups.append([sample for sample in samples if sample])
     return [group for group in groups if group]
+
+
+def within(groups: Sequence[list[Sample]], labels: int | None, seed: int) -> list[list[Sample]]:
+    """At most so many labels: whole trajectories in an order drawn once, and of the last one its first turns."""
+    if labels is None:
+        return [*groups]
+    drawn = random.Random(f"budget {seed}").sample(groups, len(groups))
+    kept = []
+    for group in drawn:
+        kept.append(group[:labels])
+        labels -= len(kept[-1])
+    return [group for group in kept if group]
 
 
 def weights_of(rows: Sequence[TrajectoryRow], method: Method) -> dict[int, float]:

@@ -58,6 +58,8 @@ class TrainingResult:
     steps: int
     loss: float
     """Mean over the label tokens of the whole phase, in nats."""
+    labels: int
+    """Labels trained on."""
     label_tokens: int
     packed_tokens: int
     """Tokens that went through the model in one epoch."""
@@ -219,6 +221,7 @@ def train(
     return TrainingResult(
         steps=outcome.global_step,
         loss=outcome.training_loss,
+        labels=sum(trie.labels for trie in tries),
         label_tokens=label_tokens,
         packed_tokens=sum(len(trie) for trie in tries),
         separate_tokens=separate_tokens,

@@ -1,0 +1,137 @@
+"""A comparison in tables and one picture: how often each method's student resolves a task, and what sets them apart."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rollin import runs
+from rollin.comparison import BASE, Comparison, outcomes_of_base
+from rollin.evaluation.paired import Outcomes, difference
+from rollin.evaluation.rate import wilson
+from rollin.report.measures import Counts
+from rollin.report.tables import Table
+from rollin.store import Purpose, Store
+from rollin.tasks.schema import Family, Task
+
+APART = "semantic"
+"""The family that is reported by itself: the hard one."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a comparison has found so far."""
+
+    outcomes: Mapping[str, Outcomes]
+    """By method, and BASE for the student before training."""
+    tasks: Mapping[str, Task]
+    arms: Table
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> "Findings":
+        outcomes = {name: comparison.outcomes(name) for name in comparison.methods}
+        tasks = {}
+        if base := outcomes_of_base(comparison.directory):
+            outcomes = {BASE: base} | outcomes
+            with Store.read(comparison.directory / BASE / runs.DATABASE) as store:
+                tasks = {task.instance_id: task for task in store.tasks()}
+        return cls({name: found for name, found in outcomes.items() if found}, tasks, _arms(comparison))
+
+    def groups(self) -> dict[str, set[str]]:
+        """Name -> tasks: all but the hard family first, then each source's families."""
+        groups: dict[str, set[str]] = {}
+        for name, task in self.tasks.items():
+            if task.family is not Family.SEMANTIC:
+                groups.setdefault(f"all but {APART}", set()).add(name)
+        for name, task in sorted(self.tasks.items(), key=lambda item: (item[1].source, item[1].family.value)):
+            groups.setdefault(f"{task.source} {task.family.value}", set()).add(name)
+        return groups
+
+    def rates(self) -> Table:
+        """Resolve rates: each method's, over tasks and seeds."""
+        rows = []
+        for name, found in self.outcomes.items():
+            cells = [_rate(_among(found, tasks)) for tasks in self.groups().values()]
+            rows.append([name, str(len({seed for seed, _ in found})), *cells])
+        return Table(
+            "Resolve rate on held-out tasks",
+            ["method", "seeds", *self.groups()],
+            rows,
+            "Over all seeds, with Wilson's 95% interval for so many tasks. The infrastructure's faults don't count.",
+        )
+
+    def differences(self, reference: str) -> Table:
+        """The reference minus each of the others, on the same tasks and seeds."""
+        first, groups = self.outcomes.get(reference, {}), self.groups()
+        rows = []
+        for name in self.outcomes.keys() - {reference}:
+            second = self._for_all(first, name)
+            cells = (_ahead(_among(first, tasks), _among(second, tasks)) for tasks in groups.values())
+            rows.append([f"{reference} - {name}", *cells])
+        note = "Paired: the same tasks and seeds, with a 95% bootstrap interval over both."
+        return Table(f"What {reference} is ahead, in points", ["difference", *groups], sorted(rows), note)
+
+    def _for_all(self, first: Outcomes, name: str) -> Outcomes:
+        """A method's outcomes; those before training, which no seed changes, for every seed of `first`."""
+        if name != BASE:
+            return self.outcomes[name]
+        before = {task: resolved for (_, task), resolved in self.outcomes[BASE].items()}
+        return {(seed, task): before[task] for seed, task in first if task in before}
+
+    def tables(self, reference: str) -> list[Table]:
+        return [self.rates(), self.differences(reference), self.arms] if self.outcomes else [self.arms]
+
+    def write(self, path: Path) -> Path:
+        """Every outcome as a row of a Parquet file, which is returned."""
+        rows = [
+            {"method": name, "seed": seed, "instance_id": task, "resolved": resolved}
+            for name, found in self.outcomes.items()
+            for (seed, task), resolved in sorted(found.items())
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        return path
+
+
+def _among(outcomes: Outcomes, tasks: set[str]) -> Outcomes:
+    return {pair: resolved for pair, resolved in outcomes.items() if pair[1] in tasks}
+
+
+def _rate(outcomes: Outcomes) -> str:
+    if not outcomes:
+        return "-"
+    value = sum(outcomes.values()) / len(outcomes)
+    low, high = wilson(value, len({task for _, task in outcomes}))
+    return f"{100 * value:.1f}% ({100 * low:.0f}-{100 * high:.0f}%)"
+
+
+def _ahead(first: Outcomes, second: Outcomes) -> str:
+    if not first.keys() & second.keys():
+        return "-"
+    found = difference(first, second)
+    return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def _arms(comparison: Comparison) -> Table:
+    """Each run: what it collected, what it cost, and how far it is."""
+    rows = []
+    for arm in comparison.arms():
+        if not arm.begun:
+            rows.append([arm.title, "not begun", *["-"] * 5])
+            continue
+        with Store.read(arm.directory / runs.DATABASE) as store:
+            counts = Counts()
+            for row in store.trajectories(purpose=Purpose.COLLECT):
+                counts.add(row, store.turns(row.id))
+            trained = [row.metrics.get("training") for row in store.iterations()]
+        turns = sum(tally.turns for tally in counts.tallies.values())
+        teacher = sum(cost.completion_tokens for kind, cost in counts.costs.items() if kind.startswith("teacher"))
+        packed = sum(int(each["packed_tokens"]) for each in trained if isinstance(each, dict))
+        state = "done" if arm.done else "under way"
+        cells = [f"{count:,}" for count in (turns, arm.labels(), teacher, packed)]
+        rows.append([arm.title, state, *cells, f"{arm.seconds:,.0f}" if arm.done else "-"])
+    heads = ["run", "state", "turns collected", "labels trained on", "teacher's tokens", "tokens trained", "seconds"]
+    return Table(
+        "Runs", heads, rows, "Labels are those of the last iteration's training; tokens trained are of one epoch."
+    )

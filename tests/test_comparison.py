@@ -1,0 +1,57 @@
+"""Methods side by side, with real runs of a tiny student."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from test_run import finish, rollin, write_recipe
+
+from rollin.comparison import MATCHED, Comparison
+from rollin.errors import UserError
+from rollin.recipe import load_recipe
+from rollin.report.comparing import Findings
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
+    tmp_path: Path, cache: Path, tiny_directory: Path
+) -> None:
+    path = write_recipe(tmp_path / "small.yaml", tiny_directory, arms={"sft": {"tasks_per_iteration": 1}})
+    options = ("--methods", f"{MATCHED},sft,dagger", "--seeds", 1, "--out", tmp_path / "compared")
+    printed = finish(rollin(cache, "compare", path, *options))
+    assert "3 of 3: sft-matched, seed 0" in printed
+    assert printed.count("building tasks: ") >= 4
+    comparison = Comparison(load_recipe(path), ["sft", MATCHED, "dagger"], [0], tmp_path / "compared")
+    arms = {arm.name: arm for arm in comparison.arms()}
+    assert all(arm.done for arm in arms.values())
+    assert arms["dagger"].labels() == arms[MATCHED].labels() > arms["sft"].labels() > 0
+    rows = pq.read_table(tmp_path / "compared" / "outcomes.parquet").to_pylist()
+    assert {row["method"] for row in rows} == {"base", "sft", MATCHED, "dagger"}
+    assert len(rows) == 4 * 2
+    found = Findings.of(comparison)
+    assert all("+0.0 (+0.0 to +0.0)" in row[1] for row in found.differences("dagger").rows)
+    assert "| dagger | 1 | 0.0%" in (tmp_path / "compared" / "comparison.md").read_text()
+    again = finish(rollin(cache, "compare", path, *options))  # nothing is left to do
+    assert " of 3: " not in again
+
+
+@pytest.mark.parametrize(
+    ("methods", "arms", "said"),
+    [
+        (["sft", "dager"], {}, "none of sft, grpo"),
+        (["sft", MATCHED], {}, "add dagger"),
+        (["opd"], {}, "the arm opd"),
+        (["sft"], {"sft": {"methd": 1}}, "did you mean 'method'"),
+        (["sft"], {"stf": {}}, "'stf' is none of"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused_before_it_begins(
+    tmp_path: Path, tiny_directory: Path, methods: list[str], arms: dict[str, object], said: str
+) -> None:
+    recipe = load_recipe(write_recipe(tmp_path / "small.yaml", tiny_directory, arms=arms))
+    with pytest.raises(UserError, match=said):
+        Comparison(recipe, methods, [0], tmp_path)
