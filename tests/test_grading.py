@@ -180,6 +180,11 @@ def test_a_fix_that_breaks_another_test_does_not_resolve(task: Task, cache: Path
     assert not after(task, cache, {"roman.py": FIXED.replace("return 0", "return 1")}).resolved
 
 
+def test_a_grade_names_what_the_tests_ended_with(task: Task, cache: Path) -> None:
+    assert after(task, cache, {"roman.py": FIXED.replace("return 0", "return nought")}).exceptions == ["NameError"]
+    assert after(task, cache, {"roman.py": FIXED.replace("return 0", "return (")}).exceptions == ["SyntaxError"]
+
+
 @pytest.mark.parametrize("patch", ["nonsense", "--- a/nowhere\n+++ b/nowhere\n@@ -1 +1 @@\n-a\n+b\n"])
 def test_a_patch_that_does_not_apply_is_a_grade(task: Task, cache: Path, patch: str) -> None:
     found = grade(task, patch, cache)

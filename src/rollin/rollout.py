@@ -162,5 +162,11 @@ class Rollouts:
             self._store.grade_trajectory(row.id, False, {"graded": "not submitted" if row.patch else "empty patch"})
             return
         result = grade(task, row.patch, self._cache)
-        summary = {"patch_applied": result.patch_applied, "report": result.report, "seconds": result.seconds}
+        summary = {
+            "patch_applied": result.patch_applied,
+            "ran": bool(result.tests),
+            "report": result.report,
+            "exceptions": [] if result.resolved else result.exceptions,
+            "seconds": result.seconds,
+        }
         self._store.grade_trajectory(row.id, result.resolved, summary)

@@ -32,6 +32,14 @@ def exits(evaluations: Sequence[Evaluation]) -> Table:
     return Table("How evaluation ended", ["exit", *(e.title for e in evaluations)], rows)
 
 
+def failures(evaluations: Sequence[Evaluation]) -> Table:
+    """Why tasks were not resolved."""
+    kinds = [kind for kind in evaluations[0].failures if any(e.failures[kind] for e in evaluations)]
+    rows = [[kind.value, *(str(e.failures[kind]) for e in evaluations)] for kind in kinds]
+    note = "Each trajectory counts once, for the first that fits, from above: see evaluation/failures.py."
+    return Table("Why tasks were not resolved", ["failure", *(e.title for e in evaluations)], rows, note)
+
+
 def iterations(rounds: Sequence[Iteration]) -> Table:
     """What each iteration collected, and what training on it did."""
     quantities: dict[str, Callable[[Iteration], str]] = {

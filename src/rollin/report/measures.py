@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from rollin.evaluation.failures import FailureMode, failures
 from rollin.evaluation.rate import Rate, by_group
 from rollin.mixture import Actor
 from rollin.store import Exit, IterationRow, LabelSource, LabelStatus, Phase, Purpose, TrajectoryRow, TurnRow
@@ -31,6 +32,7 @@ class Evaluation:
     groups: Mapping[str, Rate]
     """`<source> <family>` -> its rate."""
     exits: Mapping[Exit, int]
+    failures: Mapping[FailureMode, int]
     under_way: int
     """Trajectories that have not ended, or are not graded yet: in no rate."""
     seconds: float | None
@@ -182,6 +184,7 @@ def evaluations(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> Ite
             overall=Rate.of(done),
             groups=by_group(done, tasks),
             exits={exit_: exits[exit_] for exit_ in Exit},
+            failures=failures(done),
             under_way=len(attempts) - len(done),
             seconds=_span(attempts),
         )

@@ -44,7 +44,7 @@ class Summary:
     def tables(self) -> list[Table]:
         """Those that have something to say."""
         return [
-            *([layout.rates(self.evaluations), layout.exits(self.evaluations)] if self.evaluations else []),
+            *(make(self.evaluations) for make in (layout.rates, layout.exits, layout.failures) if self.evaluations),
             *([layout.iterations(self.iterations)] if self.iterations else []),
             *([layout.costs(self.costs)] if self.costs else []),
         ]

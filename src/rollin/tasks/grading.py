@@ -39,6 +39,8 @@ printf '%s\\0' TEST_FILES | restore
 """
 SUMMARY = re.compile(r"^=+ short test summary info =+\n(.*?)^(?:=+ )?\d+ \w+.* in [\d.]+s", re.MULTILINE | re.DOTALL)
 """The part of pytest's report that tells each test's status. What the code under test prints comes before it."""
+RAISED = re.compile(r"^E\s+(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Failed))\b", re.MULTILINE)
+"""An exception as pytest shows it. A failed `assert` may be shown without its name."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Grade:
     log: str = ""
     """What the tests printed, or why the patch did not apply."""
     seconds: float = 0.0
+
+    @property
+    def exceptions(self) -> list[str]:
+        """The names of those that tests ended with."""
+        return sorted({*RAISED.findall(self.log)}) if self.patch_applied else []
 
 
 def grade(task: Task, patch: str, cache_dir: Path, limits: Limits = GRADING) -> Grade:
