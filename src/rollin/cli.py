@@ -149,6 +149,28 @@ def report(directory: RunPath) -> None:
     _report(directory)
 
 
+@app.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-3`")
+def drift(
+    directory: RunPath,
+    teacher: Annotated[str, typer.Option(help="A local model that shares the student's tokenizer.")],
+    trajectories: Annotated[int | None, typer.Option(help="Of each evaluation, at most so many.", min=1)] = None,
+) -> None:
+    """Covariate shift: how far the student is from a teacher in the states that it reaches alone, by iteration."""
+    from rollin import runs
+    from rollin.evaluation.drift import checkpoint_of, drifts
+    from rollin.models import load_model
+    from rollin.policies.ragged import ATTENTION
+    from rollin.recipe import parse_recipe
+    from rollin.report.layout import drift_table
+    from rollin.store import Store
+
+    with Store.read(runs.database(directory)) as store:
+        student = parse_recipe(dict(store.recipe()), str(directory)).student.model
+        runs.check_tokens(teacher, student)
+        found = drifts(store, checkpoint_of(directory, student), load_model(teacher, ATTENTION), trajectories)
+        console.print(drift_table(list(found)).to_rich())
+
+
 @app.command()
 def doctor() -> None:
     """What is installed, what is missing, what to do about it."""

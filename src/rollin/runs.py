@@ -97,18 +97,17 @@ def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
     teacher = _teacher(recipe.teacher, recipe.concurrency)
     white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
-    if Need.TEACHER in recipe.method.objective.needs:
-        _same_tokens(recipe, learner)
+    if Need.TEACHER in recipe.method.objective.needs and isinstance(recipe.teacher, LocalTeacher):
+        check_tokens(recipe.teacher.model, recipe.student.model)
     return learner, teacher
 
 
-def _same_tokens(recipe: Recipe, learner: Learner) -> None:
-    """UserError unless the teacher reads the student's tokens as the student does."""
-    assert isinstance(recipe.teacher, LocalTeacher)
-    if load_tokenizer(recipe.teacher.model).get_vocab() != learner.tokenizer.get_vocab():
+def check_tokens(teacher: str, student: str) -> None:
+    """UserError unless a teacher reads the student's tokens as the student does."""
+    if load_tokenizer(teacher).get_vocab() != load_tokenizer(student).get_vocab():
         raise UserError(
-            f"the objective {recipe.method.objective.kind} compares token by token, but {recipe.teacher.model} and"
-            f" {recipe.student.model} have different tokenizers; use a teacher that shares the student's"
+            f"{teacher} and {student} have different tokenizers, and are to be compared token by token;"
+            " use a teacher that shares the student's"
         )
 
 

@@ -1,10 +1,14 @@
 """Which number stands where in a summary's tables. What was measured runs across, so that a page is wide enough."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rollin.evaluation.rate import Rate
 from rollin.report.measures import Cost, Evaluation, Iteration
 from rollin.report.tables import Table
+
+if TYPE_CHECKING:
+    from rollin.evaluation.drift import Drift
 
 NONE = "-"
 """A cell without a number."""
@@ -65,6 +69,20 @@ def iterations(rounds: Sequence[Iteration]) -> Table:
         ["iteration", *(str(i.number) for i in rounds)],
         rows,
         "Whether the student's action is the label is counted where the student acted. Token counts are of one epoch.",
+    )
+
+
+def drift_table(found: "Sequence[Drift]") -> Table:
+    """Reverse KL by iteration."""
+    rows = [
+        [str(d.iteration), f"{d.value:.4f} ({d.low:.4f}-{d.high:.4f})", str(d.trajectories), _count(d.tokens)]
+        for d in found
+    ]
+    return Table(
+        "KL(student || teacher) on the student's own trajectories",
+        ["iteration", "nats a token (95% interval)", "trajectories", "tokens"],
+        rows,
+        "Over the whole vocabulary, at each token that the student said; bootstrap interval over trajectories.",
     )
 
 

@@ -73,20 +73,23 @@ def advantages(rows: Iterable[TrajectoryRow]) -> dict[int, float]:
     return found
 
 
+def executed(store: Store, turn: TurnRow, tokenizer: PreTrainedTokenizerBase, weight: float = 1.0) -> Sample:
+    """A turn's state and the action that was executed there, with the tokens that were sampled where they are known."""
+    action, state = turn.action, state_ids(tokenizer, store.state_messages(turn.state_id))
+    return Sample(state, action.token_ids or action_ids(tokenizer, action.content), weight, action.logprobs)
+
+
 def _sample(
     store: Store, turn: TurnRow, tokenizer: PreTrainedTokenizerBase, method: Method, weight: float
 ) -> Sample | None:
     """A turn's state and label; None where it has no label, or nothing is known of it that the objective needs."""
-    state = state_ids(tokenizer, store.state_messages(turn.state_id))
-    if method.label == "teacher":
-        if turn.label.status is not LabelStatus.READY or turn.label.text is None:
-            return None
-        return _weighted(Sample(state, action_ids(tokenizer, turn.label.text), weight), method)
-    action = turn.action
-    if Need.BEHAVIOUR in method.objective.needs and not (action.token_ids and action.logprobs):
+    if method.label == "executed":
+        unknown = Need.BEHAVIOUR in method.objective.needs and not turn.action.logprobs
+        return None if unknown else _weighted(executed(store, turn, tokenizer, weight), method)
+    if turn.label.status is not LabelStatus.READY or turn.label.text is None:
         return None
-    label = action.token_ids or action_ids(tokenizer, action.content)
-    return _weighted(Sample(state, label, weight, action.logprobs), method)
+    state = state_ids(tokenizer, store.state_messages(turn.state_id))
+    return _weighted(Sample(state, action_ids(tokenizer, turn.label.text), weight), method)
 
 
 def _weighted(sample: Sample, method: Method) -> Sample:
