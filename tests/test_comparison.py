@@ -35,6 +35,7 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     found = Findings.of(comparison)
     assert all("+0.0 (+0.0 to +0.0)" in row[1] for row in found.differences("dagger").rows)
     assert "| dagger | 1 | 0.0%" in (tmp_path / "compared" / "comparison.md").read_text()
+    assert (tmp_path / "compared" / "comparison.png").stat().st_size > 1000
     again = finish(rollin(cache, "compare", path, *options))  # nothing is left to do
     assert " of 3: " not in again
 

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from rollin import runs
 from rollin.comparison import BASE, Comparison, outcomes_of_base
 from rollin.evaluation.paired import Outcomes, difference
 from rollin.evaluation.rate import wilson
 from rollin.report.measures import Counts
+from rollin.report.plot import COLOURS, DPI, FAINT, INK, PAPER, SIZE, frame
 from rollin.report.tables import Table
 from rollin.store import Purpose, Store
 from rollin.tasks.schema import Family, Task
@@ -83,6 +87,28 @@ class Findings:
     def tables(self, reference: str) -> list[Table]:
         return [self.rates(), self.differences(reference), self.arms] if self.outcomes else [self.arms]
 
+    def draw(self, path: Path) -> Path:
+        """Each group's resolve rates beside each other, a bar a method, as a PNG at `path`, which is returned."""
+        figure = Figure(figsize=SIZE, dpi=DPI, facecolor=PAPER, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        frame(axes, "resolve rate on held-out tasks (95% intervals)")
+        axes.set_ylim(0, 1.03)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        groups, width = self.groups(), 0.8 / len(self.outcomes)
+        for number, (name, found) in enumerate(self.outcomes.items()):
+            rates = [_interval(_among(found, tasks)) for tasks in groups.values()]
+            places = [place + (number - (len(self.outcomes) - 1) / 2) * width for place in range(len(groups))]
+            colour = FAINT if name == BASE else COLOURS[number % len(COLOURS)]
+            axes.bar(places, [value for value, _, _ in rates], width * 0.9, color=colour, label=name)
+            below, above = ([abs(value - end[side]) for value, *end in rates] for side in (0, 1))
+            heights = [value for value, _, _ in rates]
+            axes.errorbar(places, heights, [below, above], fmt="none", ecolor=INK, capsize=2, linewidth=0.8)
+        axes.set_xticks(range(len(groups)), list(groups), fontsize=8)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=8, frameon=False, fontsize=8)
+        figure.savefig(path, format="png", facecolor=PAPER)
+        return path
+
     def write(self, path: Path) -> Path:
         """Every outcome as a row of a Parquet file, which is returned."""
         rows = [
@@ -99,11 +125,14 @@ def _among(outcomes: Outcomes, tasks: set[str]) -> Outcomes:
 
 
 def _rate(outcomes: Outcomes) -> str:
-    if not outcomes:
-        return "-"
-    value = sum(outcomes.values()) / len(outcomes)
-    low, high = wilson(value, len({task for _, task in outcomes}))
-    return f"{100 * value:.1f}% ({100 * low:.0f}-{100 * high:.0f}%)"
+    value, low, high = _interval(outcomes)
+    return f"{100 * value:.1f}% ({100 * low:.0f}-{100 * high:.0f}%)" if outcomes else "-"
+
+
+def _interval(outcomes: Outcomes) -> tuple[float, float, float]:
+    """(resolve rate over all seeds, and the ends of Wilson's interval for as many tasks as there are)."""
+    value = sum(outcomes.values()) / max(1, len(outcomes))
+    return value, *wilson(value, len({task for _, task in outcomes}))
 
 
 def _ahead(first: Outcomes, second: Outcomes) -> str:

@@ -45,7 +45,7 @@ def plot(store: Store, path: Path) -> Path:
 
 def _rates(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
     """Bars of before and after; lines over iterations where there is more to see than that."""
-    _frame(axes, "resolve rate on held-out tasks (95% intervals)")
+    frame(axes, "resolve rate on held-out tasks (95% intervals)")
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if not evaluations:
@@ -88,14 +88,14 @@ def _lines(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
 
 
 def _loss(axes: Axes, iterations: Sequence[Iteration]) -> None:
-    _frame(axes, "training loss (nats a label token)")
+    frame(axes, "training loss (nats a label token)")
     known = [(i.number, i.training.loss) for i in iterations if i.training.loss is not None]
     _series(axes, known, COLOURS[0], "not trained yet")
     _whole_numbers(axes, [i.number for i in iterations])
 
 
 def _agreement(axes: Axes, iterations: Sequence[Iteration]) -> None:
-    _frame(axes, "student's action is the teacher's")
+    frame(axes, "student's action is the teacher's")
     known = [(i.number, i.tally.agreement) for i in iterations if i.tally.agreement is not None]
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _series(axes, known, COLOURS[1], "the student has not acted yet")
@@ -134,7 +134,8 @@ def _of(evaluation: Evaluation, group: str) -> Rate:
     return evaluation.overall if group == OVERALL else evaluation.groups.get(group, Rate(0, 0))
 
 
-def _frame(axes: Axes, title: str) -> None:
+def frame(axes: Axes, title: str) -> None:
+    """The look that all plots share."""
     axes.set_title(title, fontsize=9, color=INK, loc="left")
     axes.set_facecolor(PAPER)
     axes.tick_params(colors=INK, labelsize=8, length=0)
