@@ -50,6 +50,7 @@ MEANINGS = {
     "BuiltTasks.family": "What kind of fault the tasks hold.",
     "BuiltTasks.count": "How many.",
     "FiledTasks.file": "One task a line, in SWE-bench's schema.",
+    "ByProgress.floor": "The least that beta becomes.",
     "Sampling.temperature": "0 is greedy.",
     "Sampling.top_p": "Nucleus sampling: draw from the likeliest tokens that together have this probability.",
     "MiniSweAgentSettings.max_turns": "LLM calls of one trajectory, at most.",

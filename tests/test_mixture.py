@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from rollin.mixture import (
     Actor,
     AnyRollIn,
+    ByProgress,
     Constant,
     Draw,
     Exponential,
@@ -104,6 +105,14 @@ def test_a_prefix_switch_goes_from_student_to_teacher_once(draw: Draw, t_max: in
     assert 0 <= kappa <= t_max
     actors = [rule.actor(replace(draw, turn=turn)) for turn in range(t_max + 2)]
     assert actors == [Actor.STUDENT] * kappa + [Actor.TEACHER] * (t_max + 2 - kappa)
+
+
+def test_a_beta_by_progress_is_settled_by_the_resolve_rate() -> None:
+    rule = TurnMixture(beta=ByProgress(floor=0.2))
+    assert [rule.given(rate).beta for rate in (0.0, 0.5, 0.95)] == [Constant(value=value) for value in (1.0, 0.5, 0.2)]
+    assert rule.given(0.3).given(0.9) == rule.given(0.3)
+    with pytest.raises(ValueError, match="before the student was measured"):
+        rule.actor(Draw(0, 1, "task", 0, 0))
 
 
 def test_a_curriculum_switches_at_t_max_and_either_may_be_first() -> None:

@@ -105,6 +105,24 @@ def test_the_other_methods_run_by_the_same_loop(tmp_path: Path, cache: Path, tin
     assert ("no trajectory to learn from" in printed) == (name == "grpo")
 
 
+def test_beta_follows_a_student_that_was_measured_on_training_tasks(
+    tmp_path: Path, cache: Path, tiny_directory: Path
+) -> None:
+    roll_in = {"kind": "turn_mixture", "beta": {"kind": "by_progress", "tasks": 1}}
+    recipe = write_recipe(
+        tmp_path / "adaptive.yaml", tiny_directory, iterations=1, method={"name": "dagger", "roll_in": roll_in},
+        evaluation={"base": False},
+    )  # fmt: skip
+    finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"))
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        (probed,) = store.trajectories(purpose=Purpose.PROBE)
+        collected = store.trajectories(purpose=Purpose.COLLECT)
+        assert probed.instance_id in {row.instance_id for row in collected}
+        assert not probed.resolved
+        assert store.iterations()[1].beta == 1.0
+        assert {turn.actor.value for row in collected for turn in store.turns(row.id)} == {"teacher"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

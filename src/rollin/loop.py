@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from rollin.evaluation.rate import Rate, by_group
 from rollin.learner import Learner
 from rollin.method import Method
-from rollin.mixture import Actor, RollIn, Student, TurnMixture
+from rollin.mixture import Actor, ByProgress, RollIn, Student, TurnMixture
 from rollin.policies.base import Policy, Sampling
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
@@ -58,7 +58,7 @@ class Loop:
         """Student and teacher act, turn by turn as the roll-in says; the teacher labels every state they reach."""
         cast = Cast(
             name="student",
-            roll_in=self.method.roll_in,
+            roll_in=self.rolling_in(iteration),
             policies={Actor.STUDENT: self.learner.at(iteration - 1), Actor.TEACHER: self.teacher},
             labeller=self.teacher if self.method.label == "teacher" else None,
             sampling={Actor.STUDENT: self.recipe.student.sampling, Actor.TEACHER: self.teacher_sampling},
@@ -69,6 +69,17 @@ class Loop:
         self.store.advance_iteration(
             iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
         )
+
+    def rolling_in(self, iteration: int) -> RollIn:
+        """The method's roll-in; where it follows the student's progress, that is measured first."""
+        roll_in = self.method.roll_in
+        if not isinstance(roll_in, TurnMixture) or not isinstance(roll_in.beta, ByProgress):
+            return roll_in
+        tasks = self.tasks_of(iteration)[: roll_in.beta.tasks]
+        rows = self.alone("measuring progress", iteration, Purpose.PROBE, tasks, weights=iteration - 1)
+        settled = roll_in.given(Rate.of(rows).value)
+        self.store.advance_iteration(iteration, Phase.COLLECTING, beta=beta_of(settled, iteration))
+        return settled
 
     def learn(self, iteration: int) -> None:
         """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
@@ -119,11 +130,8 @@ class Loop:
         self.store.advance_iteration(iteration, Phase.DONE)
 
     def evaluate(self, iteration: int) -> Rate:
-        """The student alone, greedy, on tasks of modules that it never trained on."""
-        greedy = Sampling(max_tokens=self.recipe.student.sampling.max_tokens)
-        student = {Actor.STUDENT: self.learner.at(iteration)}
-        cast = Cast("student", Student(), student, sampling={Actor.STUDENT: greedy})
-        rows = self.trajectories("evaluating", iteration, Purpose.EVAL, self.eval_tasks, cast)
+        """The student alone on tasks of modules that it never trained on."""
+        rows = self.alone("evaluating", iteration, Purpose.EVAL, self.eval_tasks, weights=iteration)
         rate, groups = Rate.of(rows), by_group(rows, {task.instance_id: task for task in self.eval_tasks})
         checkpoint = self.learner.checkpoint(iteration).name if iteration else self.recipe.student.model
         metrics: dict[str, object] = {name: asdict(group) for name, group in groups.items()}
@@ -133,6 +141,15 @@ class Loop:
         for name, group in groups.items():
             self.reporter.say(f"iteration {iteration}: {name}: resolved {group}")
         return rate
+
+    def alone(
+        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], *, weights: int
+    ) -> list[TrajectoryRow]:
+        """The student alone, greedy, with the weights that an iteration left."""
+        greedy = Sampling(max_tokens=self.recipe.student.sampling.max_tokens)
+        student = {Actor.STUDENT: self.learner.at(weights)}
+        cast = Cast("student", Student(), student, sampling={Actor.STUDENT: greedy})
+        return self.trajectories(doing, iteration, purpose, tasks, cast)
 
     def trajectories(
         self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], cast: Cast, each: int = 1
@@ -166,5 +183,7 @@ class Loop:
 
 
 def beta_of(roll_in: RollIn, iteration: int) -> float | None:
-    """The teacher's share of the turns, where the roll-in has one."""
-    return roll_in.beta.at(iteration) if isinstance(roll_in, TurnMixture) and iteration else None
+    """The teacher's share of the turns, where the roll-in has one and it is known beforehand."""
+    if not isinstance(roll_in, TurnMixture) or isinstance(roll_in.beta, ByProgress) or not iteration:
+        return None
+    return roll_in.beta.at(iteration)

@@ -2,7 +2,7 @@
 
 Actor        student or teacher
 Draw         names a turn: (seed, iteration, task, attempt, turn); every choice is a function of it
-Schedule     a number for each iteration: constant, linear, exponential, list
+Schedule     a number for each iteration: constant, linear, exponential, list; beta may follow the student's progress
 RollIn       the rule that picks the actor: teacher, student, turn mixture (beta), prefix switch (kappa), gate
 
 DAgger mixes turn by turn and AggreVaTe switches once (arXiv 2605.12913, section 3). Iterations count from 1.
@@ -131,6 +131,26 @@ class Listed(_Model):
         return min(self.values), max(self.values)
 
 
+class ByProgress(_Model):
+    """`max(floor, 1 - r)`: the teacher acts as often as the student fails. r is the student's resolve rate, alone,
+    before each iteration, on some of the training tasks that are next."""
+
+    kind: Literal["by_progress"] = "by_progress"
+    floor: float = Field(default=0.0, ge=0, le=1)
+    tasks: int = Field(default=16, ge=1)
+    """How many tasks r is measured on."""
+
+    def at(self, iteration: int) -> float:
+        raise ValueError("a beta by progress has no value before the student was measured")
+
+    def bounds(self) -> tuple[float, float]:
+        return self.floor, 1.0
+
+    def given(self, rate: float) -> Constant:
+        """The schedule for one iteration, when the resolve rate is known."""
+        return Constant(value=max(self.floor, 1 - rate))
+
+
 def _from_one(iteration: int) -> None:
     if iteration < 1:
         raise ValueError(f"iterations count from 1, not {iteration}")
@@ -139,13 +159,16 @@ def _from_one(iteration: int) -> None:
 Schedule = Annotated[Constant | Linear | Exponential | Listed, Field(discriminator="kind")]
 
 
-def _within_one(schedule: Schedule) -> Schedule:
+Beta = Annotated[Constant | Linear | Exponential | Listed | ByProgress, Field(discriminator="kind")]
+
+
+def _within_one(schedule: Beta) -> Beta:
     if schedule.bounds()[1] > 1:
         raise ValueError("beta is a probability: every value of its schedule must lie between 0 and 1")
     return schedule
 
 
-Probability = Annotated[Schedule, AfterValidator(_within_one)]
+Probability = Annotated[Beta, AfterValidator(_within_one)]
 
 
 class RollIn(Protocol):
@@ -180,6 +203,10 @@ class TurnMixture(_Model):
 
     def actor(self, draw: Draw) -> Actor:
         return Actor.TEACHER if draw.uniform() < self.beta.at(draw.iteration) else Actor.STUDENT
+
+    def given(self, rate: float) -> "TurnMixture":
+        """With a beta that follows progress settled."""
+        return TurnMixture(beta=self.beta.given(rate)) if isinstance(self.beta, ByProgress) else self
 
 
 class PrefixSwitch(_Model):

@@ -17,6 +17,9 @@ class Purpose(StrEnum):
 
     COLLECT = "collect"
     EVAL = "eval"
+    """On held-out tasks."""
+    PROBE = "probe"
+    """How the student does alone on training tasks, where the roll-in follows that."""
 
 
 class Phase(StrEnum):

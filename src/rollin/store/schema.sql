@@ -29,7 +29,7 @@ CREATE TABLE trajectories (
     instance_id TEXT NOT NULL REFERENCES tasks (instance_id),
     iteration   INTEGER NOT NULL,
     attempt     INTEGER NOT NULL,  -- 0 for the first
-    purpose     TEXT NOT NULL CHECK (purpose IN ('collect', 'eval')),
+    purpose     TEXT NOT NULL CHECK (purpose IN ('collect', 'eval', 'probe')),
     policy      TEXT NOT NULL,     -- who it is about: the student's name, or the teacher's in its own evaluation
     seed        INTEGER NOT NULL,
     status      TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'ended')),

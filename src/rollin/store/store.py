@@ -119,6 +119,7 @@ class Store:
         number: int,
         phase: Phase,
         *,
+        beta: float | None = None,
         checkpoint: str | None = None,
         metrics: Mapping[str, object] | None = None,
     ) -> None:
@@ -127,9 +128,9 @@ class Store:
             ended = time.time() if phase is Phase.DONE else None
             known = json.loads(db.execute("SELECT metrics FROM iterations WHERE number = ?", (number,)).fetchone()[0])
             db.execute(
-                """UPDATE iterations SET phase = ?, checkpoint = coalesce(?, checkpoint), metrics = ?,
-                   ended = coalesce(?, ended) WHERE number = ?""",
-                (phase, checkpoint, json.dumps(known | dict(metrics or {})), ended, number),
+                """UPDATE iterations SET phase = ?, beta = coalesce(?, beta), checkpoint = coalesce(?, checkpoint),
+                   metrics = ?, ended = coalesce(?, ended) WHERE number = ?""",
+                (phase, beta, checkpoint, json.dumps(known | dict(metrics or {})), ended, number),
             )
 
     def iterations(self) -> list[IterationRow]:
