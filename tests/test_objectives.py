@@ -170,7 +170,9 @@ def plainly(objective: Objective, model: PreTrainedModel, teacher: PreTrainedMod
         if isinstance(objective, CrossEntropy):
             total = total + sample.weight * cross_entropy(student[place], torch.tensor(token))
         elif isinstance(objective, PolicyGradient):
-            ratio = (log_softmax(student[place] / objective.temperature, -1)[token] - sample.behaviour[place]).exp()
+            ratio = (
+                log_softmax(student[place] / (objective.temperature or 1), -1)[token] - sample.behaviour[place]
+            ).exp()
             clipped = min(max(ratio, torch.tensor(1 - objective.clip_low)), torch.tensor(1 + objective.clip_high))
             total = total - min(ratio * sample.weight, clipped * sample.weight)
         elif objective == ReverseKL(estimate="exact"):
