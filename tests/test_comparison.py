@@ -38,6 +38,8 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert (tmp_path / "compared" / "comparison.png").stat().st_size > 1000
     again = finish(rollin(cache, "compare", path, *options))  # nothing is left to do
     assert " of 3: " not in again
+    other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
+    assert "begun with other settings" in " ".join(other.split())
 
 
 @pytest.mark.parametrize(

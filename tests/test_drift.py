@@ -10,9 +10,8 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from rollin.errors import UserError
 from rollin.evaluation.drift import drift
-from rollin.models import load_model
+from rollin.models import check_tokens, load_model
 from rollin.policies.ragged import ATTENTION
-from rollin.runs import check_tokens
 from rollin.training.trie import Sample
 
 

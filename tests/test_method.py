@@ -1,19 +1,24 @@
 """The table of methods: what a row and a recipe say, and which samples and weights come of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import make_task
+from transformers import PreTrainedTokenizerBase
 
+from rollin.chat import action_ids
 from rollin.errors import UserError
 from rollin.method import METHODS, Method
-from rollin.mixture import Student, Teacher
+from rollin.mixture import Actor, Student, Teacher
+from rollin.policies.base import Action, Message
 from rollin.recipe import Recipe, load_recipe, parse_recipe
-from rollin.store import Exit, Purpose, TrajectoryRow
+from rollin.store import Exit, Label, LabelStatus, Purpose, Store, TrajectoryRow
 from rollin.training.objectives import PolicyGradient, ReverseKL
-from rollin.training.samples import advantages, weights_of
+from rollin.training.samples import advantages, training_samples, weights_of
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
 
@@ -92,3 +97,27 @@ def test_what_a_method_cannot_have_is_said_in_one_sentence(changes: list[str], s
 def test_a_row_is_a_few_fields() -> None:
     assert Method(name="sft", roll_in=Teacher()) == METHODS["sft"].model_copy(update={"keep": "all"})
     assert METHODS["opd"].roll_in == Student()
+
+
+def test_only_the_students_own_tokens_are_learnt_as_they_are(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Another policy's may be of another tokenizer; and log-probabilities without their tokens say nothing."""
+    said = Action("ls", token_ids=[5, 2], logprobs=[-0.5, -0.25])
+    with Store.create(tmp_path / "run.db", {}) as store:
+        store.add_tasks([make_task()])
+        opened = store.open_trajectory(
+            make_task().instance_id, iteration=1, attempt=0, purpose=Purpose.COLLECT, policy="student", seed=0
+        )
+        messages: list[Message] = [{"role": "user", "content": "repair it"}]
+        none = Label(LabelStatus.NOT_WANTED)
+        for turn, (actor, action) in enumerate(
+            [(Actor.STUDENT, said), (Actor.TEACHER, said), (Actor.STUDENT, replace(said, token_ids=None))]
+        ):
+            store.record_turn(opened.id, turn, messages, actor, action, none, 0)
+        exact = METHODS["opd"].model_copy(update={"objective": ReverseKL(estimate="exact")})
+        (sampled,) = training_samples(store, [1], tokenizer, METHODS["opd"])
+        (every,) = training_samples(store, [1], tokenizer, exact)
+    own = action_ids(tokenizer, "ls")
+    assert [(sample.label, sample.behaviour) for sample in sampled] == [([5, 2], [-0.5, -0.25])]
+    assert [sample.label for sample in every] == [[5, 2], own, own]

@@ -29,15 +29,16 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
+Changes = Annotated[
+    list[str] | None, typer.Argument(help="Changes to the recipe: key=value.", metavar="[KEY=VALUE]...")
+]
 RunPath = Annotated[Path, typer.Argument(help="The run's directory.", metavar="RUN")]
 
 
 @app.command(epilog="Example: `rollin run recipes/quickstart.yaml iterations=2 training.learning_rate=1e-4`")
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/quickstart.yaml.")],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")
-    ] = None,
+    settings: Changes = None,
     out: Annotated[Path | None, typer.Option(help="The run's directory (default: runs/NAME-TIME).")] = None,
 ) -> None:
     """Train a student by a recipe."""
@@ -65,9 +66,7 @@ def resume(directory: RunPath) -> None:
 @app.command("eval", epilog="Example: `rollin eval recipes/quickstart.yaml --model runs/x/checkpoints/iteration-3`")
 def evaluate(
     recipe: Annotated[Path, typer.Argument(help="A recipe: its eval tasks and its harness are used.")],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")
-    ] = None,
+    settings: Changes = None,
     model: Annotated[
         str | None, typer.Option(help="The student to measure (default: the recipe's, untrained).")
     ] = None,
@@ -88,9 +87,7 @@ def evaluate(
 @app.command(epilog="Example: `rollin compare recipes/quickstart.yaml --methods sft,dagger --seeds 3 --out compared`")
 def compare(
     recipe: Annotated[Path, typer.Argument(help="A recipe; each method's runs are made of it.")],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="Changes to it: key=value.", metavar="[KEY=VALUE]...")
-    ] = None,
+    settings: Changes = None,
     methods: Annotated[str, typer.Option(help="Which, with commas between them.")] = "sft,sft-matched,dagger",
     seeds: Annotated[int, typer.Option(help="Runs of each method, with seeds 0, 1, 2 ...", min=1)] = 3,
     against: Annotated[str, typer.Option(help="The method that the others are compared with.")] = "dagger",
@@ -107,7 +104,10 @@ def compare(
 
     loaded = load_recipe(recipe, settings or [])
     directory = out or Path("comparisons") / loaded.name
-    comparison = Comparison(loaded, [name.strip() for name in methods.split(",")], range(seeds), directory)
+    names = [*dict.fromkeys(name.strip() for name in methods.split(","))]
+    if against not in names:
+        raise UserError(f"--against {against!r} is none of the methods {', '.join(names)}; add it, or name one of them")
+    comparison = Comparison(loaded, names, range(seeds), directory)
     if not dry:
         comparison.run(_reporter())
     found = Findings.of(comparison)
@@ -158,18 +158,12 @@ def drift(
 ) -> None:
     """Covariate shift: how far the student is from a teacher in the states that it reaches alone, by iteration."""
     from rollin import runs
-    from rollin.evaluation.drift import checkpoint_of, drifts
-    from rollin.models import load_model
-    from rollin.policies.ragged import ATTENTION
-    from rollin.recipe import parse_recipe
+    from rollin.evaluation.drift import drifts
     from rollin.report.layout import drift_table
     from rollin.store import Store
 
     with Store.read(runs.database(directory)) as store:
-        student = parse_recipe(dict(store.recipe()), str(directory)).student.model
-        runs.check_tokens(teacher, student)
-        found = drifts(store, checkpoint_of(directory, student), load_model(teacher, ATTENTION), trajectories)
-        console.print(drift_table(list(found)).to_rich())
+        console.print(drift_table(drifts(store, directory, teacher, trajectories)).to_rich())
 
 
 @app.command()

@@ -115,7 +115,11 @@ class Comparison:
         return next(arm for arm in self.arms() if (arm.name, arm.seed) == (name, seed))
 
     def run(self, reporter: Reporter) -> None:
-        """Bring every arm to its end. Raises whatever stops a run; run again, it goes on."""
+        """Bring every arm to its end. Raises whatever stops a run; run again, it goes on. UserError where an arm was
+        begun with other settings: two recipes in one table would be no comparison."""
+        for arm in self.arms():
+            if arm.begun and not self._is_of(arm):
+                raise UserError(f"{arm.directory} was begun with other settings; choose another directory with --out")
         if not outcomes_of_base(self.directory):
             reporter.say("the student before training")
             runs.evaluate(self.recipe, self.directory / BASE, reporter)
@@ -154,9 +158,19 @@ class Comparison:
         """An arm's recipe; the control's once it is known what it has to match."""
         if arm.name != MATCHED:
             return arm.recipe
-        sizes = [math.ceil(SPARE * self.recipe.tasks_in(i)) for i in range(1, self.recipe.iterations + 1)]
-        budget = Budget(labels=self.arm(MATCHED_TO, arm.seed).labels())
+        model = self.arm(MATCHED_TO, arm.seed)
+        sizes = [math.ceil(SPARE * model.recipe.tasks_in(i)) for i in range(1, model.recipe.iterations + 1)]
+        budget = Budget(labels=model.labels())
         return arm.recipe.model_copy(update={"tasks_per_iteration": sizes, "budget": budget})
+
+    def _is_of(self, arm: Arm) -> bool:
+        """Whether a run was made of the arm's recipe, but for what the control takes from another arm."""
+        with Store.read(arm.directory / runs.DATABASE) as store:
+            begun = dict(store.recipe())
+        free = {"tasks_per_iteration", "budget"} if arm.name == MATCHED else set[str]()
+        return all(
+            begun.get(key) == value for key, value in arm.recipe.model_dump(mode="json").items() if key not in free
+        )
 
     def _left(self, arms: Sequence[Arm]) -> str:
         """An estimate from the arms that are done; empty where none is."""

@@ -87,7 +87,8 @@ class Loop:
         data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
         self.compare_lengths(iteration, data)
-        if data or not self.method.selective:
+        graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
+        if data or not (self.method.selective and graded):
             result = self.train(iteration, data)
         else:
             self.reporter.say(f"iteration {iteration}: no trajectory to learn from; the student stays as it is")

@@ -41,6 +41,15 @@ def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
     return model
 
 
+def check_tokens(teacher: str, student: str) -> None:
+    """UserError unless a teacher reads the student's tokens as the student does."""
+    if load_tokenizer(teacher).get_vocab() != load_tokenizer(student).get_vocab():
+        raise UserError(
+            f"{teacher} and {student} have different tokenizers, and are to be compared token by token;"
+            " use a teacher that shares the student's"
+        )
+
+
 def locate(spec: str) -> tuple[str, str | None]:
     """(what `from_pretrained` wants, the GGUF's file name or None)."""
     if spec == PACKAGED:

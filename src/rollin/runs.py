@@ -13,7 +13,7 @@ from rollin.gateway import Gateway
 from rollin.harnesses.mini_swe_agent import MiniSweAgent
 from rollin.learner import Learner
 from rollin.loop import Loop
-from rollin.models import load_model, load_tokenizer
+from rollin.models import check_tokens, load_model, load_tokenizer
 from rollin.policies.base import Policy, Sampling
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.policies.expert import Expert
@@ -100,15 +100,6 @@ def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
     if Need.TEACHER in recipe.method.objective.needs and isinstance(recipe.teacher, LocalTeacher):
         check_tokens(recipe.teacher.model, recipe.student.model)
     return learner, teacher
-
-
-def check_tokens(teacher: str, student: str) -> None:
-    """UserError unless a teacher reads the student's tokens as the student does."""
-    if load_tokenizer(teacher).get_vocab() != load_tokenizer(student).get_vocab():
-        raise UserError(
-            f"{teacher} and {student} have different tokenizers, and are to be compared token by token;"
-            " use a teacher that shares the student's"
-        )
 
 
 def _teacher(settings: TeacherSettings, slots: int) -> Policy:

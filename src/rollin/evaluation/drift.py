@@ -1,15 +1,16 @@
 """Covariate shift, measured: how far the student is from the teacher in the states that it reaches by itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
-from rollin.models import load_model, load_tokenizer
+from rollin.errors import UserError
+from rollin.models import check_tokens, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
+from rollin.report.measures import STUDENT
 from rollin.store import Purpose, Store
 from rollin.training.objectives import ReverseKL
 from rollin.training.samples import executed
@@ -18,6 +19,7 @@ from rollin.training.trie import Sample, pack_groups
 
 DRAWS = 10_000
 MAX_TOKENS = 4096
+"""Tokens read at once, or as many as the longest state and action have."""
 EXACT = ReverseKL(estimate="exact")
 
 
@@ -34,19 +36,24 @@ class Drift:
     tokens: int
 
 
-def drifts(
-    store: Store, source_of: Callable[[int], str], teacher: PreTrainedModel, most: int | None = None
-) -> Iterator[Drift]:
-    """One for each evaluation of the student: `source_of(iteration)` names its weights, `most` bounds trajectories.
+def drifts(store: Store, directory: Path, teacher: str, most: int | None = None) -> list[Drift]:
+    """One for each evaluation of a run's student; `most` bounds the trajectories. UserError where none was evaluated,
+    or where the teacher has other tokens.
 
     The sum is over the whole vocabulary at each token that the student said, in the states that it reached alone.
     """
-    for measured in store.evaluations():
-        source = source_of(measured.iteration)
+    measured = [each for each in store.evaluations() if each.policy == STUDENT]
+    if not measured:
+        raise UserError(f"{directory} has no evaluation of its student yet; resume it first")
+    white_box, found = load_model(teacher, ATTENTION), []
+    for each in measured:
+        source = str(directory / "checkpoints" / each.checkpoint) if each.iteration else each.checkpoint
+        check_tokens(teacher, source)
         model, tokenizer = load_model(source, ATTENTION), load_tokenizer(source)
-        rows = store.trajectories(iteration=measured.iteration, purpose=Purpose.EVAL)[:most]
+        rows = store.trajectories(iteration=each.iteration, purpose=Purpose.EVAL)[:most]
         groups = [[executed(store, turn, tokenizer) for turn in store.turns(row.id)] for row in rows]
-        yield drift(measured.iteration, model, teacher, [group for group in groups if group])
+        found.append(drift(each.iteration, model, white_box, [group for group in groups if group]))
+    return found
 
 
 def drift(
@@ -61,14 +68,7 @@ def drift(
 
 def _of_trajectory(student: torch.nn.Module, teacher: torch.nn.Module, group: Sequence[Sample]) -> tuple[float, int]:
     """(summed KL, tokens)."""
-    fitting = [sample for sample in group if sample.tokens <= MAX_TOKENS]
+    room = max(MAX_TOKENS, *(sample.tokens for sample in group))
     with torch.no_grad():
-        total = sum(
-            float(trie_loss(student, as_inputs(trie), EXACT, teacher)) for trie in pack_groups([fitting], MAX_TOKENS)
-        )
-    return total, sum(len(sample.label) for sample in fitting)
-
-
-def checkpoint_of(directory: Path, untrained: str) -> Callable[[int], str]:
-    """Where a run's weights of an iteration lie."""
-    return lambda iteration: str(directory / "checkpoints" / f"iteration-{iteration}") if iteration else untrained
+        total = sum(float(trie_loss(student, as_inputs(trie), EXACT, teacher)) for trie in pack_groups([group], room))
+    return total, sum(len(sample.label) for sample in group)

@@ -24,14 +24,9 @@ class Difference:
     tasks: int
     seeds: int
 
-    @property
-    def sure(self) -> bool:
-        """Whether the interval leaves 0 out."""
-        return self.low > 0 or self.high < 0
-
     def __str__(self) -> str:
-        points = f"{100 * self.value:+.1f} points (95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f};"
-        return f"{points} {self.tasks} tasks, {self.seeds} seed{'s' * (self.seeds > 1)})"
+        """In points, with the interval."""
+        return f"{100 * self.value:+.1f} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
 
 
 def difference(first: Outcomes, second: Outcomes, *, seed: int = 0) -> Difference:

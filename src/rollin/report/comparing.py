@@ -138,8 +138,7 @@ def _interval(outcomes: Outcomes) -> tuple[float, float, float]:
 def _ahead(first: Outcomes, second: Outcomes) -> str:
     if not first.keys() & second.keys():
         return "-"
-    found = difference(first, second)
-    return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    return str(difference(first, second))
 
 
 def _arms(comparison: Comparison) -> Table:

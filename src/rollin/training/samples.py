@@ -74,9 +74,12 @@ def advantages(rows: Iterable[TrajectoryRow]) -> dict[int, float]:
 
 
 def executed(store: Store, turn: TurnRow, tokenizer: PreTrainedTokenizerBase, weight: float = 1.0) -> Sample:
-    """A turn's state and the action that was executed there, with the tokens that were sampled where they are known."""
+    """A turn's state and the action that was executed there, with the tokens that the student sampled, where it acted
+    and they are known: another's tokens may be of another tokenizer."""
     action, state = turn.action, state_ids(tokenizer, store.state_messages(turn.state_id))
-    return Sample(state, action.token_ids or action_ids(tokenizer, action.content), weight, action.logprobs)
+    if turn.actor is Actor.STUDENT and action.token_ids:
+        return Sample(state, action.token_ids, weight, action.logprobs)
+    return Sample(state, action_ids(tokenizer, action.content), weight)
 
 
 def _sample(
@@ -84,8 +87,9 @@ def _sample(
 ) -> Sample | None:
     """A turn's state and label; None where it has no label, or nothing is known of it that the objective needs."""
     if method.label == "executed":
-        unknown = Need.BEHAVIOUR in method.objective.needs and not turn.action.logprobs
-        return None if unknown else _weighted(executed(store, turn, tokenizer, weight), method)
+        sample = executed(store, turn, tokenizer, weight)
+        unknown = Need.BEHAVIOUR in method.objective.needs and not sample.behaviour
+        return None if unknown else _weighted(sample, method)
     if turn.label.status is not LabelStatus.READY or turn.label.text is None:
         return None
     state = state_ids(tokenizer, store.state_messages(turn.state_id))
