@@ -18,7 +18,7 @@ from rich.table import Table
 from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_end, state_ids
-from rollin.models import PACKAGED, load_model, load_tokenizer
+from rollin.models import PACKAGED, Precision, load_model, load_tokenizer, multiplied_in
 from rollin.policies.base import Message, Request, Sampling
 from rollin.policies.habits import Habits
 from rollin.policies.local import LocalPolicy
@@ -95,9 +95,13 @@ def theirs(model: Any, tokenizer: PreTrainedTokenizerBase, requests: list[Reques
     return tokens
 
 
-def measure_ours(source: str, asked: list[list[Request]], habits: Habits) -> tuple[float, int]:
+def measure_ours(
+    source: str, asked: list[list[Request]], habits: Habits, precision: Precision
+) -> tuple[float, int]:
     """(tokens/s, tokens)."""
-    policy = LocalPolicy(load_model(source, ATTENTION), load_tokenizer(source), slots=TRAJECTORIES)
+    policy = LocalPolicy(
+        load_model(source, ATTENTION), load_tokenizer(source), slots=TRAJECTORIES, precision=precision
+    )
     asyncio.run(ours(policy, [[Request(conversation(99, 0), "warm", 0, 0, Sampling(max_tokens=4))]]))
     policy._habits = habits
     start = time.perf_counter()
@@ -110,8 +114,13 @@ def measure_ours(source: str, asked: list[list[Request]], habits: Habits) -> tup
 def main() -> None:
     asked, source = recorded(Path(sys.argv[1])) if len(sys.argv) > 1 else (invented(), PACKAGED)
     rows = []
-    for name, habits in (("ours", Habits()), ("ours, never guessing", NoHabits())):
-        rows.append((name, *measure_ours(source, asked, habits)))
+    quick: Precision = "auto"
+    for name, habits, precision in (
+        (f"ours ({multiplied_in(quick)})".replace("torch.", ""), Habits(), quick),
+        ("the same, never guessing", NoHabits(), quick),
+        ("ours in float32", Habits(), "float32"),
+    ):
+        rows.append((name, *measure_ours(source, asked, habits, precision)))
         print(f"{name}: {rows[-1][1]:.1f} tokens/s", flush=True)
     # A model of its own: ours has its linear layers quickened, theirs must not have them.
     tokenizer, model = load_tokenizer(source), load_model(source)

@@ -1,6 +1,7 @@
 """The local policy: batches and caches change the speed of an action, never the action."""
 
 import asyncio
+import copy
 import random
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import action_end, action_ids, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.models import Precision
 from rollin.policies import local
 from rollin.policies.base import Action, Message, Request, Sampling
 from rollin.policies.habits import ORDERS, Habits
@@ -136,16 +138,39 @@ def test_logprobs_are_those_of_the_model(
     assert action.logprobs == pytest.approx(expected.tolist(), abs=1e-3)
 
 
+def test_bfloat16_says_nearly_the_same(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Its log-probabilities are those of float32 but for rounding; the weights, and training, know nothing of it."""
+    before = {name: parameter.clone() for name, parameter in tiny_model.named_parameters()}
+    policy = LocalPolicy(tiny_model, tokenizer, slots=4, context_tokens=2000, precision="bfloat16")
+    actions = [asyncio.run(policy.act(ask(f"g{n}", 2, seed=n, temperature=1.0))) for n in range(3)]
+    asyncio.run(policy.close())
+    for number, action in enumerate(actions):
+        assert action.token_ids is not None
+        prompt = state_ids(tokenizer, ask(f"g{number}", 2).messages)
+        logits = tiny_model(torch.tensor([prompt + action.token_ids])).logits[0, len(prompt) - 1 : -1].detach()
+        expected = torch.log_softmax(logits, -1)[torch.arange(len(action.token_ids)), action.token_ids]
+        assert action.logprobs == pytest.approx(expected.tolist(), abs=0.5)
+        assert action.logprobs != pytest.approx(expected.tolist(), abs=1e-6)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in tiny_model.named_parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_new_weights_are_used_after_a_reset(
-    policy: LocalPolicy, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, precision: Precision
 ) -> None:
+    policy = LocalPolicy(tiny_model, tokenizer, slots=4, context_tokens=2000, precision=precision)
     before = asyncio.run(policy.act(ask("c", 1)))
     with torch.no_grad():
         for parameter in tiny_model.parameters():
             parameter.mul_(-1.3)
     policy.reset()
     after = asyncio.run(policy.act(ask("c", 1)))
-    assert after.token_ids == plain_generation(tiny_model, tokenizer, ask("c", 1)) != before.token_ids
+    fresh = LocalPolicy(copy.deepcopy(tiny_model), tokenizer, slots=4, context_tokens=2000, precision=precision)
+    assert after.token_ids == asyncio.run(fresh.act(ask("c", 1))).token_ids != before.token_ids
+    if precision == "float32":
+        assert after.token_ids == plain_generation(tiny_model, tokenizer, ask("c", 1))
+    for each in (policy, fresh):
+        asyncio.run(each.close())
 
 
 def test_a_state_that_does_not_fit_is_an_overflow(policy: LocalPolicy) -> None:

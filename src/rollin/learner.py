@@ -29,7 +29,11 @@ class Learner:
         self._at = 0
         self.tokenizer = load_tokenizer(settings.model)
         self.policy = LocalPolicy(
-            load_model(settings.model, ATTENTION), self.tokenizer, slots=slots, context_tokens=settings.context_tokens
+            load_model(settings.model, ATTENTION),
+            self.tokenizer,
+            slots=slots,
+            context_tokens=settings.context_tokens,
+            precision=settings.precision,
         )
 
     def at(self, iteration: int) -> LocalPolicy:
@@ -59,6 +63,7 @@ class Learner:
             policy.model,
             pack_groups(fitting, settings.max_tokens),
             settings,
+            precision=self._settings.precision,
             objective=objective,
             teacher=self._teacher if Need.TEACHER in objective.needs else None,
             separate_tokens=sum(sample.tokens for group in fitting for sample in group),

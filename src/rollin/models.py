@@ -10,7 +10,7 @@ import importlib.util
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -27,10 +27,7 @@ def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
 
 
 def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
-    """The model of `spec` in float32 on a CPU, in its own dtype on a GPU. Raises UserError.
-
-    float32 because bfloat16 is 15 times slower on a CPU without its instructions.
-    """
+    """The model of `spec`: its weights in float32 on a CPU, in their own dtype on a GPU. Raises UserError."""
     on_gpu = torch.cuda.is_available()
     options = {"dtype": "auto" if on_gpu else torch.float32, "attn_implementation": attention}
     model: PreTrainedModel = _load(AutoModelForCausalLM, spec, **options)
@@ -39,6 +36,23 @@ def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
     model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
     model.train(False)
     return model
+
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""In which numbers a CPU multiplies matrices. Weights, their changes, and all that is summed up stay in float32."""
+
+
+def multiplied_in(precision: Precision) -> torch.dtype:
+    """`auto` is bfloat16 on a processor that has instructions for it: twice as fast, or more. On one that has not, it
+    is 15 times slower, so there it is float32."""
+    if precision == "auto":
+        able = torch.cpu.get_capabilities()
+        return torch.bfloat16 if any(able.get(name) for name in BFLOAT16) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""Names under which torch reports the instructions, on x86 and on ARM."""
 
 
 def check_tokens(teacher: str, student: str) -> None:

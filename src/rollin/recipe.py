@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from rollin.errors import UserError
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.method import METHODS, Method
+from rollin.models import Precision
 from rollin.policies.base import Sampling
 from rollin.sandboxes.base import Limits
 from rollin.tasks.sets import TaskSettings
@@ -32,6 +33,9 @@ class StudentSettings(Settings):
     context_tokens: int = Field(default=4096, ge=256)
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9)
     """While collecting. Evaluation is greedy."""
+    precision: Precision = "auto"
+    """In which numbers a CPU multiplies matrices, acting and training: `auto` is bfloat16 where the processor has
+    instructions for it, else float32. Weights are float32 in any case; a GPU follows the model's own dtype."""
 
 
 class ExpertTeacher(Settings):
@@ -58,6 +62,7 @@ class LocalTeacher(Settings):
     model: str
     context_tokens: int = 4096
     sampling: Sampling = Sampling()
+    precision: Precision = "auto"
 
 
 TeacherSettings = Annotated[ExpertTeacher | EndpointTeacher | LocalTeacher, Field(discriminator="kind")]

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import action_end, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.models import Precision, multiplied_in
 from rollin.policies.base import Action, Request
 from rollin.policies.habits import Habits
 from rollin.policies.ragged import SHORT, Segment, SlotCache, forward, quicken
@@ -70,8 +71,10 @@ class LocalPolicy:
         name: str = "student",
         slots: int = 16,
         context_tokens: int = 4096,
+        precision: Precision = "float32",
     ) -> None:
-        quicken(model)
+        self._dtype = multiplied_in(precision) if model.device.type == "cpu" else model.dtype
+        quicken(model, self._dtype)
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
@@ -79,7 +82,7 @@ class LocalPolicy:
         self._end = action_end(tokenizer)
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._slots = [_Slot() for _ in range(slots)]
-        self._cache = SlotCache(model, slots)
+        self._cache = SlotCache(model, slots, self._dtype)
         self._habits = Habits()
         self._broken: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name=f"policy-{name}", daemon=True)
@@ -105,6 +108,7 @@ class LocalPolicy:
     def reset(self) -> None:
         """The weights have changed: what the cache holds is no longer theirs. Call it with no request under way."""
         self._slots = [_Slot() for _ in self._slots]
+        quicken(self.model, self._dtype)
 
     async def close(self) -> None:
         self._inbox.put(None)

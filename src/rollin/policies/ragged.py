@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -46,7 +46,7 @@ class Segment:
 class SlotCache:
     """Keys and values of up to `slots` conversations; all slots have the same room."""
 
-    def __init__(self, model: PreTrainedModel, slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, slots: int, dtype: torch.dtype) -> None:
         config = model.config
         heads = config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -54,7 +54,7 @@ class SlotCache:
         like = next(model.parameters())
         self.group = heads // shape[2]
         """Query heads that share a key/value head."""
-        self.layers = [like.new_zeros(shape) for _ in range(config.num_hidden_layers)]
+        self.layers = [like.new_zeros(shape, dtype=dtype) for _ in range(config.num_hidden_layers)]
         """For each layer [2 (keys, values), slots, key/value heads, capacity, head size]."""
 
     def reserve(self, tokens: int) -> None:
@@ -133,7 +133,8 @@ def ragged_attention(
     if ragged is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
     cache = ragged.cache.layers[module.layer_idx]  # type: ignore[index]
-    fresh = torch.stack([key[0], value[0]])
+    fresh, seen_as = torch.stack([key[0], value[0]]).to(cache.dtype), query.dtype
+    query = query.to(cache.dtype)
     outputs, start = [], 0
     for segment in ragged.longer if ragged.together else ragged.longer + ragged.short:
         end, length = start + segment.new, segment.past + segment.new
@@ -142,7 +143,7 @@ def ragged_attention(
         start = end
     if ragged.together:
         outputs.append(_attend_together(query[0, :, start:], fresh[:, :, start:], cache, ragged.together, scaling))
-    return torch.cat(outputs, 1).transpose(0, 1)[None], None
+    return torch.cat(outputs, 1).transpose(0, 1)[None].to(seen_as), None
 
 
 def _attend(query: torch.Tensor, cache: torch.Tensor, segment: Segment, scaling: float | None) -> torch.Tensor:
@@ -179,26 +180,35 @@ SMALL_BATCH = 32
 """Tokens up to which the weights, not the tokens, go first."""
 
 
-class SmallBatchLinear(torch.nn.Linear):
-    """A linear layer that computes W x' instead of x W' for a few tokens on a CPU.
+class QuickLinear(torch.nn.Linear):
+    """A linear layer that is quick on a CPU where no gradient is wanted; elsewhere, and in training, a plain one.
 
-    The result is the same; the BLAS behind torch reads the weights faster so, and reading the weights is what decoding
-    costs (benchmarks/local_policy.py).
+    In bfloat16 it multiplies by a copy of its weights. In float32 it computes W x' instead of x W' for a few tokens: the
+    BLAS behind torch reads the weights faster so, and reading the weights is what decoding costs
+    (benchmarks/local_policy.py).
     """
 
+    copy: torch.Tensor | None = None
+    """The weights in bfloat16, as `quicken` found them."""
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() or self.bias is not None or input.is_cuda:
+            return super().forward(input)
+        if self.copy is not None:
+            return linear(input.to(self.copy.dtype), self.copy).to(input.dtype)
         tokens = input.numel() // input.shape[-1]
-        if tokens > SMALL_BATCH or torch.is_grad_enabled() or self.bias is not None or input.is_cuda:
+        if tokens > SMALL_BATCH:
             return super().forward(input)
         flat = self.weight @ input.reshape(tokens, -1).t()
         return flat.t().reshape(*input.shape[:-1], -1)
 
 
-def quicken(model: PreTrainedModel) -> None:
-    """Let the model's linear layers be quick on few tokens, too. Weights, names and training stay as they are."""
+def quicken(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Let the model's linear layers be quick, with the weights as they are now. Names and training stay the same."""
     for module in model.modules():
-        if type(module) is torch.nn.Linear:
-            module.__class__ = SmallBatchLinear
+        if type(module) in (torch.nn.Linear, QuickLinear):
+            module.__class__ = QuickLinear
+            module.copy = None if dtype is torch.float32 else module.weight.detach().to(dtype)
 
 
 def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, list[int]]]) -> list[torch.Tensor]:

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from rollin.errors import UserError
+from rollin.models import Precision, multiplied_in
 from rollin.training.objectives import CrossEntropy, Objective, Targets
 from rollin.training.trie import Trie
 
@@ -190,6 +191,7 @@ def train(
     tries: Sequence[Trie],
     settings: TrainingSettings,
     *,
+    precision: Precision = "float32",
     objective: Objective = CROSS_ENTROPY,
     teacher: torch.nn.Module | None = None,
     separate_tokens: int,
@@ -208,13 +210,14 @@ def train(
         objective,
         teacher,
         model=trained,
-        args=_arguments(settings, steps, work_dir, seed),
+        args=_arguments(settings, steps, work_dir, seed, trained.device, precision),
         train_dataset=_Tries(tries),
         data_collator=lambda items: as_inputs(items[0], trained.dtype),
         callbacks=[_Progress(progress, steps)] if progress else [],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
     outcome = trainer.train()
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # it acts without autocast
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()
     model.train(False)
@@ -230,7 +233,10 @@ def train(
     )
 
 
-def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int) -> TrainingArguments:
+def _arguments(
+    settings: TrainingSettings, steps: int, work_dir: Path, seed: int, device: torch.device, precision: Precision
+) -> TrainingArguments:
+    on_cpu = device.type == "cpu"
     return TrainingArguments(
         output_dir=str(work_dir),
         max_steps=steps,
@@ -247,6 +253,8 @@ def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int
         seed=seed,
         data_seed=seed,
         disable_tqdm=True,
+        use_cpu=on_cpu,
+        bf16=on_cpu and multiplied_in(precision) is torch.bfloat16,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
