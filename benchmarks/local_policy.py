@@ -95,13 +95,9 @@ def theirs(model: Any, tokenizer: PreTrainedTokenizerBase, requests: list[Reques
     return tokens
 
 
-def measure_ours(
-    source: str, asked: list[list[Request]], habits: Habits, precision: Precision
-) -> tuple[float, int]:
+def measure_ours(source: str, asked: list[list[Request]], habits: Habits, precision: Precision) -> tuple[float, int]:
     """(tokens/s, tokens)."""
-    policy = LocalPolicy(
-        load_model(source, ATTENTION), load_tokenizer(source), slots=TRAJECTORIES, precision=precision
-    )
+    policy = LocalPolicy(load_model(source, ATTENTION), load_tokenizer(source), slots=TRAJECTORIES, precision=precision)
     asyncio.run(ours(policy, [[Request(conversation(99, 0), "warm", 0, 0, Sampling(max_tokens=4))]]))
     policy._habits = habits
     start = time.perf_counter()

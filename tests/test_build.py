@@ -17,6 +17,7 @@ from rollin.tasks.reports import leaks
 from rollin.tasks.repository import materialise, repository_shas
 from rollin.tasks.schema import Family, Split, Task, read_tasks
 from rollin.tasks.sets import BuiltTasks
+from rollin.tasks.units import FOLDERS
 from rollin.tasks.workbench import Workbench
 
 COUNT = 3
@@ -52,6 +53,32 @@ def test_the_order_says_how_many_faults_a_visible_task_holds(cache):
     assert [len(task.fault_kinds) for task in built] == [3, 3]
     with pytest.raises(ValidationError, match="visible family only"):
         BuiltTasks(source="kata", family=Family.REGRESSION, count=1, faults=3)
+
+
+def test_the_order_says_which_kinds_and_that_katas_lie_in_folders(cache):
+    wanted = BuiltTasks(
+        source="kata", family=Family.VISIBLE, count=3, faults=2, kinds=["missing_quote", "missing_import"], folders=True
+    )
+    built = build(wanted.order(Split.TRAIN, seed=0), cache).tasks
+    assert {kind for task in built for kind in task.fault_kinds} == {"missing_quote", "missing_import"}
+    folders = [path.rpartition("/")[0] for task in built for path in task.test_files]
+    assert set(folders) <= set(FOLDERS) and len(set(folders)) > 1
+    for task in built:
+        assert grade(task, task.patch, cache / "repositories").resolved
+        assert not any(folder in task.problem_statement for folder in folders)  # what is imported is the module
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"source": "kata", "family": "visible", "kinds": ["missing_quotes"]}, "no kind of visible fault"),
+        ({"source": "kata", "family": "semantic", "kinds": ["missing_quote"]}, "no kind of semantic fault"),
+        ({"source": "package", "family": "visible", "folders": True}, "for katas only"),
+    ],
+)
+def test_what_can_not_be_built_is_refused(wanted, said):
+    with pytest.raises(ValidationError, match=said):
+        BuiltTasks(count=1, **wanted)
 
 
 def test_modules_take_turns_and_ids_differ(tasks):

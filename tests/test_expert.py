@@ -179,7 +179,7 @@ def test_a_misspelled_word_comes_from_the_last_look_or_is_named(
     )
     wrong, right = Screen(state).similar_words.split()
     other = [
-        Message(role="assistant", content=str(Step("Which words are like it?", steps.similar("self", "x.py")))),
+        Message(role="assistant", content=str(Step("Which words are like it?", steps.similar("self")))),
         Message(role="user", content="sel self"),
     ]
     assert command_of(act([*state, *other], task)).startswith(steps.exchange_word(wrong, right))

@@ -21,7 +21,7 @@ from rollin.tasks.grading import grade
 from rollin.tasks.makers import MAKERS, maker_of
 from rollin.tasks.packages import package_units
 from rollin.tasks.schema import Family, Split, Task, write_tasks
-from rollin.tasks.units import Unit, katas
+from rollin.tasks.units import FOLDERS, Unit, katas
 from rollin.tasks.workbench import FlakyTestsError, Workbench
 
 SPLIT_SALT = "rollin-1"
@@ -45,11 +45,20 @@ class Order:
     seed: int = 0
     faults: int | None = None
     """Faults in a task of the visible family; one to three if left out."""
+    kinds: tuple[str, ...] = ()
+    """Only these kinds of faults; all if empty."""
+    folders: bool = False
+    """Each kata lies in a folder, another one in each task."""
 
     @property
     def file_name(self) -> str:
         """The task file's name."""
         return f"{self.source}-{self.family.value}-{self.split.value}.jsonl"
+
+    def chance(self, *of: object) -> random.Random:
+        """What decides about a part of the order: the same whenever the order is."""
+        special = [*self.kinds, *(["folders"] if self.folders else [])]
+        return random.Random(" ".join(map(str, [self.seed, self.file_name, *special, *of])))
 
 
 class Attempt(BaseModel):
@@ -78,7 +87,7 @@ def units_of(source: str, split: Split) -> list[Unit]:
         units, share = katas(), TRAIN_KATAS
     elif source == "package":
         units = package_units()
-        share = len({unit.module for unit in units}) // 2
+        share = 2 * len({unit.module for unit in units}) // 3
     else:
         raise UserError(f"there are no tasks from {source!r}; the sources are kata and package")
     modules = sorted({unit.module for unit in units}, key=lambda name: _digest(SPLIT_SALT, name))
@@ -140,7 +149,7 @@ class Rotation:
 
     def __init__(self, units: Sequence[Unit], order: Order) -> None:
         self._order = order
-        self._rng = random.Random(f"{order.seed} {order.file_name}")
+        self._rng = order.chance()
         self._modules: dict[str, deque[Unit]] = {}
         for unit in self._rng.sample(list(units), len(units)):
             self._modules.setdefault(unit.module, deque()).append(unit)
@@ -171,7 +180,7 @@ class Rotation:
 
     def _preference(self, used: Counter[str]) -> tuple[str, ...]:
         """Kinds, rarest first; the draw among near equals keeps one wave from agreeing on one kind."""
-        _, kinds = MAKERS[self._order.family]
+        kinds = self._order.kinds or MAKERS[self._order.family][1]
         rank = {kind: used[kind] + 2 * self._rng.random() for kind in kinds}
         return tuple(sorted(kinds, key=rank.__getitem__))
 
@@ -192,8 +201,9 @@ def _attempt(order: Order, turn: Turn, folder: Path) -> Attempt:
 
 def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
     make = maker_of(order.family, order.faults)
-    rng = random.Random(f"{order.seed} {order.file_name} {turn.unit.name} {turn.number}")
-    with Workbench(turn.unit, folder / "repositories") as bench:
+    rng = order.chance(turn.unit.name, turn.number)
+    unit = turn.unit.within(rng.choice(FOLDERS)) if order.folders else turn.unit
+    with Workbench(unit, folder / "repositories") as bench:
         try:
             made = make(bench, turn.kinds, rng)
         except FlakyTestsError as error:

@@ -96,8 +96,7 @@ def report(
     """A bug report of what fails in `outcome`."""
     unit = bench.unit
     tests = {path: unit.files[path] for path in unit.test_files}
-    module = unit.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    symptoms = [symptom(name, failure, tests, module) for name, failure in outcome.failed.items()]
+    symptoms = [symptom(name, failure, tests, unit.import_name) for name, failure in outcome.failed.items()]
     return write_report(symptoms, answers, rng, used_to=used_to)
 
 

@@ -48,20 +48,22 @@ def materialise(task: Task, cache_dir: Path) -> Path:
 def pristine_files(task: Task) -> dict[str, Content]:
     """Path in the repository -> where its pristine content is. UserError for an origin that can't be read."""
     origin, _, name = task.pristine.partition(":")
+    within = ""
     if origin == "kata":
-        folder = Path(__file__).parent / "katas" / name
+        within, _, kata = name.rpartition("/")
+        folder = Path(__file__).parent / "katas" / kata
     elif origin == "pypi":
         from rollin.tasks.packages import unpacked
 
         folder = unpacked(name)
     else:
         raise UserError(
-            f"task {task.instance_id}: pristine {task.pristine!r} is neither kata:<name> nor pypi:<package>==<version>;"
+            f"task {task.instance_id}: pristine {task.pristine!r} is neither kata:[<folder>/]<name> nor pypi:<package>==<version>;"
             " a task without it runs in its own Docker image"
         )
     if not folder.is_dir():
         raise UserError(f"task {task.instance_id}: there is no {task.pristine!r} at {folder}; check its `pristine`")
-    return dict(_files_below(folder))
+    return {f"{within}/{path}" if within else path: content for path, content in _files_below(folder)}
 
 
 def build_repository(pristine: Mapping[str, Content], history: Sequence[Commit], cache_dir: Path) -> tuple[Path, str]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from rollin.errors import UserError
 from rollin.tasks.build import Order, build
+from rollin.tasks.makers import MAKERS
 from rollin.tasks.schema import Family, Split, Task, read_tasks
 
 
@@ -22,12 +23,26 @@ class BuiltTasks(BaseModel):
     faults: int | None = Field(default=None, ge=1, le=4)
     """Faults in each task of the visible family; one to three if left out. More repairs in a trajectory are more to
     learn from its tokens."""
+    kinds: list[str] = []
+    """Only faults of these kinds (`rollin tasks list` counts them); all if left out."""
+    folders: bool = False
+    """Each kata lies in a folder of its repository, another one in each task, so that no path can be learnt by heart."""
 
     @model_validator(mode="after")
-    def _faults_of_the_visible(self) -> "BuiltTasks":
+    def _possible(self) -> "BuiltTasks":
         if self.faults and self.family is not Family.VISIBLE:
             raise ValueError(f"faults can be set for the visible family only; a {self.family.value} task holds one")
+        if self.folders and self.source != "kata":
+            raise ValueError("folders can be set for katas only; a package's modules lie where they lie")
+        known = MAKERS[self.family][1]
+        for kind in self.kinds:
+            if kind not in known:
+                raise ValueError(f"{kind!r} is no kind of {self.family.value} fault; those are {', '.join(known)}")
         return self
+
+    def order(self, split: Split, seed: int) -> Order:
+        """What is to be built for one side."""
+        return Order(*(self.source, self.family, split, self.count, seed), self.faults, tuple(self.kinds), self.folders)
 
 
 class FiledTasks(BaseModel):
@@ -96,7 +111,7 @@ def _tasks(
 ) -> Iterable[Task]:
     if isinstance(task_set, FiledTasks):
         return read_tasks(task_set.file)[: task_set.count]
-    order = Order(task_set.source, task_set.family, split, task_set.count, seed, task_set.faults)
+    order = task_set.order(split, seed)
     built = build(order, cache_dir, advance=advance).tasks
     if len(built) < task_set.count:
         raise UserError(

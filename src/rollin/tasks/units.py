@@ -3,13 +3,19 @@
 A kata is one unit. A package has several; all of them fall on the same side of the split.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rollin.errors import UserError
 from rollin.tasks.faults.base import Files
 
 KATAS = Path(__file__).with_name("katas")
+FOLDERS = (
+    *("src", "lib", "app", "core", "utils", "tools", "common", "backend", "server", "client", "helpers", "shared"),
+    *("main", "pkg", "code", "modules", "plugins", "scripts", "service", "engine", "domain", "parts", "base", "jobs"),
+    *("src/app", "src/core", "src/lib", "lib/utils", "app/tools", "src/main", "app/core", "lib/common", "web/api"),
+)
+"""Where the modules of a repository lie."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,22 @@ class Unit:
         """Names the unit within its module."""
         stem = Path(self.path).stem
         return self.module if stem in (self.module, "__init__") else f"{self.module}-{stem}"
+
+    @property
+    def import_name(self) -> str:
+        """What its tests import. A kata in a folder has its tests beside it, and pytest looks there."""
+        path = Path(self.path).name if self.source == "kata" else self.path
+        return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def within(self, folder: str) -> "Unit":
+        """A kata that lies in a folder of its repository."""
+        return replace(
+            self,
+            pristine=f"kata:{folder}/{self.module}",
+            path=f"{folder}/{self.path}",
+            test_files=tuple(f"{folder}/{name}" for name in self.test_files),
+            files={f"{folder}/{name}": text for name, text in self.files.items()},
+        )
 
     @property
     def code(self) -> dict[str, str]:

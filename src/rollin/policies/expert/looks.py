@@ -26,9 +26,9 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
         return _between_neighbours(seen, fault)
     slip = fault.is_spelling and task.family is Family.VISIBLE
     if slip and fault.is_data:
-        return fault.line if _spelled(fault, screen, task) else None
+        return fault.line if _spelled(fault, screen) else None
     numbers = [sighting.number for sighting in seen if _shows(sighting, fault, task)]
-    if not numbers or (slip and not _spelled(fault, screen, task)):
+    if not numbers or (slip and not _spelled(fault, screen)):
         return None
     return fault.line if fault.line in numbers else numbers[-1]
 
@@ -57,10 +57,10 @@ def _shows(sighting: Sighting, fault: Fault, task: Task) -> bool:
     return sighting.text.strip() == fault.wrong[0].strip() and (sighting.listed or told)
 
 
-def _spelled(fault: Fault, screen: Screen, task: Task) -> bool:
+def _spelled(fault: Fault, screen: Screen) -> bool:
     """Whether the right spelling was asked for: that it stands somewhere on the screen is not enough, so that the same
     failure is followed by the same step."""
-    asked = {step.command for step in _spelling(fault, task)}
+    asked = {step.command for step in _spelling(fault)}
     answers = [event.output for event in screen.events if event.command in asked]
     wanted = fault.old if fault.is_data else fault.new
     return any(re.search(rf"\b{wanted}\b", answer) for answer in answers)
@@ -94,7 +94,7 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
         yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
         if fault.is_spelling:
-            yield from _spelling(fault, task)
+            yield from _spelling(fault)
         if fault.is_of_line:
             yield around(fault.path, frames[-1] if frames else fault.line, 1)
     yield from (around(fault.path, number, 5) for number in reversed(frames) if abs(number - fault.line) <= 5)
@@ -119,21 +119,19 @@ def _reading(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     yield Step(f"Look at {scope}.", f"grep -n{context} 'def {scope}' {fault.path}")
 
 
-def _spelling(fault: Fault, task: Task) -> Iterator[Step]:
+def _spelling(fault: Fault) -> Iterator[Step]:
     """Ask which word is like the unknown one; at last, see all words of a kind."""
-    unknown = fault.new if fault.is_data else fault.old
-    if "/" not in fault.path or re.search(rf"\b{fault.new}\b", text_of(fault.path, task)):
-        yield _like(unknown, fault)
+    yield _like(fault.new if fault.is_data else fault.old)
     yield Step(f"{fault.old} is misspelled.", rf"git grep -ohw '{fault.new[0]}\w*{fault.new[-1]}' | sort -u")
 
 
-def _like(word: str, fault: Fault) -> Step:
-    return Step("Which words are like it?", similar(word, fault.path))
+def _like(word: str) -> Step:
+    return Step("Which words are like it?", similar(word))
 
 
 def _like_lost(fault: Fault) -> Step:
     """The same look at the name that a lost import brought."""
-    return _like(fault.right[0].split()[-1], fault)
+    return _like(fault.right[0].split()[-1])
 
 
 def around(path: str, number: int, lines: int) -> Step:

@@ -105,7 +105,7 @@ class Screen:
         self.events = list[Event]()
         for event in _events(messages):
             if is_similar(event.command):
-                self.similar_words = "".join(event.output.strip().splitlines()[-1:])  # below what cat complains of
+                self.similar_words = event.output.strip()
             self.events.append(replace(event, command=in_full(event.command, self.similar_words)))
 
     @cached_property

@@ -10,7 +10,6 @@ DIFF = "git diff main -U0 --no-renames | grep '^[-+]' | head -n 20"
 """All changes of the work tree: staged or not, and on whichever commit it stands."""
 EVERY_FILE = "$(git ls-files)"
 """A misspelled word stands once; nobody has to say where."""
-EVERYTHING = "cat *.* | "
 LIKE = "/tmp/like"
 """Where the last look for similar words leaves what it printed."""
 UNDO = "git checkout -q main "
@@ -92,22 +91,21 @@ def bad(file: str = "") -> Step:
     return Step("Failed: this commit is bad.", f"git bisect bad | head -n 1; {_verdict(file)}")
 
 
-_IMPORTS = 'python -c "import difflib,re,sys;x='
+_ASK = "git grep -ohI '\\w\\+' | python -c \"import difflib,sys;x='"
 _PRINT = (
-    r";w=re.findall(r'\w+',open(0).read());print(*['import',x]*(x in sys.stdlib_module_names)"
-    rf' or sorted(difflib.get_close_matches(x,{{*w}},2),key=w.count))" | tee {LIKE}'
+    "';w=open(0).read().split();print(*['import',x]*(x in sys.stdlib_module_names)"
+    f' or sorted(difflib.get_close_matches(x,{{*w}},2),key=w.count))" | tee {LIKE}'
 )
-_SIMILAR = re.compile(rf"({re.escape(EVERYTHING)}|<[\w./-]+ ){re.escape(_IMPORTS)}'\w+'{re.escape(_PRINT)}")
+_SIMILAR = re.compile(rf"{re.escape(_ASK)}\w+{re.escape(_PRINT)}")
 
 
-def similar(word: str, path: str) -> str:
-    """Prints the two words that are most like a word, itself included, the rarer one first: that is the misspelled one.
-    A module of the standard library is not misspelled, nobody imported it: prints how to.
+def similar(word: str) -> str:
+    """Prints the two words of the repository that are most like a word, itself included, the rarer one first: that is
+    the misspelled one. A module of the standard library is not misspelled, nobody imported it: prints how to.
 
-    Of a file in a folder, or of all files where there are no folders: a key may be misspelled in another file than the
-    one that fails.
+    Nobody has to say in which file: a key may be misspelled in another one than the one that fails.
     """
-    return f"<{path} {_IMPORTS}'{word}'{_PRINT}" if "/" in path else f"{EVERYTHING}{_IMPORTS}'{word}'{_PRINT}"
+    return f"{_ASK}{word}{_PRINT}"
 
 
 def is_similar(command: str) -> bool:
