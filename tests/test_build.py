@@ -62,7 +62,8 @@ def test_the_order_says_which_kinds_and_that_katas_lie_in_folders(cache):
     built = build(wanted.order(Split.TRAIN, seed=0), cache).tasks
     assert {kind for task in built for kind in task.fault_kinds} == {"missing_quote", "missing_import"}
     folders = [path.rpartition("/")[0] for task in built for path in task.test_files]
-    assert set(folders) <= set(FOLDERS) and len(set(folders)) > 1
+    assert set(folders) <= set(FOLDERS)
+    assert len(set(folders)) > 1
     for task in built:
         assert grade(task, task.patch, cache / "repositories").resolved
         assert not any(folder in task.problem_statement for folder in folders)  # what is imported is the module

@@ -1,15 +1,19 @@
 """Packages come by pip, are checked, and fail in one sentence."""
 
 import io
+import re
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from rollin.errors import UserError
+from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
+from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.tasks import packages
 from rollin.tasks.build import Order, build, units_of
 from rollin.tasks.packages import PACKAGES, unpacked
+from rollin.tasks.repository import build_repository
 from rollin.tasks.schema import Family, Split
 
 
@@ -65,3 +69,17 @@ def test_package_tasks_build_on_both_sides_of_the_split():
     for family in (Family.VISIBLE, Family.REGRESSION, Family.SEMANTIC):
         built = build(Order("package", family, Split.EVAL, 2))
         assert len(built.tasks) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_all_tests_of_a_package_pass_as_an_agent_runs_them(package, tmp_path):
+    """The expert runs them all before it submits, and so should an agent: they pass, and soon."""
+    folder = unpacked(package.requirement)
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    repository, _ = build_repository(files, [], tmp_path)
+    sandbox = BubblewrapSandbox(repository, env=MiniSweAgentSettings().env)
+    result = sandbox.run("python -m pytest | tail -n 1", seconds=15)
+    sandbox.close()
+    assert re.search(r"[1-9]\d* passed", result.output), result.output
+    assert not re.search(r"failed|error", result.output), result.output

@@ -1,8 +1,8 @@
 """The trie: every distinct token once, and the same loss and gradients as separate samples."""
 
+import copy
 from pathlib import Path
 
-import copy
 import numpy as np
 import pytest
 import torch

@@ -63,6 +63,7 @@ class LocalTeacher(Settings):
     context_tokens: int = 4096
     sampling: Sampling = Sampling()
     precision: Precision = "auto"
+    """As the student's."""
 
 
 TeacherSettings = Annotated[ExpertTeacher | EndpointTeacher | LocalTeacher, Field(discriminator="kind")]

@@ -109,8 +109,14 @@ def _teacher(settings: TeacherSettings, slots: int) -> Policy:
         asyncio.run(_answers(settings))
         return _endpoint(settings)
     model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
-    options = {"context_tokens": settings.context_tokens, "precision": settings.precision}
-    return LocalPolicy(model, tokenizer, name="teacher", slots=slots, **options)
+    return LocalPolicy(
+        model,
+        tokenizer,
+        name="teacher",
+        slots=slots,
+        context_tokens=settings.context_tokens,
+        precision=settings.precision,
+    )
 
 
 def _endpoint(settings: EndpointTeacher) -> EndpointPolicy:

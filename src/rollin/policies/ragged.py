@@ -183,19 +183,19 @@ SMALL_BATCH = 32
 class QuickLinear(torch.nn.Linear):
     """A linear layer that is quick on a CPU where no gradient is wanted; elsewhere, and in training, a plain one.
 
-    In bfloat16 it multiplies by a copy of its weights. In float32 it computes W x' instead of x W' for a few tokens: the
-    BLAS behind torch reads the weights faster so, and reading the weights is what decoding costs
+    In bfloat16 it multiplies by a copy of its weights. In float32 it computes W x' instead of x W' for a few tokens:
+    the BLAS behind torch reads the weights faster so, and reading the weights is what decoding costs
     (benchmarks/local_policy.py).
     """
 
-    copy: torch.Tensor | None = None
+    rounded: torch.Tensor | None = None
     """The weights in bfloat16, as `quicken` found them."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() or self.bias is not None or input.is_cuda:
             return super().forward(input)
-        if self.copy is not None:
-            return linear(input.to(self.copy.dtype), self.copy).to(input.dtype)
+        if self.rounded is not None:
+            return linear(input.to(self.rounded.dtype), self.rounded).to(input.dtype)
         tokens = input.numel() // input.shape[-1]
         if tokens > SMALL_BATCH:
             return super().forward(input)
@@ -206,9 +206,10 @@ class QuickLinear(torch.nn.Linear):
 def quicken(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Let the model's linear layers be quick, with the weights as they are now. Names and training stay the same."""
     for module in model.modules():
-        if type(module) in (torch.nn.Linear, QuickLinear):
+        if type(module) is torch.nn.Linear:
             module.__class__ = QuickLinear
-            module.copy = None if dtype is torch.float32 else module.weight.detach().to(dtype)
+        if isinstance(module, QuickLinear):
+            module.rounded = None if dtype is torch.float32 else module.weight.detach().to(dtype)
 
 
 def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, list[int]]]) -> list[torch.Tensor]:

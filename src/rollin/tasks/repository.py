@@ -58,8 +58,8 @@ def pristine_files(task: Task) -> dict[str, Content]:
         folder = unpacked(name)
     else:
         raise UserError(
-            f"task {task.instance_id}: pristine {task.pristine!r} is neither kata:[<folder>/]<name> nor pypi:<package>==<version>;"
-            " a task without it runs in its own Docker image"
+            f"task {task.instance_id}: pristine {task.pristine!r} is neither kata:[<folder>/]<name> nor"
+            " pypi:<package>==<version>; a task without it runs in its own Docker image"
         )
     if not folder.is_dir():
         raise UserError(f"task {task.instance_id}: there is no {task.pristine!r} at {folder}; check its `pristine`")

@@ -26,7 +26,7 @@ class BuiltTasks(BaseModel):
     kinds: list[str] = []
     """Only faults of these kinds (`rollin tasks list` counts them); all if left out."""
     folders: bool = False
-    """Each kata lies in a folder of its repository, another one in each task, so that no path can be learnt by heart."""
+    """Each kata lies in a folder of its repository, another one in each task, lest paths be learnt by heart."""
 
     @model_validator(mode="after")
     def _possible(self) -> "BuiltTasks":
