@@ -194,6 +194,21 @@ def test_what_is_said_in_short_and_in_full_is_the_same(short: str, found: str) -
     assert (full != short) == (steps.LIKE not in full and short != "ls") == means_something
 
 
+@pytest.mark.parametrize(
+    ("verdict", "passed"),
+    [
+        ("427 passed, 3 xfailed in 0.78s", True),
+        ("=== 168 passed, 2 skipped in 0.21s ===", True),
+        ("1 failed, 74 passed in 0.33s", False),
+        ("45 passed, 5 errors in 9.07s", False),
+        ("no tests ran in 0.00s", False),
+        ("(timed out)", None),
+    ],
+)
+def test_a_verdict_is_read_as_pytest_means_it(verdict: str, passed: bool | None) -> None:
+    assert Event("python -m pytest | tail -n 6", verdict).passed is passed
+
+
 def test_the_same_state_gives_the_same_action(plays: list[tuple[Task, Play]]) -> None:
     for task, outcome in plays:
         for state, content in states(outcome.messages):

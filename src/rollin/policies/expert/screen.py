@@ -53,7 +53,7 @@ class Event:
         verdicts = _VERDICT.findall(self.output)
         if "pytest" not in self.command or (not verdicts and self.timed_out):
             return None
-        return bool(verdicts) and "passed" in verdicts[-1] and not re.search("failed|error", verdicts[-1])
+        return bool(verdicts) and "passed" in verdicts[-1] and not re.search(r"\b(failed|error)", verdicts[-1])
 
     @property
     def timed_out(self) -> bool:
