@@ -36,6 +36,14 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert all("+0.0 (+0.0 to +0.0)" in row[1] for row in found.differences("dagger").rows)
     assert "| dagger | 1 | 0.0%" in (tmp_path / "compared" / "comparison.md").read_text()
     assert (tmp_path / "compared" / "comparison.png").stat().st_size > 1000
+    page = (tmp_path / "compared" / "comparison.html").read_text()
+    assert "What it cost" in page
+    assert "src=" not in page.replace('src="data:image/png;base64,', "")  # it needs nothing from elsewhere
+    facts = {arm.name: arm for arm in found.arms}
+    assert facts["dagger"].labels == facts[MATCHED].labels
+    assert facts["dagger"].teacher_tokens > facts["sft"].teacher_tokens > 0
+    assert sum(facts["dagger"].failures.values()) == 2
+    assert [len(arm.curve) for arm in found.arms] == [1, 1, 1]
     again = finish(rollin(cache, "compare", path, *options))  # nothing is left to do
     assert " of 3: " not in again
     other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)

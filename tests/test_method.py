@@ -15,10 +15,11 @@ from rollin.errors import UserError
 from rollin.method import METHODS, Method
 from rollin.mixture import Actor, Student, Teacher
 from rollin.policies.base import Action, Message
-from rollin.recipe import Recipe, load_recipe, parse_recipe
-from rollin.store import Exit, Label, LabelStatus, Purpose, Store, TrajectoryRow
+from rollin.recipe import Budget, Recipe, load_recipe, parse_recipe
+from rollin.store import Exit, Label, LabelStatus, Purpose, Spent, Store, TrajectoryRow
 from rollin.training.objectives import PolicyGradient, ReverseKL
-from rollin.training.samples import advantages, training_samples, weights_of
+from rollin.training.samples import advantages, affordable, training_samples, weights_of
+from rollin.training.trie import Sample, pack
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
 
@@ -57,6 +58,46 @@ def test_rejection_sampling_keeps_what_was_resolved() -> None:
     rows = [row(0, "a", True), row(1, "b", False), row(2, "c", None)]
     assert weights_of(rows, METHODS["sft"]) == {0: 1.0}
     assert weights_of(rows, METHODS["dagger"]) == {0: 1.0, 1: 1.0, 2: 1.0}
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), max_size=12),
+    tokens=st.integers(0, 200),
+    seed=st.integers(0, 5),
+)
+def test_what_training_can_afford_fits_and_is_not_less_than_it_has_to_be(
+    lengths: list[int], tokens: int, seed: int
+) -> None:
+    groups = [[Sample([number], [7] * length)] for number, length in enumerate(lengths)]
+    kept = affordable(groups, tokens, seed)
+    size = sum(1 + len(sample.label) for group in kept for sample in group) - len(
+        kept
+    )  # the last token predicts nothing
+    assert all(group in groups for group in kept)
+    assert sum(len(pack(group)) for group in kept) <= tokens
+    assert size <= tokens
+    assert (
+        len(kept) == len(groups) or sum(len(pack(group)) for group in kept) + max(map(len, map(pack, groups))) > tokens
+    )
+    assert affordable(groups, None, seed) == groups
+
+
+@given(
+    limits=st.tuples(st.none() | st.integers(1, 99), st.none() | st.integers(1, 99)),
+    spent=st.builds(Spent, st.integers(0, 200), st.integers(0, 200)),
+    iterations=st.integers(1, 5),
+)
+def test_a_share_grows_to_the_whole_budget(
+    limits: tuple[int | None, int | None], spent: Spent, iterations: int
+) -> None:
+    budget = Budget(turns=limits[0], teacher_tokens=limits[1])
+    used_up = [budget.used_up(spent, iteration, iterations) for iteration in range(1, iterations + 1)]
+    assert used_up == sorted(used_up, reverse=True)  # what is left of an iteration's share, a later one may use
+    over = [
+        limit is not None and used >= limit
+        for limit, used in zip(limits, (spent.turns, spent.teacher_tokens), strict=True)
+    ]
+    assert used_up[-1] == any(over)
 
 
 def test_a_recipe_names_a_row_and_changes_what_it_likes() -> None:

@@ -106,6 +106,26 @@ def test_the_other_methods_run_by_the_same_loop(tmp_path: Path, cache: Path, tin
     assert ("no trajectory to learn from" in printed) == (name == "grpo")
 
 
+def test_a_budget_ends_collecting_and_bounds_training(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
+    """Two tasks an iteration, one at a time: after the first trajectory the share of the turns is used up."""
+    recipe = write_recipe(
+        tmp_path / "budget.yaml", tiny_directory, concurrency=1, tasks_per_iteration=2, evaluation={"base": False},
+        method="sft", budget={"turns": 3, "training_tokens": 1500},
+    )  # fmt: skip
+    printed = finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"))
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        rows = {n: store.trajectories(iteration=n, purpose=Purpose.COLLECT) for n in (1, 2)}
+        spent = store.spent(row.id for row in rows[1])
+        said = [turn.action for row in rows[1] for turn in store.turns(row.id)]
+        trained = [iteration.metrics.get("training") for iteration in store.iterations()[1:]]
+    assert len(rows[1]) == 1
+    assert not rows[2]  # the first trajectory was longer than both shares
+    assert spent.turns == len(said) >= 3
+    assert spent.teacher_tokens == sum(action.completion_tokens for action in said) > 0
+    assert "the budget allows 1 of 2 trajectories" in printed
+    assert sum(each["packed_tokens"] for each in trained if isinstance(each, dict)) <= 1500
+
+
 def test_beta_follows_a_student_that_was_measured_on_training_tasks(
     tmp_path: Path, cache: Path, tiny_directory: Path
 ) -> None:

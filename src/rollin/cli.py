@@ -117,7 +117,9 @@ def compare(
     if found.outcomes:
         (directory / "comparison.md").write_text("\n".join(table.to_markdown() for table in tables))
         console.print(f"outcomes: {found.write(directory / 'outcomes.parquet')}", highlight=False)
-        console.print(f"plot: {found.draw(directory / 'comparison.png')}", highlight=False)
+        picture = found.draw(directory / "comparison.png")
+        page = found.page(f"Comparison {loaded.name}", against, picture, directory / "comparison.html")
+        console.print(f"plot: {picture}\npage: {page}", highlight=False)
 
 
 @app.command(epilog="Examples: `rollin show runs/x`, `rollin show runs/x 12`")

@@ -148,7 +148,7 @@ class Comparison:
             "name": f"{name}-{seed}",
             "seed": seed,
             "method": method.model_dump(mode="json") | own.get("method", {}),
-            "evaluation": EvaluationSettings(when="ends", base=False).model_dump(),
+            "evaluation": EvaluationSettings(when=self.recipe.evaluation.when, base=False).model_dump(),
             "arms": {},
         }
         recipe = parse_recipe(self.recipe.model_dump(mode="json") | changes, f"the arm {name}")

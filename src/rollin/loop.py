@@ -5,6 +5,7 @@ the store says is done is not done again, which is all there is to resuming.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from rollin.evaluation.rate import Rate, by_group
@@ -15,11 +16,14 @@ from rollin.policies.base import Policy, Sampling
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
-from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
+from rollin.store import EvaluationRow, IterationRow, Phase, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
-from rollin.training.samples import training_samples, within
+from rollin.training.samples import affordable, training_samples, within
 from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
+
+Enough = Callable[[list[TrajectoryRow]], bool]
+"""Whether an iteration has collected as much as it may."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,11 @@ class Loop:
             sampling={Actor.STUDENT: self.recipe.student.sampling, Actor.TEACHER: self.teacher_sampling},
         )
         tasks = self.tasks_of(iteration)
-        rows = self.trajectories("rolling in", iteration, Purpose.COLLECT, tasks, cast, self.method.attempts)
+        rows = self.trajectories(
+            *("rolling in", iteration, Purpose.COLLECT, tasks, cast),
+            each=self.method.attempts,
+            enough=self.budget_of(iteration),
+        )
         labels = self.rollouts.settle_labels(cast, iteration)
         self.store.advance_iteration(
             iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
@@ -86,9 +94,11 @@ class Loop:
         first = 1 if self.method.aggregate == "all" else iteration
         data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
+        data = affordable(data, self.training_tokens_of(iteration), self.recipe.seed)
         self.compare_lengths(iteration, data)
         graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
-        if data or not (self.method.selective and graded):
+        may_be_empty = (self.method.selective and graded) or self.recipe.budget.training_tokens is not None
+        if data or not may_be_empty:
             result = self.train(iteration, data)
         else:
             self.reporter.say(f"iteration {iteration}: no trajectory to learn from; the student stays as it is")
@@ -153,18 +163,56 @@ class Loop:
         return self.trajectories(doing, iteration, purpose, tasks, cast)
 
     def trajectories(
-        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], cast: Cast, each: int = 1
+        self,
+        doing: str,
+        iteration: int,
+        purpose: Purpose,
+        tasks: list[Task],
+        cast: Cast,
+        *,
+        each: int = 1,
+        enough: Enough | None = None,
     ) -> list[TrajectoryRow]:
-        """So many attempts at each task, with progress."""
+        """So many attempts at each task, with progress; or, as many at a time as go at once, until it is `enough`."""
         attempts = [Attempt(task, iteration, purpose, number) for task in tasks for number in range(each)]
-        resolved: list[bool] = []
+        size = self.recipe.concurrency if enough else len(attempts)
+        rows, resolved = list[TrajectoryRow](), list[bool]()
         with self.reporter.phase(f"iteration {iteration}: {doing}", len(attempts)) as bar:
 
             def done(row: TrajectoryRow) -> None:
                 resolved.append(bool(row.resolved))
                 bar.advance(note=f"{sum(resolved)} resolved")
 
-            return self.rollouts.run(attempts, cast, done)
+            for start in range(0, len(attempts), size):
+                if enough and enough(rows):
+                    self.reporter.say(
+                        f"iteration {iteration}: the budget allows {len(rows)} of {len(attempts)} trajectories"
+                    )
+                    break
+                rows += self.rollouts.run(attempts[start : start + size], cast, done)
+        return rows
+
+    def budget_of(self, iteration: int) -> Enough | None:
+        """Where the recipe limits what is collected: whether these trajectories, after the earlier iterations', are
+        all of the share. It depends on nothing that was collected later, so a resumed run stops at the same place."""
+        budget = self.recipe.budget
+        if budget.turns is None and budget.teacher_tokens is None:
+            return None
+        earlier = [row.id for row in self.store.trajectories(purpose=Purpose.COLLECT) if row.iteration < iteration]
+
+        def enough(rows: list[TrajectoryRow]) -> bool:
+            spent = self.store.spent([*earlier, *(row.id for row in rows)])
+            return budget.used_up(spent, iteration, self.recipe.iterations)
+
+        return enough
+
+    def training_tokens_of(self, iteration: int) -> int | None:
+        """How many tokens of one epoch this iteration may train on, where the recipe limits that."""
+        limit, epochs = self.recipe.budget.training_tokens, self.recipe.training.epochs
+        if limit is None:
+            return None
+        used = sum(packed_tokens(row) for row in self.store.iterations() if row.number < iteration)
+        return int((limit / epochs - used) / (self.recipe.iterations - iteration + 1))
 
     @property
     def method(self) -> Method:
@@ -181,6 +229,12 @@ class Loop:
         first = sum(map(self.recipe.tasks_in, range(1, iteration)))
         size = min(self.recipe.tasks_in(iteration), len(deck))
         return [deck[(first + place) % len(deck)] for place in range(size)]
+
+
+def packed_tokens(row: IterationRow) -> int:
+    """That went through the student in one epoch of an iteration's training."""
+    training = row.metrics.get("training")
+    return int(training["packed_tokens"]) if isinstance(training, dict) else 0
 
 
 def beta_of(roll_in: RollIn, iteration: int) -> float | None:

@@ -14,6 +14,7 @@ from rollin.method import METHODS, Method
 from rollin.models import Precision
 from rollin.policies.base import Sampling
 from rollin.sandboxes.base import Limits
+from rollin.store import Spent
 from rollin.tasks.sets import TaskSettings
 from rollin.training.objectives import AnyObjective, Need
 from rollin.training.trainer import TrainingSettings
@@ -79,10 +80,22 @@ class EvaluationSettings(Settings):
 
 
 class Budget(Settings):
-    """What a run may use at most, so that methods can be compared at equal cost."""
+    """What a run may use at most, so that methods can be compared at equal cost. Each iteration gets an even share of
+    turns and tokens, and what earlier ones left."""
 
     labels: int | None = Field(default=None, ge=1)
     """Labels that an iteration trains on, of all that are aggregated; drawn trajectory by trajectory."""
+    turns: int | None = Field(default=None, ge=1)
+    """Turns collected in the environment. Trajectories are begun, `concurrency` at a time, until they are used up."""
+    teacher_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that the teacher writes, acting and labelling; counted likewise."""
+    training_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that go through the student in training, of all epochs; whole trajectories are drawn that fit."""
+
+    def used_up(self, spent: Spent, iteration: int, iterations: int) -> bool:
+        """Whether an iteration has collected its share, if everything collected so far cost that much."""
+        limits = ((self.turns, spent.turns), (self.teacher_tokens, spent.teacher_tokens))
+        return any(limit is not None and used >= limit * iteration / iterations for limit, used in limits)
 
 
 class Recipe(Settings):

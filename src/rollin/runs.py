@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from rollin.chat import action_ids
 from rollin.errors import UserError
 from rollin.evaluation.rate import Rate
 from rollin.gateway import Gateway
@@ -20,7 +21,7 @@ from rollin.policies.expert import Expert
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION
 from rollin.progress import Reporter
-from rollin.recipe import EndpointTeacher, ExpertTeacher, LocalTeacher, Recipe, TeacherSettings, parse_recipe
+from rollin.recipe import EndpointTeacher, ExpertTeacher, LocalTeacher, Recipe, parse_recipe
 from rollin.rollout import Rollouts
 from rollin.sandboxes.bubblewrap import check
 from rollin.store import Store
@@ -94,7 +95,7 @@ def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Ta
 def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
     """The student and the teacher, ready to act. Raises UserError for what can't be had, sandboxes included."""
     check()
-    teacher = _teacher(recipe.teacher, recipe.concurrency)
+    teacher = _teacher(recipe)
     white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
     if Need.TEACHER in recipe.method.objective.needs and isinstance(recipe.teacher, LocalTeacher):
@@ -102,9 +103,11 @@ def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
     return learner, teacher
 
 
-def _teacher(settings: TeacherSettings, slots: int) -> Policy:
+def _teacher(recipe: Recipe) -> Policy:
+    settings = recipe.teacher
     if isinstance(settings, ExpertTeacher):
-        return Expert()
+        tokenizer = load_tokenizer(recipe.student.model)
+        return Expert(lambda said: len(action_ids(tokenizer, said)))
     if isinstance(settings, EndpointTeacher):
         asyncio.run(_answers(settings))
         return _endpoint(settings)
@@ -113,7 +116,7 @@ def _teacher(settings: TeacherSettings, slots: int) -> Policy:
         model,
         tokenizer,
         name="teacher",
-        slots=slots,
+        slots=recipe.concurrency,
         context_tokens=settings.context_tokens,
         precision=settings.precision,
     )

@@ -1,11 +1,12 @@
 """A comparison in tables and one picture: how often each method's student resolves a task, and what sets them apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -13,11 +14,12 @@ from matplotlib.ticker import PercentFormatter
 from rollin import runs
 from rollin.comparison import BASE, Comparison, outcomes_of_base
 from rollin.evaluation.paired import Outcomes, difference
-from rollin.evaluation.rate import wilson
-from rollin.report.measures import Counts
+from rollin.evaluation.rate import Rate, wilson
+from rollin.report.arms import Facts, costs, failing, scaling
+from rollin.report.page import page
 from rollin.report.plot import COLOURS, DPI, FAINT, INK, PAPER, SIZE, frame
 from rollin.report.tables import Table
-from rollin.store import Purpose, Store
+from rollin.store import Store
 from rollin.tasks.schema import Family, Task
 
 APART = "semantic"
@@ -31,7 +33,7 @@ class Findings:
     outcomes: Mapping[str, Outcomes]
     """By method, and BASE for the student before training."""
     tasks: Mapping[str, Task]
-    arms: Table
+    arms: Sequence[Facts]
 
     @classmethod
     def of(cls, comparison: Comparison) -> "Findings":
@@ -41,7 +43,8 @@ class Findings:
             outcomes = {BASE: base} | outcomes
             with Store.read(comparison.directory / BASE / runs.DATABASE) as store:
                 tasks = {task.instance_id: task for task in store.tasks()}
-        return cls({name: found for name, found in outcomes.items() if found}, tasks, _arms(comparison))
+        arms = [Facts.of(arm) for arm in comparison.arms()]
+        return cls({name: found for name, found in outcomes.items() if found}, tasks, arms)
 
     def groups(self) -> dict[str, set[str]]:
         """Name -> tasks: all but the hard family first, then each source's families."""
@@ -85,13 +88,31 @@ class Findings:
         return {(seed, task): before[task] for seed, task in first if task in before}
 
     def tables(self, reference: str) -> list[Table]:
-        return [self.rates(), self.differences(reference), self.arms] if self.outcomes else [self.arms]
+        """All that was found, as far as it is there."""
+        found = self.outcomes.get(BASE, {})
+        before = Rate(sum(found.values()), len(found)) if found else None
+        if not self.outcomes:
+            return [costs(self.arms, before)]
+        of_arms = [failing(self.arms), scaling(self.arms), costs(self.arms, before)]
+        return [self.rates(), self.differences(reference), *of_arms]
+
+    def page(self, title: str, reference: str, picture: Path, path: Path) -> Path:
+        """Tables and picture as one HTML file, which is returned."""
+        path.write_text(page(title, self.tables(reference), [picture]), encoding="utf-8")
+        return path
 
     def draw(self, path: Path) -> Path:
-        """Each group's resolve rates beside each other, a bar a method, as a PNG at `path`, which is returned."""
+        """Resolve rates, a bar a method, and against the number of labels; as a PNG at `path`, which is returned."""
         figure = Figure(figsize=SIZE, dpi=DPI, facecolor=PAPER, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+        grid = figure.add_gridspec(1, 2, width_ratios=(3, 2))
+        self._bars(figure.add_subplot(grid[0, 0]))
+        self._by_labels(figure.add_subplot(grid[0, 1]))
+        figure.savefig(path, format="png", facecolor=PAPER)
+        return path
+
+    def _bars(self, axes: Axes) -> None:
+        """Each group's resolve rates beside each other, a bar a method."""
         frame(axes, "resolve rate on held-out tasks (95% intervals)")
         axes.set_ylim(0, 1.03)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -99,15 +120,25 @@ class Findings:
         for number, (name, found) in enumerate(self.outcomes.items()):
             rates = [_interval(_among(found, tasks)) for tasks in groups.values()]
             places = [place + (number - (len(self.outcomes) - 1) / 2) * width for place in range(len(groups))]
-            colour = FAINT if name == BASE else COLOURS[number % len(COLOURS)]
-            axes.bar(places, [value for value, _, _ in rates], width * 0.9, color=colour, label=name)
+            axes.bar(places, [value for value, _, _ in rates], width * 0.9, color=self._colour(name), label=name)
             below, above = ([abs(value - end[side]) for value, *end in rates] for side in (0, 1))
             heights = [value for value, _, _ in rates]
             axes.errorbar(places, heights, [below, above], fmt="none", ecolor=INK, capsize=2, linewidth=0.8)
         axes.set_xticks(range(len(groups)), list(groups), fontsize=8)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=8, frameon=False, fontsize=8)
-        figure.savefig(path, format="png", facecolor=PAPER)
-        return path
+
+    def _by_labels(self, axes: Axes) -> None:
+        """A point for each evaluation of each run."""
+        frame(axes, "by labels that were trained on")
+        axes.set_ylim(0, 1.03)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        for arm in self.arms:
+            labels, rates = [labels for labels, _ in arm.curve], [rate.value for _, rate in arm.curve]
+            axes.plot(labels, rates, "o-", color=self._colour(arm.name), markersize=4, linewidth=1)
+
+    def _colour(self, name: str) -> str:
+        methods = [*dict.fromkeys(arm.name for arm in self.arms)]
+        return FAINT if name == BASE else COLOURS[methods.index(name) % len(COLOURS)]
 
     def write(self, path: Path) -> Path:
         """Every outcome as a row of a Parquet file, which is returned."""
@@ -139,27 +170,3 @@ def _ahead(first: Outcomes, second: Outcomes) -> str:
     if not first.keys() & second.keys():
         return "-"
     return str(difference(first, second))
-
-
-def _arms(comparison: Comparison) -> Table:
-    """Each run: what it collected, what it cost, and how far it is."""
-    rows = []
-    for arm in comparison.arms():
-        if not arm.begun:
-            rows.append([arm.title, "not begun", *["-"] * 5])
-            continue
-        with Store.read(arm.directory / runs.DATABASE) as store:
-            counts = Counts()
-            for row in store.trajectories(purpose=Purpose.COLLECT):
-                counts.add(row, store.turns(row.id))
-            trained = [row.metrics.get("training") for row in store.iterations()]
-        turns = sum(tally.turns for tally in counts.tallies.values())
-        teacher = sum(cost.completion_tokens for kind, cost in counts.costs.items() if kind.startswith("teacher"))
-        packed = sum(int(each["packed_tokens"]) for each in trained if isinstance(each, dict))
-        state = "done" if arm.done else "under way"
-        cells = [f"{count:,}" for count in (turns, arm.labels(), teacher, packed)]
-        rows.append([arm.title, state, *cells, f"{arm.seconds:,.0f}" if arm.done else "-"])
-    heads = ["run", "state", "turns collected", "labels trained on", "teacher's tokens", "tokens trained", "seconds"]
-    return Table(
-        "Runs", heads, rows, "Labels are those of the last iteration's training; tokens trained are of one epoch."
-    )

@@ -9,6 +9,7 @@ from rollin.store.rows import (
     LabelStatus,
     Phase,
     Purpose,
+    Spent,
     TrajectoryRow,
     TurnRow,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "LabelStatus",
     "Phase",
     "Purpose",
+    "Spent",
     "Store",
     "TrajectoryRow",
     "TurnRow",

@@ -3,6 +3,7 @@
 Purpose, Phase, Exit, LabelStatus, LabelSource    the values of a column, each with its meaning
 Label                                             the target for a state, or why there is none
 TrajectoryRow, TurnRow, IterationRow, EvaluationRow
+Spent                                             what trajectories cost
 """
 
 from dataclasses import dataclass
@@ -126,6 +127,15 @@ class TurnRow:
     action: Action
     started: float
     label: Label
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What trajectories cost."""
+
+    turns: int
+    teacher_tokens: int
+    """That the teacher wrote: its own turns, and labels beside the student's."""
 
 
 @dataclass(frozen=True)

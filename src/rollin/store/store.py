@@ -21,6 +21,7 @@ from rollin.store.rows import (
     LabelStatus,
     Phase,
     Purpose,
+    Spent,
     TrajectoryRow,
     TurnRow,
 )
@@ -248,6 +249,16 @@ class Store:
             iteration,
         )
         return dict.fromkeys(LabelStatus, 0) | {LabelStatus(status): count for status, count in rows}
+
+    def spent(self, trajectories: Iterable[int]) -> Spent:
+        """What these trajectories cost so far."""
+        rows = self._all(
+            """SELECT count(*), coalesce(sum(completion_tokens) FILTER (WHERE actor = 'teacher'), 0)
+                      + coalesce(sum(label_completion_tokens), 0)
+               FROM turns WHERE trajectory_id IN (SELECT value FROM json_each(?))""",
+            json.dumps([*trajectories]),
+        )
+        return Spent(*rows[0])
 
     # --- evaluations --------------------------------------------------------------------------------------------
 

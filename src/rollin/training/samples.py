@@ -13,7 +13,7 @@ from rollin.method import Method
 from rollin.mixture import Actor
 from rollin.store import LabelStatus, Purpose, Store, TrajectoryRow, TurnRow
 from rollin.training.objectives import Need
-from rollin.training.trie import Sample
+from rollin.training.trie import Sample, pack
 
 SPREAD = 1e-4
 """Added to a group's standard deviation, as in GRPO's implementations."""
@@ -44,6 +44,19 @@ def within(groups: Sequence[list[Sample]], labels: int | None, seed: int) -> lis
         kept.append(group[:labels])
         labels -= len(kept[-1])
     return [group for group in kept if group]
+
+
+def affordable(groups: Sequence[list[Sample]], tokens: int | None, seed: int) -> list[list[Sample]]:
+    """Whole trajectories, in the same order drawn once, for as long as they take so many tokens at most when packed."""
+    if tokens is None:
+        return [*groups]
+    kept = []
+    for group in random.Random(f"budget {seed}").sample(groups, len(groups)):
+        tokens -= len(pack(group))
+        if tokens < 0:
+            break
+        kept.append(group)
+    return kept
 
 
 def weights_of(rows: Sequence[TrajectoryRow], method: Method) -> dict[int, float]:

@@ -14,6 +14,8 @@ visible      the rules for faults in files (the visible and the semantic family)
 regression   the rules for a commit that broke something
 """
 
+from collections.abc import Callable
+
 from rollin.errors import UserError
 from rollin.policies.base import Action, Request
 from rollin.policies.expert import regression, visible
@@ -26,12 +28,17 @@ class Expert:
 
     name = "expert"
 
+    def __init__(self, count: Callable[[str], int] = lambda said: 0) -> None:
+        """`count` says how many tokens of the student an action is, so that its words cost what a teacher's do."""
+        self._count = count
+
     async def act(self, request: Request) -> Action:
         """UserError if the request carries no task."""
         if request.task is None:
             raise UserError("the expert was asked without a task; use it where tasks carry their reference patch")
         rules = regression if request.task.family is Family.REGRESSION else visible
-        return Action(content=str(rules.decide(Screen(request.messages), request.task)))
+        said = str(rules.decide(Screen(request.messages), request.task))
+        return Action(content=said, completion_tokens=self._count(said))
 
     def forget(self, trajectory: str) -> None:
         """Nothing is kept."""
