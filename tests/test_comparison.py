@@ -8,6 +8,7 @@ from test_run import finish, rollin, write_recipe
 
 from rollin.comparison import MATCHED, Comparison
 from rollin.errors import UserError
+from rollin.method import METHODS
 from rollin.recipe import load_recipe
 from rollin.report.comparing import Findings
 
@@ -48,6 +49,20 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert " of 3: " not in again
     other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
     assert "begun with other settings" in " ".join(other.split())
+
+
+def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path, tiny_directory: Path) -> None:
+    chance = {"temperature": 1.0, "max_tokens": 12}
+    arms = {
+        "grpo": {"training": {"learning_rate": 1e-5}, "method": {"attempts": 4}, "student": {"sampling": chance}},
+        "sft": {"teacher": {"kind": "local", "model": "somewhere"}, "tasks_per_iteration": 7},
+    }
+    recipe = load_recipe(write_recipe(tmp_path / "small.yaml", tiny_directory, arms=arms))
+    grpo, sft = (arm.recipe for arm in Comparison(recipe, ["grpo", "sft"], [0], tmp_path).arms())
+    assert grpo.training == recipe.training.model_copy(update={"learning_rate": 1e-5})
+    assert (grpo.method.attempts, grpo.method.objective) == (4, METHODS["grpo"].objective)
+    assert grpo.student == recipe.student.model_copy(update={"sampling": grpo.student.sampling})
+    assert (sft.teacher.kind, sft.tasks_in(1), sft.training) == ("local", 7, recipe.training)
 
 
 @pytest.mark.parametrize(

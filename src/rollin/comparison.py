@@ -5,9 +5,10 @@ Comparison    all arms, in the order in which they run; repeated, it goes on whe
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rollin import runs
 from rollin.errors import UserError
@@ -143,15 +144,14 @@ class Comparison:
 
     def _arm(self, name: str, seed: int) -> Arm:
         method = self.recipe.method if name == self.recipe.method.name else METHODS["sft" if name == MATCHED else name]
-        own = self.recipe.arms.get(name, {})
-        changes = own | {
+        common = self.recipe.model_dump(mode="json") | {
             "name": f"{name}-{seed}",
             "seed": seed,
-            "method": method.model_dump(mode="json") | own.get("method", {}),
+            "method": method.model_dump(mode="json"),
             "evaluation": EvaluationSettings(when=self.recipe.evaluation.when, base=False).model_dump(),
             "arms": {},
         }
-        recipe = parse_recipe(self.recipe.model_dump(mode="json") | changes, f"the arm {name}")
+        recipe = parse_recipe(_changed(common, self.recipe.arms.get(name, {})), f"the arm {name}")
         return Arm(name, seed, recipe, self.directory / f"{name}-{seed}")
 
     def _matched(self, arm: Arm) -> Recipe:
@@ -177,6 +177,16 @@ class Comparison:
         known = [arm.seconds for arm in arms if arm.done]
         left = len(arms) - len(known)
         return f"; about {sum(known) / len(known) * left / 60:.0f} minutes left" if known else ""
+
+
+def _changed(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe with an arm's own settings: of a group those that it names, unless it is a group of another kind."""
+    changed = dict(common)
+    for name, value in own.items():
+        group = common.get(name)
+        same = isinstance(group, dict) and isinstance(value, dict) and value.get("kind") in (None, group.get("kind"))
+        changed[name] = {**group, **value} if same and isinstance(group, dict) else value
+    return changed
 
 
 def outcomes_of_base(directory: Path) -> Outcomes:
