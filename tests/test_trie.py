@@ -156,16 +156,16 @@ def test_bfloat16_training_keeps_float32_weights_and_leaves_the_model_as_it_was(
     tries = [pack(trajectory(3, 1000, seed)) for seed in range(4)]
     twin = copy.deepcopy(tiny_model)
     settings = TrainingSettings(learning_rate=1e-3, epochs=2)
-    results = [
-        train(model, tries, settings, precision=precision, separate_tokens=1, work_dir=tmp_path, seed=0)
-        for model, precision in ((tiny_model, "bfloat16"), (twin, "float32"))
-    ]
-    assert results[0].loss != results[1].loss
-    assert results[0].loss == pytest.approx(results[1].loss, rel=1e-2)
+    for _ in range(2):  # a run trains the same model again and again
+        halved, whole = (
+            train(model, tries, settings, precision=precision, separate_tokens=1, work_dir=tmp_path, seed=0).loss
+            for model, precision in ((tiny_model, "bfloat16"), (twin, "float32"))
+        )
+        assert halved != whole
+        assert halved == pytest.approx(whole, rel=0.03)
+        twin.load_state_dict(tiny_model.state_dict())
     assert {parameter.dtype for parameter in tiny_model.parameters()} == {torch.float32}
-    loss = trie_loss(tiny_model, as_inputs(tries[0]))
-    tiny_model.__dict__.pop("forward", None)  # autocast would stand here
-    assert torch.equal(loss, trie_loss(tiny_model, as_inputs(tries[0])))
+    assert torch.equal(trie_loss(tiny_model, as_inputs(tries[0])), trie_loss(twin, as_inputs(tries[0])))
 
 
 def test_training_without_labels_is_refused(tiny_model: PreTrainedModel, tmp_path: Path) -> None:

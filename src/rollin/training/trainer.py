@@ -75,8 +75,9 @@ class TrieTrainer(Trainer):
     """Each item of its data set is one packed trie; the loss of a step is the mean over its label tokens, or over its
     labels where the objective says so."""
 
-    def __init__(self, objective: Objective, teacher: torch.nn.Module | None, **rest: Any) -> None:
+    def __init__(self, objective: Objective, teacher: torch.nn.Module | None, dtype: torch.dtype, **rest: Any) -> None:
         super().__init__(**rest)
+        self.dtype: torch.dtype = dtype
         self.objective: Objective = objective
         self.teacher: torch.nn.Module | None = teacher
         self.model_accepts_loss_kwargs = True  # `compute_loss` divides by a whole step's items, whatever the model is
@@ -88,7 +89,7 @@ class TrieTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        total = trie_loss(model, inputs, self.objective, self.teacher)
+        total = trie_loss(model, inputs, self.objective, self.teacher, self.dtype)
         if num_items_in_batch is None:
             return total / self._items([inputs])
         # The gradients of several processes will be averaged, and the items are those of all.
@@ -113,32 +114,37 @@ def trie_loss(
     inputs: dict[str, torch.Tensor],
     objective: Objective = CROSS_ENTROPY,
     teacher: torch.nn.Module | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """The objective's sum over the label tokens of one trie (a scalar, in nats).
 
-    `teacher` is the local model whose logits the objective wants, if it wants any.
+    `teacher` is the local model whose logits the objective wants, if it wants any. `dtype` bfloat16: matrices are
+    multiplied in it, while weights, their gradients and the loss stay as they are.
     """
     sources, place = torch.unique(inputs["source"], return_inverse=True)
     teacher_logits = None
     if teacher is not None:
         with torch.no_grad():
-            teacher_logits = _logits(teacher, inputs, sources)[place]
+            teacher_logits = _logits(teacher, inputs, sources, dtype)[place]
     targets = Targets(inputs["labels"], inputs["weight"], inputs["behaviour"], inputs["teacher"])
-    return objective.loss(_logits(model, inputs, sources)[place], targets, teacher_logits)
+    return objective.loss(_logits(model, inputs, sources, dtype)[place], targets, teacher_logits)
 
 
-def _logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], sources: torch.Tensor) -> torch.Tensor:
+def _logits(
+    model: torch.nn.Module, inputs: dict[str, torch.Tensor], sources: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
     """[sources, vocabulary]. Logits are as large as the rest of a small model: computed where a label token is
     predicted, only."""
-    output = model(
-        input_ids=inputs["input_ids"],
-        position_ids=inputs["position_ids"],
-        attention_mask=inputs["attention_mask"],
-        use_cache=False,
-        logits_to_keep=sources,
-    )
+    with torch.autocast(sources.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
+        output = model(
+            input_ids=inputs["input_ids"],
+            position_ids=inputs["position_ids"],
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
+            logits_to_keep=sources,
+        )
     logits: torch.Tensor = output.logits[0]
-    return logits
+    return logits if dtype is torch.float32 else logits.float()
 
 
 def as_inputs(trie: Trie, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
@@ -206,18 +212,19 @@ def train(
         raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
     trained = select_parameters(model, settings)
     steps = settings.steps(len(tries))
+    on_cpu = trained.device.type == "cpu"
     trainer = TrieTrainer(
         objective,
         teacher,
+        multiplied_in(precision) if on_cpu else torch.float32,
         model=trained,
-        args=_arguments(settings, steps, work_dir, seed, trained.device, precision),
+        args=_arguments(settings, steps, work_dir, seed),
         train_dataset=_Tries(tries),
         data_collator=lambda items: as_inputs(items[0], trained.dtype),
         callbacks=[_Progress(progress, steps)] if progress else [],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
     outcome = trainer.train()
-    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # it acts without autocast
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()
     model.train(False)
@@ -233,10 +240,7 @@ def train(
     )
 
 
-def _arguments(
-    settings: TrainingSettings, steps: int, work_dir: Path, seed: int, device: torch.device, precision: Precision
-) -> TrainingArguments:
-    on_cpu = device.type == "cpu"
+def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(work_dir),
         max_steps=steps,
@@ -253,8 +257,6 @@ def _arguments(
         seed=seed,
         data_seed=seed,
         disable_tqdm=True,
-        use_cpu=on_cpu,
-        bf16=on_cpu and multiplied_in(precision) is torch.bfloat16,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
