@@ -209,6 +209,21 @@ def test_a_verdict_is_read_as_pytest_means_it(verdict: str, passed: bool | None)
     assert Event("python -m pytest | tail -n 6", verdict).passed is passed
 
 
+def judged(state: list[Message], task: Task) -> bool:
+    request = Request(messages=state, trajectory="t", turn=0, seed=0, task=task)
+    return asyncio.run(Expert().sound(request))
+
+
+def test_its_own_turns_are_sound_and_damage_is_not(plays: list[tuple[Task, Play]]) -> None:
+    for task, outcome in plays:
+        *middle, (last, _) = [*states(outcome.messages)][1:]
+        assert all(judged(state, task) for state, _ in [*middle, (last, "")])
+        for command in ("", "sed -i 's/def /dfe /' x.py; python -m pytest | tail -n 6"):
+            said = Message(role="assistant", content=f"Hm.\n```bash\n{command}\n```" if command else "Hm.")
+            seen = Message(role="user", content="E   SyntaxError: invalid syntax\n1 error in 0.00s")
+            assert task.family is Family.REGRESSION or not judged([*last, said, seen], task)
+
+
 def test_the_same_state_gives_the_same_action(plays: list[tuple[Task, Play]]) -> None:
     for task, outcome in plays:
         for state, content in states(outcome.messages):

@@ -82,14 +82,21 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
     assert "rollin show" in again
 
 
-@pytest.mark.parametrize("name", ["sft", "grpo", "opd"])
+OWN = {
+    "grpo": {"attempts": 2},
+    "sage-opd": {"label": "teacher", "objective": {"kind": "cross_entropy"}},  # the expert has no log-probabilities
+}
+"""What a row is changed in, to be run by the tiny student."""
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo", "opd", "sage-opd"])
 def test_the_other_methods_run_by_the_same_loop(tmp_path: Path, cache: Path, tiny_directory: Path, name: str) -> None:
     """A student of random weights resolves nothing: reinforcement learning finds nothing to learn, and says so."""
     teacher = {"kind": "local", "model": str(tiny_directory)} if name == "opd" else {"kind": "expert"}
     student = {"model": str(tiny_directory), "sampling": {"temperature": 1.0, "max_tokens": 12}}
     recipe = write_recipe(
         tmp_path / "other.yaml", tiny_directory, iterations=1, teacher=teacher, student=student,
-        method={"name": name} | ({"attempts": 2} if name == "grpo" else {}), evaluation={"base": False},
+        method={"name": name} | OWN.get(name, {}), evaluation={"base": False},
     )  # fmt: skip
     printed = finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"))
     with Store.read(tmp_path / "run" / "run.db") as store:
@@ -100,6 +107,9 @@ def test_the_other_methods_run_by_the_same_loop(tmp_path: Path, cache: Path, tin
     assert row.phase is Phase.DONE
     assert {turn.actor.value for turn in turns} <= ({"teacher"} if name == "sft" else {"student", "teacher"})
     assert all((turn.label.text is None) == (name in ("grpo", "opd")) for turn in turns)
+    assert {turn.sound for turn in turns} == (
+        {False, None} if name == "sage-opd" else {None}
+    )  # nothing follows the last
     training = row.metrics["training"]
     assert isinstance(training, dict)
     assert (training["label_tokens"] == 0) == (name == "grpo")

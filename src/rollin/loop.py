@@ -74,6 +74,8 @@ class Loop:
             enough=self.budget_of(iteration),
         )
         labels = self.rollouts.settle_labels(cast, iteration)
+        if self.method.turns == "corrected":
+            self.rollouts.judge(cast, self.teacher, iteration)
         self.store.advance_iteration(
             iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
         )

@@ -18,15 +18,17 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """Its name in the table: `sft`, `grpo`, `opd`, `dagger`, `aggrevate`, `tcod-forward`, `tcod-backward`."""
+    """Its name in the table: `sft`, `grpo`, `opd`, `dagger`, `aggrevate`, `tcod-forward`, `tcod-backward` or
+    `sage-opd`."""
     roll_in: AnyRollIn
     """Who acts: where states come from."""
     label: Literal["teacher", "executed"] = "teacher"
     """The teacher's action at each visited state, or whatever was executed there."""
     objective: AnyObjective = CrossEntropy()
     """How a label becomes a loss."""
-    turns: Literal["all", "student"] = "all"
-    """Which turns are learnt from: all, or those at which the student acted."""
+    turns: Literal["all", "student", "corrected"] = "all"
+    """Which turns are learnt from: all, those at which the student acted, or of these the ones that the teacher, having
+    seen what came of them, would not leave alone."""
     keep: Literal["all", "resolved"] = "all"
     """Which trajectories are learnt from. Only those that resolved their task: rejection sampling."""
     aggregate: Literal["all", "last"] = "all"
@@ -37,7 +39,7 @@ class Method(BaseModel):
     @property
     def selective(self) -> bool:
         """Whether it may find nothing to learn in an iteration whose trajectories and labels are all there."""
-        return self.keep == "resolved" or Need.OUTCOMES in self.objective.needs
+        return self.keep == "resolved" or self.turns != "all" or Need.OUTCOMES in self.objective.needs
 
 
 _ROWS = (
@@ -68,6 +70,15 @@ _ROWS = (
         roll_in=PrefixSwitch(t_max=Linear(start=8, step=2), kappa="t_max", first=Actor.TEACHER),
         label="executed",
         turns="student",
+        objective=ReverseKL(),
+        aggregate="last",
+    ),
+    # Turns that what came of them shows to be sound are left alone (SAGE-OPD, arXiv 2606.19659).
+    Method(
+        name="sage-opd",
+        roll_in=Student(),
+        label="executed",
+        turns="corrected",
         objective=ReverseKL(),
         aggregate="last",
     ),

@@ -5,17 +5,20 @@ Cast       who acts, by which rule, and who labels
 Rollouts   runs attempts, goes on with interrupted ones, leaves ended ones alone
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from rollin.errors import InfrastructureFault
+from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway import Gateway, SessionSpec
 from rollin.harnesses.base import Harness
 from rollin.mixture import Actor, RollIn
-from rollin.policies.base import Policy, Sampling
+from rollin.policies.base import Policy, Request, Sampling
+from rollin.policies.judging import sound
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.workspace import open_workspace
 from rollin.store import Exit, Purpose, Store, TrajectoryRow
@@ -94,6 +97,35 @@ class Rollouts:
             self._gateway.ask_for_missing_labels(spec)
         self._gateway.await_labels()
         return {status.value: count for status, count in self._store.label_counts(iteration).items()}
+
+    def judge(self, cast: Cast, teacher: Policy, iteration: int) -> None:
+        """Ask the teacher which of the student's turns it would leave alone, now that it sees what came of them.
+
+        A trajectory's last turn is followed by nothing; what can't be judged stays to be corrected.
+        """
+        asked = list[tuple[int, Request]]()
+        for row in self._store.trajectories(iteration=iteration, purpose=Purpose.COLLECT):
+            spec = self._spec(row, self._store.task(row.instance_id), cast)
+            for turn, following in pairwise(self._store.turns(row.id)):
+                if turn.actor is Actor.STUDENT and turn.sound is None:
+                    messages = self._store.state_messages(following.state_id)
+                    asked.append((turn.id, spec.request(following.turn, messages, Actor.TEACHER)))
+        self._gateway.run(self._judge(teacher, asked))
+
+    async def _judge(self, teacher: Policy, asked: Sequence[tuple[int, Request]]) -> None:
+        slots = asyncio.Semaphore(self._concurrency)
+
+        async def one(turn_id: int, request: Request) -> None:
+            async with slots:
+                try:
+                    verdict = await sound(teacher, request)
+                except (ContextOverflow, InfrastructureFault) as fault:
+                    log.warning("turn %d is not judged: %s", turn_id, fault)
+                    return
+            if verdict is not None:
+                self._store.record_judgement(turn_id, verdict)
+
+        await asyncio.gather(*(one(turn_id, request) for turn_id, request in asked))
 
     def _one(self, attempt: Attempt, cast: Cast, done: Callable[[TrajectoryRow], None]) -> TrajectoryRow:
         row = self._open(attempt, cast)

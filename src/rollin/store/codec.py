@@ -64,7 +64,8 @@ def turn(row: sqlite3.Row) -> TurnRow:
         completion_tokens=row["label_completion_tokens"],
     )
     place = (row["id"], row["trajectory_id"], row["turn"], row["state_id"])
-    return TurnRow(*place, Actor(row["actor"]), action, row["started"], label)
+    sound = None if row["sound"] is None else bool(row["sound"])
+    return TurnRow(*place, Actor(row["actor"]), action, row["started"], label, sound)
 
 
 def trajectory(row: sqlite3.Row) -> TrajectoryRow:

@@ -127,6 +127,8 @@ class TurnRow:
     action: Action
     started: float
     label: Label
+    sound: bool | None = None
+    """Whether the teacher, having seen what came of the action, would leave it alone; None where it was not asked."""
 
 
 @dataclass(frozen=True)

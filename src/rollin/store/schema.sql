@@ -85,6 +85,7 @@ CREATE TABLE turns (
     label_seconds           REAL NOT NULL DEFAULT 0,
     label_prompt_tokens     INTEGER NOT NULL DEFAULT 0,
     label_completion_tokens INTEGER NOT NULL DEFAULT 0,
+    sound                   INTEGER,           -- would the teacher, seeing what came of it, leave it alone? NULL: not asked
     UNIQUE (trajectory_id, turn),
     CHECK ((label_status = 'ready') = (label IS NOT NULL))
 );

@@ -219,6 +219,11 @@ class Store:
         with self._transaction() as db:
             db.execute(f"UPDATE turns SET {changes} WHERE id = :id", columns | {"id": turn_id})
 
+    def record_judgement(self, turn_id: int, sound: bool) -> None:
+        """Commit what the teacher thinks of a turn, having seen what came of it."""
+        with self._transaction() as db:
+            db.execute("UPDATE turns SET sound = ? WHERE id = ?", (sound, turn_id))
+
     def turns(self, trajectory_id: int) -> list[TurnRow]:
         """First turn first."""
         return self._turns("trajectory_id = ?", trajectory_id)

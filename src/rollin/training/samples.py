@@ -28,10 +28,16 @@ def training_samples(
         weights = weights_of(store.trajectories(iteration=iteration, purpose=Purpose.COLLECT), method)
         for trajectory, turns in groupby(store.collected_turns(iteration), key=lambda turn: turn.trajectory_id):
             if weight := weights.get(trajectory):
-                learnt = (turn for turn in turns if method.turns == "all" or turn.actor is Actor.STUDENT)
-                samples = (_sample(store, turn, tokenizer, method, weight) for turn in learnt)
+                samples = (_sample(store, turn, tokenizer, method, weight) for turn in turns if _learnt(turn, method))
                 groups.append([sample for sample in samples if sample])
     return [group for group in groups if group]
+
+
+def _learnt(turn: TurnRow, method: Method) -> bool:
+    """Whether a turn is one of those that the method learns from."""
+    if method.turns == "all":
+        return True
+    return turn.actor is Actor.STUDENT and not (method.turns == "corrected" and turn.sound)
 
 
 def within(groups: Sequence[list[Sample]], labels: int | None, seed: int) -> list[list[Sample]]:

@@ -40,6 +40,19 @@ class Expert:
         said = str(rules.decide(Screen(request.messages), request.task))
         return Action(content=said, completion_tokens=self._count(said))
 
+    async def sound(self, request: Request) -> bool:
+        """Whether the last turn of a state can be left alone: it was a command, brought something new, changed nothing
+        that is no repair, and leaves nothing to be undone. UserError if the request carries no task."""
+        if request.task is None:
+            raise UserError("the expert was asked without a task; use it where tasks carry their reference patch")
+        screen = Screen(request.messages)
+        *earlier, last = screen.events
+        if not last.command or last in earlier:
+            return False
+        if request.task.family is Family.REGRESSION:
+            return not regression.decide(screen, request.task).mends
+        return not visible.is_strange(last, request.task) and not visible.decide(screen, request.task).mends
+
     def forget(self, trajectory: str) -> None:
         """Nothing is kept."""
 

@@ -13,6 +13,8 @@ EVERY_FILE = "$(git ls-files)"
 LIKE = "/tmp/like"
 """Where the last look for similar words leaves what it printed."""
 UNDO = "git checkout -q main "
+ANEW = "anew."
+"""Ends the thought of writing a line once more."""
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
 START = "git bisect start main $(git rev-list --max-parents=0 main)"
@@ -29,6 +31,12 @@ class Step:
 
     thought: str
     command: str
+
+    @property
+    def mends(self) -> bool:
+        """Whether it is about damage that was done."""
+        back = self.command in (DIFF, BASE) or self.command.startswith(UNDO)
+        return back or self.thought.endswith(ANEW)
 
     def __str__(self) -> str:
         return f"{self.thought}\n```bash\n{self.command}\n```"

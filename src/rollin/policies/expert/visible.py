@@ -16,6 +16,7 @@ from rollin.policies.expert.looks import around, listed, look, place
 from rollin.policies.expert.screen import Event, Screen
 from rollin.policies.expert.sed import exchange, insertion, repair, rewrite
 from rollin.policies.expert.steps import (
+    ANEW,
     DIFF,
     FINISH,
     LIST_TESTS,
@@ -47,7 +48,7 @@ def decide(screen: Screen, task: Task) -> Step:
     left = [fault for fault in faults if not _is_repaired(fault, screen, task)]
     if fault := _explaining(tests, left, faults):
         return work_on(fault, screen, task)
-    if any(_is_strange(event, task) for event in screen.since_base):
+    if any(is_strange(event, task) for event in screen.since_base):
         if step := _mend(left, screen):
             return step
         if not screen.done(DIFF):
@@ -122,7 +123,7 @@ def _mend(left: list[Fault], screen: Screen) -> Step | None:
         if fault.before == lines.get(number - 1) or fault.after == lines.get(number + 1):
             command = rewrite(fault, number)
             if lines[number] != fault.right[0] and all(event.command != command for event in screen.since_base):
-                return Step(f"Write line {number} anew.", and_check(command, screen.test_file))
+                return Step(f"Write line {number} {ANEW}", and_check(command, screen.test_file))
     return None
 
 
@@ -137,7 +138,7 @@ def _is_repaired(fault: Fault, screen: Screen, task: Task) -> bool:
     return False
 
 
-def _is_strange(event: Event, task: Task) -> bool:
+def is_strange(event: Event, task: Task) -> bool:
     """Whether it may have changed something and is no repair."""
     return not event.reads and repairs(event, task) is None
 
