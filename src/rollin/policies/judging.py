@@ -31,7 +31,7 @@ async def sound(teacher: Policy, request: Request) -> bool | None:
     if isinstance(teacher, Judge):
         return await teacher.sound(request)
     *before, last = request.messages
-    asking: Message = {**last, "content": f"{last['content']}\n\n{QUESTION}"}  # type: ignore[typeddict-item]
+    asking: Message = {**last, "content": f"{last['content']}\n\n{QUESTION}"}
     messages = [*before, asking]
     answer = await teacher.act(replace(request, messages=messages, sampling=BRIEF))
     said = answer.content.strip().lower()
