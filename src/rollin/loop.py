@@ -5,9 +5,9 @@ the store says is done is not done again, which is all there is to resuming.
 """
 
 import random
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from rollin.budget import Share
 from rollin.evaluation.rate import Rate, by_group
 from rollin.learner import Learner
 from rollin.method import Method
@@ -16,14 +16,11 @@ from rollin.policies.base import Policy, Sampling
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
-from rollin.store import EvaluationRow, IterationRow, Phase, Purpose, Store, TrajectoryRow
+from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
 from rollin.training.samples import affordable, training_samples, within
 from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
-
-Enough = Callable[[list[TrajectoryRow]], bool]
-"""Whether an iteration has collected as much as it may."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,7 @@ class Loop:
         )
         tasks = self.tasks_of(iteration)
         rows = self.trajectories(
-            *("rolling in", iteration, Purpose.COLLECT, tasks, cast),
-            each=self.method.attempts,
-            enough=self.budget_of(iteration),
+            "rolling in", iteration, Purpose.COLLECT, tasks, cast, self.method.attempts, self.share(iteration)
         )
         labels = self.rollouts.settle_labels(cast, iteration)
         if self.method.turns == "corrected":
@@ -96,7 +91,7 @@ class Loop:
         first = 1 if self.method.aggregate == "all" else iteration
         data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
-        data = affordable(data, self.training_tokens_of(iteration), self.recipe.seed)
+        data = affordable(data, self.share(iteration).training_tokens, self.recipe.seed)
         self.compare_lengths(iteration, data)
         graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
         may_be_empty = (self.method.selective and graded) or self.recipe.budget.training_tokens is not None
@@ -171,13 +166,12 @@ class Loop:
         purpose: Purpose,
         tasks: list[Task],
         cast: Cast,
-        *,
         each: int = 1,
-        enough: Enough | None = None,
+        share: Share | None = None,
     ) -> list[TrajectoryRow]:
-        """So many attempts at each task, with progress; or, as many at a time as go at once, until it is `enough`."""
+        """So many attempts at each task, with progress; or, as many at a time as go at once, what the share allows."""
         attempts = [Attempt(task, iteration, purpose, number) for task in tasks for number in range(each)]
-        size = self.recipe.concurrency if enough else len(attempts)
+        size = self.recipe.concurrency if share and share.bounds_collecting else max(1, len(attempts))
         rows, resolved = list[TrajectoryRow](), list[bool]()
         with self.reporter.phase(f"iteration {iteration}: {doing}", len(attempts)) as bar:
 
@@ -186,7 +180,7 @@ class Loop:
                 bar.advance(note=f"{sum(resolved)} resolved")
 
             for start in range(0, len(attempts), size):
-                if enough and enough(rows):
+                if share and share.collected(rows):
                     self.reporter.say(
                         f"iteration {iteration}: the budget allows {len(rows)} of {len(attempts)} trajectories"
                     )
@@ -194,32 +188,14 @@ class Loop:
                 rows += self.rollouts.run(attempts[start : start + size], cast, done)
         return rows
 
-    def budget_of(self, iteration: int) -> Enough | None:
-        """Where the recipe limits what is collected: whether these trajectories, after the earlier iterations', are
-        all of the share. It depends on nothing that was collected later, so a resumed run stops at the same place."""
-        budget = self.recipe.budget
-        if budget.turns is None and budget.teacher_tokens is None:
-            return None
-        earlier = [row.id for row in self.store.trajectories(purpose=Purpose.COLLECT) if row.iteration < iteration]
-
-        def enough(rows: list[TrajectoryRow]) -> bool:
-            spent = self.store.spent([*earlier, *(row.id for row in rows)])
-            return budget.used_up(spent, iteration, self.recipe.iterations)
-
-        return enough
-
-    def training_tokens_of(self, iteration: int) -> int | None:
-        """How many tokens of one epoch this iteration may train on, where the recipe limits that."""
-        limit, epochs = self.recipe.budget.training_tokens, self.recipe.training.epochs
-        if limit is None:
-            return None
-        used = sum(packed_tokens(row) for row in self.store.iterations() if row.number < iteration)
-        return int((limit / epochs - used) / (self.recipe.iterations - iteration + 1))
-
     @property
     def method(self) -> Method:
         """What is particular about this run: a row of the table, which the recipe may have changed."""
         return self.recipe.method
+
+    def share(self, iteration: int) -> Share:
+        """What an iteration may use of the recipe's budget."""
+        return Share(self.recipe, self.store, iteration)
 
     def phase(self, iteration: int) -> Phase:
         """How far an iteration has come; a new one begins by collecting."""
@@ -231,12 +207,6 @@ class Loop:
         first = sum(map(self.recipe.tasks_in, range(1, iteration)))
         size = min(self.recipe.tasks_in(iteration), len(deck))
         return [deck[(first + place) % len(deck)] for place in range(size)]
-
-
-def packed_tokens(row: IterationRow) -> int:
-    """That went through the student in one epoch of an iteration's training."""
-    training = row.metrics.get("training")
-    return int(training["packed_tokens"]) if isinstance(training, dict) else 0
 
 
 def beta_of(roll_in: RollIn, iteration: int) -> float | None:
