@@ -217,7 +217,8 @@ def judged(state: list[Message], task: Task) -> bool:
 def test_its_own_turns_are_sound_and_damage_is_not(plays: list[tuple[Task, Play]]) -> None:
     for task, outcome in plays:
         *middle, (last, _) = [*states(outcome.messages)][1:]
-        assert all(judged(state, task) for state, _ in [*middle, (last, "")])
+        for state in [*(state for state, _ in middle), last]:
+            assert judged(state, task), (task.instance_id, state[-2]["content"], state[-1]["content"], act(state, task))
         for command in ("", "sed -i 's/def /dfe /' x.py; python -m pytest | tail -n 6"):
             said = Message(role="assistant", content=f"Hm.\n```bash\n{command}\n```" if command else "Hm.")
             seen = Message(role="user", content="E   SyntaxError: invalid syntax\n1 error in 0.00s")

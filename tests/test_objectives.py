@@ -188,7 +188,7 @@ def test_a_step_divides_by_all_its_tokens_or_labels(tiny_directory: Path, tmp_pa
     """A step of two tries of unequal size is one mean over both, not a mean of their means."""
     model = load_model(str(tiny_directory), ATTENTION)
     batches = [as_inputs(pack(trajectory(turns))) for turns in (1, 4)]
-    trainer = TrieTrainer(objective, None, model=model, args=arguments(tmp_path), train_dataset=[])
+    trainer = TrieTrainer(objective, None, torch.float32, model=model, args=arguments(tmp_path), train_dataset=[])
     count = trainer._get_num_items_in_batch(batches, torch.device("cpu"))
     assert count == (5 if objective.per_label else 3 + 3 + 4 + 5 + 6)
     total = sum(trainer.compute_loss(model, batch, num_items_in_batch=count) for batch in batches)

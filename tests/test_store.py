@@ -239,7 +239,7 @@ def test_another_schema_version_is_refused(store: Store) -> None:
     store.close()
     with sqlite3.connect(store.path) as db:
         db.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match="has schema 99, this rollin reads 1"):
+    with pytest.raises(UserError, match="has schema 99, this rollin reads 2"):
         Store.resume(store.path)
 
 

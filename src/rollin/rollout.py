@@ -101,14 +101,16 @@ class Rollouts:
     def judge(self, cast: Cast, teacher: Policy, iteration: int) -> None:
         """Ask the teacher which of the student's turns it would leave alone, now that it sees what came of them.
 
-        A trajectory's last turn is followed by nothing; what can't be judged stays to be corrected.
+        What can't be judged stays to be corrected: the last turn is followed by nothing, and a message without a
+        command by a state that doesn't hold it.
         """
         asked = list[tuple[int, Request]]()
         for row in self._store.trajectories(iteration=iteration, purpose=Purpose.COLLECT):
             spec = self._spec(row, self._store.task(row.instance_id), cast)
             for turn, following in pairwise(self._store.turns(row.id)):
-                if turn.actor is Actor.STUDENT and turn.sound is None:
-                    messages = self._store.state_messages(following.state_id)
+                messages = self._store.state_messages(following.state_id)
+                held = any(m["role"] == "assistant" and m["content"] == turn.action.content for m in messages[-3:])
+                if turn.actor is Actor.STUDENT and turn.sound is None and held:
                     asked.append((turn.id, spec.request(following.turn, messages, Actor.TEACHER)))
         self._gateway.run(self._judge(teacher, asked))
 

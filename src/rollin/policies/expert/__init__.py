@@ -19,7 +19,7 @@ from collections.abc import Callable
 from rollin.errors import UserError
 from rollin.policies.base import Action, Request
 from rollin.policies.expert import regression, visible
-from rollin.policies.expert.screen import Screen
+from rollin.policies.expert.screen import Event, Screen
 from rollin.tasks.schema import Family
 
 
@@ -46,12 +46,11 @@ class Expert:
         if request.task is None:
             raise UserError("the expert was asked without a task; use it where tasks carry their reference patch")
         screen = Screen(request.messages)
-        *earlier, last = screen.events
-        if not last.command or last in earlier:
-            return False
-        if request.task.family is Family.REGRESSION:
-            return not regression.decide(screen, request.task).mends
-        return not visible.is_strange(last, request.task) and not visible.decide(screen, request.task).mends
+        *earlier, last = screen.events or [Event("", "")]
+        if request.task.family is Family.REGRESSION:  # where the same command may rightly print the same again
+            return bool(last.command) and not regression.decide(screen, request.task).mends
+        harmless = bool(last.command) and last not in earlier and not visible.is_strange(last, request.task)
+        return harmless and not visible.decide(screen, request.task).mends
 
     def forget(self, trajectory: str) -> None:
         """Nothing is kept."""

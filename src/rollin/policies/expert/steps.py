@@ -35,8 +35,8 @@ class Step:
     @property
     def mends(self) -> bool:
         """Whether it is about damage that was done."""
-        back = self.command in (DIFF, BASE) or self.command.startswith(UNDO)
-        return back or self.thought.endswith(ANEW)
+        undoes = self.command.startswith(UNDO) and self.command != REVERT
+        return undoes or self.command in (DIFF, BASE) or self.thought.endswith(ANEW)
 
     def __str__(self) -> str:
         return f"{self.thought}\n```bash\n{self.command}\n```"
