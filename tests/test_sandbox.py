@@ -184,7 +184,7 @@ def test_many_short_lived_orphans_do_not_use_up_the_processes(sandbox: Bubblewra
 @pytest.mark.parametrize("place", ["/repo", "/tmp", "/dev/shm"])
 def test_a_disk_filler_is_stopped(sandbox: BubblewrapSandbox, place: str) -> None:
     result = sandbox.run(
-        f"for i in 1 2 3 4; do head -c 20000000 /dev/zero > {place}/f$i; done; du -cm {place}/f* | tail -1"
+        f"for i in 1 2 3 4; do head -c 20000000 /dev/zero > {place}/filler$i; done; du -cm {place}/filler* | tail -1"
     )
     assert "No space left" in result.output
     assert int(result.output.split()[-2]) <= SMALL.disk_mb
