@@ -1,5 +1,6 @@
 """Parts for the expert's tests and benchmark: a way to play a task without a model server, and a vandal.
 
+files_of   a kata's files
 Play       what a trajectory came to: its messages, and whether it was submitted and resolved
 Vandal     acts like an untrained student on a bad day: garbage, wrong edits, lost commits, half-done reverts
 """
@@ -21,6 +22,11 @@ from rollin.tasks.grading import extract_patch, grade
 from rollin.tasks.schema import Task
 
 OBSERVATION_CHARS = 2000
+KATAS = Path(__file__).parents[1] / "src" / "rollin" / "tasks" / "katas"
+
+
+def files_of(kata: str) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (KATAS / kata).iterdir() if path.is_file()}
 
 
 @dataclass(frozen=True)

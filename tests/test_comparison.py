@@ -55,13 +55,14 @@ def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path
     chance = {"temperature": 1.0, "max_tokens": 12}
     arms = {
         "grpo": {"training": {"learning_rate": 1e-5}, "method": {"attempts": 4}, "student": {"sampling": chance}},
-        "sft": {"teacher": {"kind": "local", "model": "somewhere"}, "tasks_per_iteration": 7},
+        "sft": {"teacher": {"kind": "local", "model": "somewhere"}, "tasks_per_iteration": 7, "seed": 9, "name": "x"},
     }
     recipe = load_recipe(write_recipe(tmp_path / "small.yaml", tiny_directory, arms=arms))
     grpo, sft = (arm.recipe for arm in Comparison(recipe, ["grpo", "sft"], [0], tmp_path).arms())
     assert grpo.training == recipe.training.model_copy(update={"learning_rate": 1e-5})
     assert (grpo.method.attempts, grpo.method.objective) == (4, METHODS["grpo"].objective)
     assert grpo.student == recipe.student.model_copy(update={"sampling": grpo.student.sampling})
+    assert (sft.seed, sft.name) == (0, "sft-0")  # what makes it an arm is not its own to change
     assert (sft.teacher.kind, sft.tasks_in(1), sft.training) == ("local", 7, recipe.training)
 
 

@@ -1,6 +1,5 @@
 """The table of methods: what a row and a recipe say, and which samples and weights come of it."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -15,8 +14,7 @@ from rollin.chat import action_ids
 from rollin.errors import UserError
 from rollin.method import METHODS, Method
 from rollin.mixture import Actor, Student, Teacher
-from rollin.policies.base import Action, Message, Request
-from rollin.policies.judging import sound
+from rollin.policies.base import Action, Message
 from rollin.recipe import Budget, Recipe, load_recipe, parse_recipe
 from rollin.store import Exit, Label, LabelStatus, Purpose, Spent, Store, TrajectoryRow
 from rollin.training.objectives import PolicyGradient, ReverseKL
@@ -72,15 +70,10 @@ def test_what_training_can_afford_fits_and_is_not_less_than_it_has_to_be(
 ) -> None:
     groups = [[Sample([number], [7] * length)] for number, length in enumerate(lengths)]
     kept = affordable(groups, tokens, seed)
-    size = sum(1 + len(sample.label) for group in kept for sample in group) - len(
-        kept
-    )  # the last token predicts nothing
     assert all(group in groups for group in kept)
     assert sum(len(pack(group)) for group in kept) <= tokens
-    assert size <= tokens
-    assert (
-        len(kept) == len(groups) or sum(len(pack(group)) for group in kept) + max(map(len, map(pack, groups))) > tokens
-    )
+    room = tokens - sum(len(pack(group)) for group in kept)
+    assert len(kept) == len(groups) or room < max(len(pack(group)) for group in groups)
     assert affordable(groups, None, seed) == groups
 
 
@@ -135,49 +128,6 @@ def test_what_a_method_cannot_have_is_said_in_one_sentence(changes: list[str], s
     with pytest.raises(UserError, match=said) as error:
         recipe(*changes)
     assert "\n" not in str(error.value)
-
-
-def test_turns_that_the_teacher_would_leave_alone_are_not_learnt(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Of the student's: those judged unsound, and those that nobody could judge."""
-    method = METHODS["sage-opd"].model_copy(update={"objective": METHODS["dagger"].objective})
-    with Store.create(tmp_path / "run.db", {}) as store:
-        store.add_tasks([make_task("a")])
-        row = store.open_trajectory("a", iteration=1, attempt=0, purpose=Purpose.COLLECT, policy="student", seed=0)
-        messages = [Message(role="user", content="repair it")]
-        actors = [Actor.STUDENT, Actor.STUDENT, Actor.STUDENT, Actor.TEACHER]
-        for number, actor in enumerate(actors):
-            action = Action(f"step {number}")
-            turn = store.record_turn(row.id, number, messages, actor, action, Label(LabelStatus.NOT_WANTED), 0.0)
-            messages = [
-                *messages,
-                Message(role="assistant", content=action.content),
-                Message(role="user", content="ok"),
-            ]
-            if number < 2:
-                store.record_judgement(turn.id, number == 0)
-        assert [turn.sound for turn in store.turns(row.id)] == [True, False, None, None]
-        (group,) = training_samples(store, [1], tokenizer, method)
-    assert [tokenizer.decode(sample.label) for sample in group] == ["step 1<|im_end|>", "step 2<|im_end|>"]
-
-
-@pytest.mark.parametrize(("said", "verdict"), [("Yes, it was.", True), (" no", False), ("Perhaps.", None), ("", None)])
-def test_a_teacher_that_is_asked_says_yes_or_no(said: str, verdict: bool | None) -> None:
-    asked: list[Request] = []
-
-    class Teacher:
-        name = "teacher"
-
-        async def act(self, request: Request) -> Action:
-            asked.append(request)
-            return Action(said)
-
-    state = [Message(role="assistant", content="ls"), Message(role="user", content="a.py")]
-    request = Request(state, "t", 1, 0)
-    assert asyncio.run(sound(Teacher(), request)) is verdict  # type: ignore[arg-type]
-    assert asked[0].messages[-1]["content"].startswith("a.py\n")
-    assert state[-1]["content"] == "a.py"
 
 
 def test_a_row_is_a_few_fields() -> None:

@@ -35,6 +35,5 @@ class Share:
         limit, epochs = self.recipe.budget.training_tokens, self.recipe.training.epochs
         if limit is None:
             return None
-        trained = [row.metrics.get("training") for row in self.store.iterations() if row.number < self.iteration]
-        used = sum(int(each["packed_tokens"]) for each in trained if isinstance(each, dict))
+        used = sum(row.trained("packed_tokens") for row in self.store.iterations() if row.number < self.iteration)
         return int((limit / epochs - used) / (self.recipe.iterations - self.iteration + 1))

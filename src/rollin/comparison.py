@@ -70,8 +70,7 @@ class Arm:
     def labels(self) -> int:
         """How many labels its last iteration trained on."""
         last = self.last()
-        training = last.metrics.get("training") if last else None
-        return int(training["labels"]) if isinstance(training, dict) else 0
+        return last.trained("labels") if last else 0
 
     def outcomes(self) -> Outcomes:
         """Of its last evaluation: (seed, task) -> resolved."""
@@ -144,14 +143,14 @@ class Comparison:
 
     def _arm(self, name: str, seed: int) -> Arm:
         method = self.recipe.method if name == self.recipe.method.name else METHODS["sft" if name == MATCHED else name]
-        common = self.recipe.model_dump(mode="json") | {
+        common = self.recipe.model_dump(mode="json") | {"method": method.model_dump(mode="json")}
+        of_comparison = {
             "name": f"{name}-{seed}",
             "seed": seed,
-            "method": method.model_dump(mode="json"),
             "evaluation": EvaluationSettings(when=self.recipe.evaluation.when, base=False).model_dump(),
             "arms": {},
         }
-        recipe = parse_recipe(_changed(common, self.recipe.arms.get(name, {})), f"the arm {name}")
+        recipe = parse_recipe(_changed(common, self.recipe.arms.get(name, {})) | of_comparison, f"the arm {name}")
         return Arm(name, seed, recipe, self.directory / f"{name}-{seed}")
 
     def _matched(self, arm: Arm) -> Recipe:

@@ -38,6 +38,8 @@ def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
     return model
 
 
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""Names under which torch reports the instructions, on x86 and on ARM."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """In which numbers a CPU multiplies matrices. Weights, their changes, and all that is summed up stay in float32."""
 
@@ -49,10 +51,6 @@ def multiplied_in(precision: Precision) -> torch.dtype:
         able = torch.cpu.get_capabilities()
         return torch.bfloat16 if any(able.get(name) for name in BFLOAT16) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-
-BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
-"""Names under which torch reports the instructions, on x86 and on ARM."""
 
 
 def check_tokens(teacher: str, student: str) -> None:

@@ -108,8 +108,9 @@ class Rollouts:
         for row in self._store.trajectories(iteration=iteration, purpose=Purpose.COLLECT):
             spec = self._spec(row, self._store.task(row.instance_id), cast)
             for turn, following in pairwise(self._store.turns(row.id)):
-                messages = self._store.state_messages(following.state_id)
-                held = any(m["role"] == "assistant" and m["content"] == turn.action.content for m in messages[-3:])
+                before, messages = (self._store.state_messages(each.state_id) for each in (turn, following))
+                kept = [(m["role"], m["content"]) for m in messages[len(before) :][:1]]
+                held = kept == [("assistant", turn.action.content)]
                 if turn.actor is Actor.STUDENT and turn.sound is None and held:
                     asked.append((turn.id, spec.request(following.turn, messages, Actor.TEACHER)))
         self._gateway.run(self._judge(teacher, asked))

@@ -13,7 +13,7 @@ from rollin.evaluation.failures import FailureMode, failures
 from rollin.evaluation.rate import Rate
 from rollin.report.measures import STUDENT
 from rollin.report.tables import Table
-from rollin.store import IterationRow, Purpose, Store
+from rollin.store import Purpose, Store
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Facts:
             return cls(arm.name, arm.title, "not begun")
         with Store.read(arm.directory / runs.DATABASE) as store:
             spent = store.spent(row.id for row in store.trajectories(purpose=Purpose.COLLECT))
-            trainings = {row.number: _training(row) for row in store.iterations()}
+            iterations = {row.number: row for row in store.iterations()}
             measured = [(each.iteration, Rate(each.resolved, each.n, each.faults)) for each in store.evaluations()
                         if each.policy == STUDENT]  # fmt: skip
             last = store.trajectories(iteration=measured[-1][0], purpose=Purpose.EVAL) if measured else []
-        packed = sum(each.get("packed_tokens", 0) for each in trainings.values())
+        packed = sum(row.trained("packed_tokens") for row in iterations.values())
         return cls(
             arm.name,
             arm.title,
@@ -54,7 +54,7 @@ class Facts:
             spent.teacher_tokens,
             int(packed * arm.recipe.training.epochs),
             arm.seconds,
-            [(trainings[iteration].get("labels", 0), rate) for iteration, rate in measured],
+            [(iterations[number].trained("labels"), rate) for number, rate in measured],
             failures(last),
         )
 
@@ -62,11 +62,6 @@ class Facts:
     def labels(self) -> int:
         """That its last evaluated student trained on."""
         return self.curve[-1][0] if self.curve else 0
-
-
-def _training(row: IterationRow) -> Mapping[str, int]:
-    written = row.metrics.get("training")
-    return written if isinstance(written, dict) else {}
 
 
 def costs(arms: Sequence[Facts], before: Rate | None) -> Table:

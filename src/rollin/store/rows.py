@@ -152,6 +152,11 @@ class IterationRow:
     ended: float | None
     metrics: dict[str, object]
 
+    def trained(self, what: str) -> int:
+        """A count of its training, such as `labels` or `packed_tokens` (see TrainingResult); 0 before there is one."""
+        training = self.metrics.get("training")
+        return int(training.get(what, 0)) if isinstance(training, dict) else 0
+
 
 @dataclass(frozen=True)
 class EvaluationRow:
