@@ -272,6 +272,27 @@ class Spoiler(Expert):
         return Action(content=f"Like this.\n```bash\nsed -i '{self.script}' ./{self.path}\n```")
 
 
+def test_another_reading_is_taken_where_the_first_was_wrong(tasks: list[Task], plays: list[tuple[Task, Play]]) -> None:
+    """The wrong one stands on the screen as the student took it; nothing has to be undone."""
+    task, state, said = next(
+        (task, state, said) for task, outcome in plays for state, said in states(outcome.messages) if steps.PICK in said
+    )
+    shown = Screen(state).readings
+    assert shown
+    looked = "\n".join(f"{line} # {place}" for place, line in {**shown.lines, 99: "nonsense ("}.items())
+    took = f"nonsense ( # 99\n```bash\n{steps.and_check(steps.pick(99, shown.path))}\n```"
+    place = f'E     File "/repo/{shown.path}", line {shown.number}'
+    complaint = f"{place}\nE       nonsense (\nE   SyntaxError: x\n1 error in 0.00s"
+    wrong = [
+        *state[:-1],
+        Message(role="user", content=looked),
+        Message(role="assistant", content=took),
+        Message(role="user", content=complaint),
+    ]
+    assert act(wrong, task) == said
+    assert not judged(wrong, task)
+
+
 def test_an_edited_test_is_not_a_repair(tasks: list[Task], cache: Path) -> None:
     """The tests pass because a test was spoilt: the expert looks at what was changed before it submits."""
     task = tasks[5]

@@ -1,6 +1,5 @@
 """The scripted expert's parts by themselves: each repair as a command that really runs, and how an output is read."""
 
-import ast
 import random
 import subprocess
 from collections import Counter
@@ -13,7 +12,7 @@ from rollin.policies.expert import steps
 from rollin.policies.expert.knowledge import faults_of
 from rollin.policies.expert.screen import Event
 from rollin.policies.expert.sed import insertion, repair
-from rollin.tasks.faults.base import apply, diff
+from rollin.tasks.faults.base import apply, diff, line_of
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
 
@@ -33,7 +32,7 @@ def test_every_repair_is_exact(kata: str, tmp_path: Path) -> None:
                 subprocess.run(["bash", "-c", repair(part, part.line, broken[part.path])], cwd=tmp_path, check=True)
             expected = dict(files)
             if fault.kind == "missing_import":
-                expected[fault.path] = above_the_first_import(broken[fault.path], files[fault.path])
+                expected[fault.path] = above_the_others(broken[fault.path], files[fault.path])
             assert {name: (tmp_path / name).read_text() for name in files} == expected, fault
 
 
@@ -67,13 +66,30 @@ def test_a_thought_says_what_is_lost_and_where(wrong: str, right: str, said: str
     assert str(insertion(fault)) == said
 
 
-def above_the_first_import(broken: str, whole: str) -> str:
-    """The text with its lost import above the first of the others; where there is no other, the whole as it was."""
-    tree = ast.parse(broken)
-    first = min((node.lineno for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)), default=None)
+def above_the_others(broken: str, whole: str) -> str:
+    """The text with its lost import above the first of the others, or above the first definition."""
     lines = broken.splitlines(keepends=True)
     (lost,) = (Counter(whole.splitlines(keepends=True)) - Counter(lines)).elements()
-    return whole if first is None else "".join([*lines[: first - 1], lost, *lines[first - 1 :]])
+    first = next(at for at, line in enumerate(lines) if line.startswith(("import ", "from ", "def ", "class ", "@")))
+    return "".join([*lines[:first], lost, *lines[first:]])
+
+
+@pytest.mark.parametrize("kind", ["missing_colon", "missing_bracket", "missing_quote", "bad_indent"])
+@pytest.mark.parametrize("kata", ["invoice", "csvline", "maze"])
+def test_what_a_line_lost_is_among_its_readings(kata: str, kind: str, tmp_path: Path) -> None:
+    """The command really runs; what it leaves for a reading is the whole file with that line."""
+    files, path = files_of(kata), f"{kata}.py"
+    fault = VISIBLE[kind](files, path, random.Random(3))[0]
+    broken = apply(files, [fault])[path]
+    (tmp_path / path).write_text(broken)
+    number = line_of(broken, fault.start)
+    command = steps.readings(path, number)
+    here = command.replace("/tmp/", f"{tmp_path}/")
+    shown = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    right = files[path].splitlines()[number - 1]
+    (place,) = (place for line, _, place in (line.rpartition(" # ") for line in shown.splitlines()) if line == right)
+    assert (tmp_path / place).read_text() == files[path]
+    assert steps.readings_of(command) == (path, number)
 
 
 @pytest.mark.parametrize("short", [steps.EXCHANGE, f"{steps.PUT_FIRST}a.py", "ls"])

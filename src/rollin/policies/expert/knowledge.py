@@ -74,6 +74,11 @@ class Fault:
         return not self.is_gap and not self.old and re.fullmatch(r"[^\w\s]", self.new) is not None
 
     @property
+    def is_unreadable(self) -> bool:
+        """Whether Python can't read the line, and would if a sign or its indentation were there."""
+        return self.is_indent or self.is_punctuation
+
+    @property
     def is_argument(self) -> bool:
         """Whether only a call's last argument is missing."""
         return not self.is_gap and not self.old and re.fullmatch(r",\s*\w+", self.new) is not None
@@ -81,7 +86,7 @@ class Fault:
     @property
     def is_of_line(self) -> bool:
         """Whether the interpreter names the line and not a word: it can't read it, or misses an argument."""
-        return self.is_indent or self.is_punctuation or self.is_argument
+        return self.is_unreadable or self.is_argument
 
     @property
     def is_of_text(self) -> bool:

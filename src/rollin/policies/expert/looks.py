@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from rollin.policies.expert.knowledge import Fault, scope_of, text_of
 from rollin.policies.expert.screen import Event, Screen, Sighting
-from rollin.policies.expert.sed import fits_first_gap
 from rollin.policies.expert.steps import Step, similar
 from rollin.tasks.schema import Family, Task
 
@@ -15,13 +14,11 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
 
     A lost import needs no number but the look that every unknown name gets: it tells a module from a slip.
     """
-    if fits_first_gap(fault, text_of(fault.path, task)):
+    if fault.is_import:
         return fault.line if any(event.command == _like_lost(fault).command for event in screen.events) else None
     if not screen.shows(_needed(fault, task)):
         return None
     seen = _seen(fault.path, screen)
-    if fault.is_import:
-        return _above_imports(seen, fault)
     if fault.is_gap:
         return _between_neighbours(seen, fault)
     slip = fault.is_spelling and task.family is Family.VISIBLE
@@ -66,12 +63,6 @@ def _spelled(fault: Fault, screen: Screen) -> bool:
     return any(re.search(rf"\b{wanted}\b", answer) for answer in answers)
 
 
-def _above_imports(seen: list[Sighting], fault: Fault) -> int | None:
-    """The line of the first listed import, above which another can stand; with none, the place where it stood."""
-    imports = [s.number for s in seen if s.listed and re.match("import |from (?!__future__)", s.text)]
-    return min(imports, default=None) or (fault.line if any(s.number == fault.line for s in seen if s.listed) else None)
-
-
 def _between_neighbours(seen: list[Sighting], fault: Fault) -> int | None:
     """The line that a gap lies above, by the listed lines on its sides; the nearest where they stand twice."""
     shown = [sighting for sighting in seen if sighting.listed and sighting.text.strip()]
@@ -90,8 +81,6 @@ def _looks(fault: Fault, screen: Screen, task: Task) -> Iterator[Step]:
     frames = [frame.number for frame in tests.traceback if frame.path == fault.path]
     if fault.is_import:
         yield _like_lost(fault)
-        yield Step("See the imports.", f"grep -n '^import\\|^from' {fault.path}")
-        yield Step("See the top of the file.", f"grep -n ^ {fault.path} | head -n 6")
     if task.family is Family.VISIBLE:
         if fault.is_spelling:
             yield from _spelling(fault)

@@ -2,6 +2,7 @@
 
 Event      one turn that is over: a command and what it printed
 Sighting   a line of a file that some output showed, with its number
+Readings   what a line could be that Python can't read, as the last try showed it
 Screen     the bug report and the events
 """
 
@@ -12,7 +13,8 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.policies.base import Message
-from rollin.policies.expert.steps import BASE, EXCHANGE, TEST, THEN_TEST, in_full, is_similar
+from rollin.policies.expert.sed import rewritten
+from rollin.policies.expert.steps import BASE, EXCHANGE, PICK, TEST, THEN_TEST, in_full, is_similar, readings_of
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -64,7 +66,8 @@ class Event:
     def reads(self) -> bool:
         """Whether the command only shows and changes nothing."""
         parts = re.split(r"\||&&|;|\n", _QUOTED.sub("_", self.command))
-        return is_similar(self.command) or all(_reads(part) for part in parts if part.strip())
+        looks = is_similar(self.command) or readings_of(self.command) is not None
+        return looks or all(_reads(part) for part in parts if part.strip())
 
     @cached_property
     def traceback(self) -> list[Sighting]:
@@ -95,6 +98,26 @@ class Event:
                 yield Sighting(named[0], int(listed[1]), listed[2], listed=True)
 
 
+@dataclass(frozen=True)
+class Readings:
+    """What a line could be that Python can't read, as the last try showed it. Any other change makes it stale."""
+
+    path: str
+    number: int
+    lines: dict[int, str]
+    """By the number under which each was shown."""
+
+    def place_of(self, line: str) -> int | None:
+        """Under which number a line was shown."""
+        return next((place for place, shown in self.lines.items() if shown == line), None)
+
+    def in_full(self, command: str) -> str:
+        """A command that takes one of them, as the command that writes that line; any other as it is."""
+        found = re.fullmatch(rf"{PICK}(\d+) \./(\S+)", command)
+        line = self.lines.get(int(found[1])) if found and found[2] == self.path else None
+        return command if line is None else rewritten(self.path, self.number, (line,))
+
+
 class Screen:
     """A state, read: what was asked, what was done, and what it showed."""
 
@@ -102,11 +125,24 @@ class Screen:
         self.text = "\n".join(message["content"] for message in messages)
         self.similar_words = ""
         """What the latest look for similar words printed."""
+        self.readings: Readings | None = None
         self.events = list[Event]()
         for event in _events(messages):
-            if is_similar(event.command):
-                self.similar_words = event.output.strip()
-            self.events.append(replace(event, command=in_full(event.command, self.similar_words)))
+            self.events.append(self._read(event))
+
+    def _read(self, event: Event) -> Event:
+        """An event with its command in full; what the latest looks showed is kept for the next ones."""
+        command = in_full(event.command, self.similar_words)
+        if is_similar(event.command):
+            self.similar_words = event.output.strip()
+        elif asked := readings_of(event.command):
+            shown = re.findall(r"^(.*) # (\d+)$", event.output, re.MULTILINE)
+            self.readings = Readings(*asked, {int(place): line for line, place in shown})
+        elif self.readings and (taken := self.readings.in_full(command)) != command:
+            command = taken
+        elif not event.reads:
+            self.readings = None
+        return replace(event, command=command)
 
     @cached_property
     def changed(self) -> int:
@@ -158,7 +194,7 @@ def _events(messages: Sequence[Message]) -> Iterator[Event]:
 def _parts(command: str, output: str) -> Iterator[Event]:
     """The events of one turn: a repair and its check in the same command are two."""
     repair, check, rest = command.partition(THEN_TEST)
-    if check and (repair.startswith("sed -i ") or repair == EXCHANGE):
+    if check and (repair.startswith(("sed -i ", PICK)) or repair == EXCHANGE):
         yield Event(repair, "")
         command = TEST + rest
     yield Event(command, output)

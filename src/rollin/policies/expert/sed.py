@@ -2,7 +2,7 @@
 
 A student has to learn each form from a few examples, and it misspells what it copies. So there are few forms, and they
 say little: a misspelled word is exchanged wherever it stands, what a line has lost is put in by a substitution that
-can't be written without it, indentation is put right by itself, a lost import goes into the file's first empty line.
+can't be written without it, indentation is put right by itself, a lost import goes above the others.
 """
 
 import re
@@ -23,25 +23,23 @@ def repair(fault: Fault, number: int, text: str) -> str:
     if fault.is_spelling and len(re.findall(rf"\b{fault.old}\b", text)) == 1:
         return exchange_word(fault.old, fault.new)
     exchanged = exchange(fault, text)
-    if fits_first_gap(fault, text):
+    if fault.is_import:
         return put_first(_replacement(fault.right[0]), fault.path)
     return _sed(substitution(*exchanged) if exchanged else _script(fault, number), fault.path)
 
 
 def rewrite(fault: Fault, number: int) -> str:
     """The command that makes line `number` what a fault's one line has to be, whatever stands there."""
-    return _sed(rf"{number}c\{_text(fault.right)}", fault.path)
+    return rewritten(fault.path, number, fault.right)
+
+
+def rewritten(path: str, number: int, lines: tuple[str, ...]) -> str:
+    """The command that puts these lines in the place of one."""
+    return _sed(rf"{number}c\{_text(lines)}", path)
 
 
 def _sed(script: str, path: str) -> str:
     return f"sed -i {quoted(script)} ./{path}"
-
-
-def fits_first_gap(fault: Fault, text: str) -> bool:
-    """Whether it is a lost import and the first empty line can hold it: none of a docstring's, and below __future__."""
-    head, *rest = re.split(r"^\n", text, maxsplit=1, flags=re.MULTILINE)
-    whole = all(head.count(quotes) % 2 == 0 for quotes in ('"""', "'''"))
-    return fault.is_import and whole and any("from __future__" not in below for below in rest)
 
 
 def exchange(fault: Fault, text: str) -> tuple[str, str] | None:

@@ -13,8 +13,6 @@ EVERY_FILE = "$(git ls-files)"
 LIKE = "/tmp/like"
 """Where the last look for similar words leaves what it printed."""
 UNDO = "git checkout -q main "
-ANEW = "anew."
-"""Ends the thought of writing a line once more."""
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
 START = "git bisect start main $(git rev-list --max-parents=0 main)"
@@ -31,20 +29,16 @@ class Step:
 
     thought: str
     command: str
-
-    @property
-    def mends(self) -> bool:
-        """Whether it is about damage that was done."""
-        undoes = self.command.startswith(UNDO) and self.command != REVERT
-        return undoes or self.command in (DIFF, BASE) or self.thought.endswith(ANEW)
+    mends: bool = False
+    """Whether it is about damage that was done."""
 
     def __str__(self) -> str:
         return f"{self.thought}\n```bash\n{self.command}\n```"
 
 
 FINISH = Step("All tests pass. Submit.", SUBMIT)
-SEE_CHANGES = Step("See what was changed.", DIFF)
-START_OVER = Step("That went wrong. Start over.", BASE)
+SEE_CHANGES = Step("See what was changed.", DIFF, mends=True)
+START_OVER = Step("That went wrong. Start over.", BASE, mends=True)
 LIST_TESTS = Step("All tests take too long. Which files are there?", "git ls-files '*test*.py'")
 REVERT_CULPRIT = Step("The first bad commit is found. Revert it.", REVERT)
 TAKE_BACK_CULPRIT = Step("The revert conflicts. Take back its lines alone.", TAKE_BACK)
@@ -53,7 +47,7 @@ SHOW_CULPRIT = Step("That was not enough. See what that commit changed.", SHOW)
 
 def undo(paths: list[str]) -> Step:
     """Put files back as they are on main."""
-    return Step("That change was wrong. Undo it.", UNDO + " ".join(paths))
+    return Step("That change was wrong. Undo it.", UNDO + " ".join(paths), mends=True)
 
 
 def show_tests(file: str = "") -> str:
@@ -121,20 +115,65 @@ def is_similar(command: str) -> bool:
     return _SIMILAR.fullmatch(command) is not None
 
 
+_TRY = r"""<<'E'
+import sys
+_, n, f = sys.argv
+n = int(n)
+lines = open(f).readlines()
+old = lines[n - 1]
+new = [old[:i] + c + old[i:] for i in range(len(old)) if old[i - 1] > " " for c in ")]}:'\""]
+new += [" " * i + old.lstrip() for i in range(0, 33, 4)]
+k = 0
+for line in sorted({*new}):
+  lines[n - 1] = line
+  try: compile("".join(lines), f, "exec")
+  except SyntaxError as e:
+    if e.lineno < n + 2: continue
+  k += 1
+  print(line.strip("\n"), "#", k)
+  open(f"/tmp/{k}", "w").writelines(lines)
+E"""
+_READINGS = re.compile(rf"python -Wi - (\d+) \./(\S+) {re.escape(_TRY)}")
+
+
+def readings(path: str, number: int) -> str:
+    """Tries what a line that Python can't read could have lost: a sign, at any place, or its indentation. Prints the
+    readings that Python accepts, each with a number behind it, and leaves the whole file with it in /tmp/<number>."""
+    return f"python -Wi - {number} ./{path} {_TRY}"
+
+
+def readings_of(command: str) -> tuple[str, int] | None:
+    """Of which line a command tries readings: its file and number; None for any other command."""
+    found = _READINGS.fullmatch(command)
+    return (found[2], int(found[1])) if found else None
+
+
+PICK = "cp /tmp/"
+
+
+def pick(place: int, path: str) -> str:
+    """Takes one of the readings that the last try left."""
+    return f"{PICK}{place} ./{path}"
+
+
 def exchange_word(wrong: str, right: str) -> str:
     """Exchanges a word wherever it stands."""
     return rf"sed -i 's/\<{wrong}\>/{right}/' {EVERY_FILE}"
 
 
+_TOP = "^(import|from [^_]|def|class|@)"
+"""The first line of a module that an import can stand above: none of its docstring's, none from __future__."""
+
+
 def put_first(line: str, path: str) -> str:
-    """Puts a line into the first empty one."""
-    return rf"sed -i '0,/^$/s//\n{line}/' ./{path}"
+    """Puts an import above a file's other imports, or above its first definition."""
+    return rf"sed -i -E '0,/{_TOP}/s//{line}\n&/' ./{path}"
 
 
 EXCHANGE = rf'read a b <{LIKE}; sed -i "s/\<$a\>/$b/" {EVERY_FILE}'
 """Exchanges the words that the last look found. It reads them there: a small student misspells what it has to copy."""
-PUT_FIRST = rf'sed -i "0,/^$/s//\n$(cat {LIKE})/" ./'
-"""Puts what the last look printed, an import, into the first empty line of the file whose name follows."""
+PUT_FIRST = rf'sed -i -E "0,/{_TOP}/s//$(cat {LIKE})\n&/" ./'
+"""Puts what the last look printed, an import, at the top of the file whose name follows."""
 
 
 def in_full(command: str, similar_words: str) -> str:

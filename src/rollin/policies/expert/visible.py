@@ -10,13 +10,13 @@ The rules in order; the first that fits decides.
 """
 
 import re
+from dataclasses import replace
 
 from rollin.policies.expert.knowledge import Fault, faults_of, text_of
 from rollin.policies.expert.looks import around, listed, look, place
 from rollin.policies.expert.screen import Event, Screen
 from rollin.policies.expert.sed import exchange, insertion, repair, rewrite
 from rollin.policies.expert.steps import (
-    ANEW,
     DIFF,
     FINISH,
     LIST_TESTS,
@@ -27,6 +27,8 @@ from rollin.policies.expert.steps import (
     and_check,
     check_repair,
     in_short,
+    pick,
+    readings,
     run_tests,
     undo,
 )
@@ -70,6 +72,8 @@ def test_again(screen: Screen, task: Task) -> Step:
 
 def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     """Repair it if the screen shows what that needs, else look."""
+    if fault.is_unreadable and task.family is Family.VISIBLE and (step := _make_readable(fault, screen)):
+        return step
     number = place(fault, screen, task)
     step = look(fault, screen, task) if number is None else None
     text = text_of(fault.path, task)
@@ -78,6 +82,29 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
         return START_OVER
     command = in_short(command, screen.similar_words)
     return step or Step(_saying(fault, number or fault.line, text), and_check(command, screen.test_file))
+
+
+def _make_readable(fault: Fault, screen: Screen) -> Step | None:
+    """Try what its line could have lost, then take the reading that is meant; None where it failed elsewhere."""
+    frames = [frame for frame in screen.tests.traceback if frame.path == fault.path] if screen.tests else []
+    if not frames or frames[-1].text != fault.wrong[0].strip():
+        return None
+    command = readings(fault.path, frames[-1].number)
+    if screen.done(command):
+        return _take(fault, screen)
+    return Step(f"Line {frames[-1].number} can't be read.", command)
+
+
+def _take(fault: Fault, screen: Screen) -> Step | None:
+    """Take the reading that is meant, where the latest try showed it and it was not taken before."""
+    shown = screen.readings
+    if not (shown and fault.is_unreadable and shown.path == fault.path):
+        return None
+    place = shown.place_of(fault.right[0])
+    taken = rewrite(fault, shown.number)
+    if place is None or any(event.command == taken for event in screen.since_base):
+        return None
+    return Step(f"{fault.right[0]} # {place}", and_check(pick(place, fault.path), screen.test_file))
 
 
 def _saying(fault: Fault, number: int, text: str) -> str:
@@ -108,11 +135,13 @@ def repairs(event: Event, task: Task) -> Fault | None:
 
 
 def _mend(left: list[Fault], screen: Screen) -> Step | None:
-    """Write a fault's line anew, where it failed again after somebody changed it; look at it first.
+    """Take another reading of a fault's line, or write it anew where it failed again; look at it first.
 
     To undo is the longer way, and one thing more for a student to learn; to do it right is what it has to learn anyway.
     """
     for fault in left:
+        if step := _take(fault, screen):
+            return replace(step, mends=True)
         frames = [frame.number for frame in screen.tests.traceback if frame.path == fault.path] if screen.tests else []
         near = [number for number in frames if abs(number - fault.line) <= NEAR]
         if not near or len(fault.wrong) != 1 or len(fault.right) != 1 or not screen.shows(fault.needs):
@@ -123,7 +152,7 @@ def _mend(left: list[Fault], screen: Screen) -> Step | None:
         if fault.before == lines.get(number - 1) or fault.after == lines.get(number + 1):
             command = rewrite(fault, number)
             if lines[number] != fault.right[0] and all(event.command != command for event in screen.since_base):
-                return Step(f"Write line {number} {ANEW}", and_check(command, screen.test_file))
+                return Step(f"Write line {number} anew.", and_check(command, screen.test_file), mends=True)
     return None
 
 
