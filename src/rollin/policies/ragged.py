@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "rollin_ragged"
-"""The attention implementation to load a model with; without segments it is plain SDPA, so it trains as well."""
+"""The attention implementation to load a model with. Without segments it is plain SDPA, so it trains as well."""
 
 GROWTH = 512
 """Tokens by which the slots grow."""
@@ -127,9 +127,15 @@ def ragged_attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     ragged: RaggedBatch | None = None,
+    packed: bool = False,
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface: query [1, heads, tokens, size] -> ([1, tokens, heads, size], None)."""
+    """transformers' attention interface: query [1, heads, tokens, size] -> ([1, tokens, heads, size], None).
+
+    `packed` says that the mask is a trie's (see `training/trie.py`).
+    """
+    if packed and attention_mask is not None and not query.is_cuda:
+        return packed_attention(query, key, value, attention_mask, scaling), None
     if ragged is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
     cache = ragged.cache.layers[module.layer_idx]  # type: ignore[index]
@@ -144,6 +150,22 @@ def ragged_attention(
     if ragged.together:
         outputs.append(_attend_together(query[0, :, start:], fresh[:, :, start:], cache, ragged.together, scaling))
     return torch.cat(outputs, 1).transpose(0, 1)[None].to(seen_as), None
+
+
+def packed_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scaling: float | None
+) -> torch.Tensor:
+    """Attention within a packed trie, where no node sees a later one: [1, tokens, heads, size].
+
+    The kernel below SDPA on a CPU skips that half of the work if it is told so; SDPA itself takes a mask or that
+    hint, not both.
+    """
+    shared = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
+    query, key = query.to(value.dtype), key.to(value.dtype)  # a kernel so low is not cast for by autocast
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    attended: torch.Tensor = kernel(query, key, value, 0.0, True, attn_mask=mask.to(value.dtype), scale=scaling)[0]
+    return attended.transpose(1, 2).contiguous()
 
 
 def _attend(query: torch.Tensor, cache: torch.Tensor, segment: Segment, scaling: float | None) -> torch.Tensor:

@@ -119,15 +119,17 @@ def trie_loss(
     """The objective's sum over the label tokens of one trie (a scalar, in nats).
 
     `teacher` is the local model whose logits the objective wants, if it wants any. `dtype` bfloat16: matrices are
-    multiplied in it, while weights, their gradients and the loss stay as they are.
+    multiplied in it, while weights and their gradients stay as they are, and the loss is computed in float32.
     """
     sources, place = torch.unique(inputs["source"], return_inverse=True)
     teacher_logits = None
     if teacher is not None:
         with torch.no_grad():
-            teacher_logits = _logits(teacher, inputs, sources, dtype)[place]
+            teacher_logits = _logits(teacher, inputs, sources, dtype).index_select(0, place)
     targets = Targets(inputs["labels"], inputs["weight"], inputs["behaviour"], inputs["teacher"])
-    return objective.loss(_logits(model, inputs, sources, dtype)[place], targets, teacher_logits)
+    # Not by `[place]`: its backward pass adds up one number after the other.
+    logits = _logits(model, inputs, sources, dtype).index_select(0, place)
+    return objective.loss(logits, targets, teacher_logits)
 
 
 def _logits(
@@ -142,6 +144,7 @@ def _logits(
             attention_mask=inputs["attention_mask"],
             use_cache=False,
             logits_to_keep=sources,
+            packed=True,
         )
     logits: torch.Tensor = output.logits[0]
     return logits if dtype is torch.float32 else logits.float()
@@ -212,15 +215,15 @@ def train(
         raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
     trained = select_parameters(model, settings)
     steps = settings.steps(len(tries))
-    on_cpu = trained.device.type == "cpu"
+    dtype = multiplied_in(precision) if trained.device.type == "cpu" else trained.dtype
     trainer = TrieTrainer(
         objective,
         teacher,
-        multiplied_in(precision) if on_cpu else torch.float32,
+        dtype,
         model=trained,
         args=_arguments(settings, steps, work_dir, seed),
         train_dataset=_Tries(tries),
-        data_collator=lambda items: as_inputs(items[0], trained.dtype),
+        data_collator=lambda items: as_inputs(items[0], dtype),
         callbacks=[_Progress(progress, steps)] if progress else [],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
