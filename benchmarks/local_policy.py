@@ -18,8 +18,9 @@ from rich.table import Table
 from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_end, state_ids
+from rollin.messages import Message
 from rollin.models import PACKAGED, Precision, load_model, load_tokenizer, multiplied_in
-from rollin.policies.base import Message, Request, Sampling
+from rollin.policies.base import Request, Sampling
 from rollin.policies.habits import Habits
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from rollin.harnesses.mini_swe_agent import ENV, FORMAT_ERROR, INSTANCE, SYSTEM
 from rollin.harnesses.observation import observation
-from rollin.policies.base import Action, Message, Policy, Request, Sampling
+from rollin.messages import Message
+from rollin.policies.base import Action, Policy, Request, Sampling
 from rollin.policies.expert.screen import command_of
 from rollin.policies.expert.steps import SUBMIT
 from rollin.sandboxes.base import Sandbox

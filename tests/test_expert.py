@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from rollin.chat import action_ids
 from rollin.errors import UserError
+from rollin.messages import Message
 from rollin.models import PACKAGED, load_tokenizer
-from rollin.policies.base import Action, Message, Request
+from rollin.policies.base import Action, Request
 from rollin.policies.expert import Expert, steps
 from rollin.policies.expert.knowledge import faults_of
 from rollin.policies.expert.screen import Event, Screen, command_of

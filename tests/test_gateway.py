@@ -325,9 +325,10 @@ def test_token_ids_and_counts_reach_the_store_and_usage_the_harness(run: Run) ->
     ("body", "word"),
     [
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "user", "content": "x"}], "stream": True}, "stream"),
-        ({"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, "text-based"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "text-based"),
+        ({"messages": [{"role": "user", "content": "x"}], "stream": "perhaps"}, "stream"),
+        ({"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, "tools.0"),
+        ({"messages": [{"role": "user", "content": "x"}], "functions": [{}]}, "outdated"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "tool_call_id"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "content"),
         ({"messages": [{"role": "user", "content": "x"}], "n": 2}, "n:"),
         ("not json", "not JSON"),

@@ -10,9 +10,10 @@ from transformers import PreTrainedTokenizerBase
 
 from rollin.errors import InfrastructureFault
 from rollin.gateway import Gateway
+from rollin.messages import Message
 from rollin.method import METHODS
 from rollin.mixture import Actor, Student
-from rollin.policies.base import Action, Message, Request
+from rollin.policies.base import Action, Request
 from rollin.policies.judging import QUESTION, sound
 from rollin.rollout import Cast, Rollouts
 from rollin.sandboxes.base import Limits

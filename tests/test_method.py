@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_ids
 from rollin.errors import UserError
+from rollin.messages import Message
 from rollin.method import METHODS, Method
 from rollin.mixture import Actor, Student, Teacher
-from rollin.policies.base import Action, Message
+from rollin.policies.base import Action
 from rollin.recipe import Budget, Recipe, load_recipe, parse_recipe
 from rollin.store import Exit, Label, LabelStatus, Purpose, Spent, Store, TrajectoryRow
 from rollin.training.objectives import PolicyGradient, ReverseKL

@@ -13,8 +13,9 @@ from scripted import make_task
 
 from rollin.errors import UserError
 from rollin.evaluation.rate import Rate
+from rollin.messages import Message
 from rollin.mixture import Actor
-from rollin.policies.base import Action, Message
+from rollin.policies.base import Action
 from rollin.report.measures import Cost
 from rollin.report.plot import plot
 from rollin.report.summary import Summary

@@ -14,8 +14,9 @@ import pytest
 from scripted import make_task
 
 from rollin.errors import InfrastructureFault, UserError
+from rollin.messages import Message
 from rollin.mixture import Actor
-from rollin.policies.base import Action, Message
+from rollin.policies.base import Action
 from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
 
 PENDING = Label(LabelStatus.PENDING)
@@ -239,7 +240,7 @@ def test_another_schema_version_is_refused(store: Store) -> None:
     store.close()
     with sqlite3.connect(store.path) as db:
         db.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match="has schema 99, this rollin reads 2"):
+    with pytest.raises(UserError, match="has schema 99, this rollin reads 3"):
         Store.resume(store.path)
 
 

@@ -1,21 +1,24 @@
 """Between chat messages and tokens: the one place where a chat template is applied."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rollin.policies.base import Message
+from rollin.messages import Message, Tool, ToolCall, in_words, offered, spelled
 
 
 def state_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Tokens of a state, with the opening of the assistant's message: what a policy is asked to continue."""
-    text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)  # type: ignore[arg-type]
-    return list(tokenizer.encode(str(text), add_special_tokens=False))
+    tools, conversation = offered(messages)
+    return list(tokenizer.encode(_rendered(tokenizer, conversation, tools, opened=True), add_special_tokens=False))
 
 
-def action_ids(tokenizer: PreTrainedTokenizerBase, content: str) -> list[int]:
+def action_ids(tokenizer: PreTrainedTokenizerBase, content: str, calls: Sequence[ToolCall] = ()) -> list[int]:
     """Tokens of an action, with the token that ends the assistant's message."""
-    return [*tokenizer.encode(content, add_special_tokens=False), min(action_end(tokenizer))]
+    text = _called(tokenizer, content, calls) if calls else content
+    return [*tokenizer.encode(text, add_special_tokens=False), min(action_end(tokenizer))]
 
 
 def action_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -23,3 +26,43 @@ def action_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     ends = {"<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>"} & set(tokenizer.get_vocab())
     marks = {int(tokenizer.convert_tokens_to_ids(mark)) for mark in ends}  # type: ignore[arg-type]
     return marks or {int(tokenizer.eos_token_id)}
+
+
+def _called(tokenizer: PreTrainedTokenizerBase, content: str, calls: Sequence[ToolCall]) -> str:
+    """An action with calls as the tokenizer's template writes it; in Hermes' form where the template knows none."""
+    asked: list[Message] = [{"role": "user", "content": ""}]
+    answered: list[Message] = [*asked, {"role": "assistant", "content": content, "tool_calls": list(calls)}]
+    opening, whole = _rendered(tokenizer, asked, opened=True), _rendered(tokenizer, answered)
+    said = whole.removeprefix(opening)
+    for end in action_end(tokenizer):
+        said = said.partition(str(tokenizer.convert_ids_to_tokens(end)))[0]
+    told = said != whole and all(call["function"]["name"] in said for call in calls)
+    return said if told else spelled(content, calls)
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Tool] = (), *, opened: bool = False
+) -> str:
+    template = tokenizer.get_chat_template()
+    if "tools" in template:
+        said: Any = [_for_template(message) for message in messages]
+    else:
+        said, tools = in_words(messages, tools), ()
+    rendered = tokenizer.apply_chat_template(said, tools=[*tools] or None, add_generation_prompt=opened, tokenize=False)
+    return str(rendered)
+
+
+def _for_template(message: Message) -> dict[str, Any]:
+    """Templates want a call's arguments as an object, where OpenAI's form has them as text."""
+    said: dict[str, Any] = {**message}
+    if calls := message.get("tool_calls"):
+        functions = [{**call["function"], "arguments": _object(call["function"]["arguments"])} for call in calls]
+        said["tool_calls"] = [{**call, "function": function} for call, function in zip(calls, functions, strict=True)]
+    return said
+
+
+def _object(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments

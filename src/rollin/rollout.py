@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from rollin.errors import ContextOverflow, InfrastructureFault
-from rollin.gateway import Gateway, SessionSpec
+from rollin.gateway import Call, Gateway, SessionSpec
 from rollin.harnesses.base import Harness
 from rollin.mixture import Actor, RollIn
 from rollin.policies.base import Policy, Request, Sampling
@@ -109,10 +109,9 @@ class Rollouts:
             spec = self._spec(row, self._store.task(row.instance_id), cast)
             for turn, following in pairwise(self._store.turns(row.id)):
                 before, messages = (self._store.state_messages(each.state_id) for each in (turn, following))
-                kept = [(m["role"], m["content"]) for m in messages[len(before) :][:1]]
-                held = kept == [("assistant", turn.action.content)]
+                held = messages[len(before) :][:1] == [turn.action.message]
                 if turn.actor is Actor.STUDENT and turn.sound is None and held:
-                    asked.append((turn.id, spec.request(following.turn, messages, Actor.TEACHER)))
+                    asked.append((turn.id, spec.request(Call(following.turn, messages), Actor.TEACHER)))
         self._gateway.run(self._judge(teacher, asked))
 
     async def _judge(self, teacher: Policy, asked: Sequence[tuple[int, Request]]) -> None:

@@ -2,6 +2,6 @@
 
 from rollin.gateway.labels import LabelCounts
 from rollin.gateway.server import Gateway
-from rollin.gateway.session import SessionReport, SessionSpec
+from rollin.gateway.session import Call, SessionReport, SessionSpec
 
-__all__ = ["Gateway", "LabelCounts", "SessionReport", "SessionSpec"]
+__all__ = ["Call", "Gateway", "LabelCounts", "SessionReport", "SessionSpec"]

@@ -4,14 +4,45 @@ import asyncio
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rollin.errors import ContextOverflow, InfrastructureFault
-from rollin.gateway.wire import storable
-from rollin.policies.base import Policy, Request
+from rollin.gateway.wire import storable, storable_calls
+from rollin.messages import Message, offered, usable
+from rollin.policies.base import Action, Policy, Request
 from rollin.store import Label, LabelSource, LabelStatus, Store
 
 log = logging.getLogger(__name__)
+
+
+ASKED_AGAIN = 2
+"""How often a teacher is asked again that calls a tool that there is none of."""
+
+
+async def until_usable(teacher: Policy, request: Request) -> Action:
+    """The teacher's action; another draw where its tool calls are of no use, and at last whatever it said."""
+    action = await teacher.act(request)
+    for again in range(1, 1 + ASKED_AGAIN):
+        if is_usable(action, request.messages):
+            break
+        action = await teacher.act(replace(request, seed=request.seed + again))
+    return action
+
+
+def is_usable(action: Action, messages: Sequence[Message]) -> bool:
+    """Whether an action can be learnt from: all that it calls is there."""
+    return not action.tool_calls or usable(action.tool_calls, offered(messages)[0])
+
+
+def label_of(action: Action, messages: Sequence[Message], source: LabelSource) -> Label:
+    """The teacher's action as a label, unless it calls what isn't there."""
+    return Label.of(action, source) if is_usable(action, messages) else Label(LabelStatus.INVALID)
+
+
+def storable_action(action: Action) -> Action:
+    """With text that a file takes."""
+    return replace(action, content=storable(action.content), tool_calls=storable_calls(action.tool_calls))
 
 
 @dataclass(frozen=True)
@@ -91,8 +122,8 @@ class Labeller:
     async def _label(self, teacher: Policy, request: Request) -> Label:
         for attempt in range(self._attempts):
             try:
-                action = await teacher.act(request)
-                return Label.of(replace(action, content=storable(action.content)), LabelSource.BESIDE)
+                action = storable_action(await until_usable(teacher, request))
+                return label_of(action, request.messages, LabelSource.BESIDE)
             except ContextOverflow:
                 break
             except InfrastructureFault as fault:

@@ -161,13 +161,13 @@ class Gateway:
         session = self._session(request)
         call = wire.parse(await self._body(request))
         try:
-            turn, action = await session.answer(call.conversation())
+            turn, action = await session.answer(call.state(), call.asked())
         except ContextOverflow as overflow:
             message = f"This model's maximum context length is exceeded: {overflow}"
             raise wire.WireError(400, message, code="context_length_exceeded") from overflow
         except InfrastructureFault as fault:
             raise wire.WireError(503, str(fault), kind="server_error", code="infrastructure_fault") from fault
-        return wire.completion(call.model, session.spec.trajectory.id, turn, action)
+        return wire.answer(call, session.spec.trajectory.id, turn, action)
 
     async def _models(self, request: Request) -> Response:
         self._session(request)

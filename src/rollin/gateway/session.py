@@ -1,5 +1,6 @@
 """One trajectory's side of the gateway: which turn a call is, who acts, what is recorded, what is replayed.
 
+Call            a turn that the harness wants
 SessionSpec     what a trajectory needs to know before its first turn
 Session         answers the trajectory's calls
 SessionReport   how it went
@@ -9,18 +10,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rollin.errors import ContextOverflow, InfrastructureFault
-from rollin.gateway.labels import Labeller
-from rollin.gateway.wire import storable
+from rollin.gateway.labels import Labeller, label_of, storable_action, until_usable
+from rollin.messages import Message
 from rollin.mixture import Actor, Gate, RollIn
-from rollin.policies.base import Action, Message, Policy, Request, Sampling
+from rollin.policies.base import Action, Policy, Request, Sampling
 from rollin.store import Label, LabelSource, LabelStatus, Store, TrajectoryRow
 from rollin.store.states import state_key
 from rollin.tasks.schema import Task
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A turn that the harness wants."""
+
+    turn: int
+    messages: list[Message]
+    """The state."""
+    asked: Mapping[str, object] = field(default_factory=dict)
+    """See `Request`."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +49,16 @@ class SessionSpec:
     sampling: Mapping[Actor, Sampling] = field(default_factory=dict)
     """Greedy where nothing is said. Labels are drawn as the teacher's own actions are."""
 
-    def request(self, turn: int, messages: list[Message], actor: Actor) -> Request:
+    def request(self, call: Call, actor: Actor) -> Request:
         """The question to put to `actor`. The same turn gives the same question in every run of the same seed."""
         return Request(
-            messages=messages,
+            messages=call.messages,
             trajectory=str(self.trajectory.id),
-            turn=turn,
-            seed=self.trajectory.draw(turn).sampling_seed(),
+            turn=call.turn,
+            seed=self.trajectory.draw(call.turn).sampling_seed(),
             sampling=self.sampling.get(actor, Sampling()),
             task=self.task,
+            asked=call.asked,
         )
 
 
@@ -79,7 +92,7 @@ class Session:
         self._ended = False
         self._turnstile = asyncio.Lock()
 
-    async def answer(self, messages: list[Message]) -> tuple[int, Action]:
+    async def answer(self, messages: list[Message], asked: Mapping[str, object] | None = None) -> tuple[int, Action]:
         """The turn's number and its action. Raises ContextOverflow, or InfrastructureFault from then on."""
         async with self._turnstile:
             if self._fault is not None:
@@ -88,7 +101,7 @@ class Session:
             if self._last_action is not None and state == self._last_state:
                 # A harness that lost the answer repeats its call. Another action here would be a turn that never ran.
                 return self._turns - 1, self._last_action
-            action = self._replayed() or await self._act(messages)
+            action = self._replayed() or await self._act(Call(self._turns, messages, asked or {}))
             self._last_state, self._last_action = state, action
             self._turns += 1
             return self._turns - 1, action
@@ -100,7 +113,7 @@ class Session:
             return 0
         for turn in unlabelled:
             messages = self._store.state_messages(turn.state_id)
-            self._labels.ask(self.spec.labeller, self.spec.request(turn.turn, messages, Actor.TEACHER), turn.id)
+            self._labels.ask(self.spec.labeller, self.spec.request(Call(turn.turn, messages), Actor.TEACHER), turn.id)
         return len(unlabelled)
 
     def end(self) -> None:
@@ -126,55 +139,56 @@ class Session:
         # what the workspace holds is decided by the actions.
         return self._recorded[self._turns].action if self._turns < len(self._recorded) else None
 
-    async def _act(self, messages: list[Message]) -> Action:
-        turn = self._turns
+    async def _act(self, call: Call) -> Action:
         started = time.time()
         try:
-            actor, action = await self._choose(turn, messages)
+            actor, action = await self._choose(call)
             if self._ended:
                 raise InfrastructureFault("the trajectory has ended meanwhile")
-            action = replace(action, content=storable(action.content))
-            self._record(turn, messages, actor, action, started)
+            action = storable_action(action)
+            self._record(call, actor, action, started)
         except ContextOverflow:
             self._overflowed = True
             raise
         except Exception as error:
             if not isinstance(error, InfrastructureFault):
-                log.exception("trajectory %d, turn %d: not answered", self.spec.trajectory.id, turn)
-            self._fault = f"turn {turn}: {error or type(error).__name__}"
+                log.exception("trajectory %d, turn %d: not answered", self.spec.trajectory.id, call.turn)
+            self._fault = f"turn {call.turn}: {error or type(error).__name__}"
             raise InfrastructureFault(self._fault) from error
         return action
 
-    async def _choose(self, turn: int, messages: list[Message]) -> tuple[Actor, Action]:
+    async def _choose(self, call: Call) -> tuple[Actor, Action]:
         """Who acts, and how. A gate lets the student propose first."""
         gate = self.spec.roll_in
-        actor = gate.actor(self.spec.trajectory.draw(turn))
-        action = await self._ask(actor, turn, messages)
+        actor = gate.actor(self.spec.trajectory.draw(call.turn))
+        action = await self._ask(actor, call)
         if isinstance(gate, Gate):
-            label = await self._ask(Actor.TEACHER, turn, messages) if gate.by == "disagreement" else None
-            if gate.doubt(action.content, action.logprobs, label.content if label else None) > gate.threshold:
-                return Actor.TEACHER, label or await self._ask(Actor.TEACHER, turn, messages)
+            label = await self._ask(Actor.TEACHER, call) if gate.by == "disagreement" else None
+            if gate.doubt(action.text, action.logprobs, label.text if label else None) > gate.threshold:
+                return Actor.TEACHER, label or await self._ask(Actor.TEACHER, call)
         return actor, action
 
-    async def _ask(self, actor: Actor, turn: int, messages: list[Message]) -> Action:
+    async def _ask(self, actor: Actor, call: Call) -> Action:
+        policy, request = self.spec.policies[actor], self.spec.request(call, actor)
         try:
-            return await self.spec.policies[actor].act(self.spec.request(turn, messages, actor))
+            return await (until_usable(policy, request) if actor is Actor.TEACHER else policy.act(request))
         except ContextOverflow:
             raise
         except Exception as error:
             if not isinstance(error, InfrastructureFault):
-                log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, turn, actor)
+                log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, call.turn, actor)
             raise InfrastructureFault(f"the {actor} could not answer: {error or type(error).__name__}") from error
 
-    def _record(self, turn: int, messages: list[Message], actor: Actor, action: Action, started: float) -> None:
+    def _record(self, call: Call, actor: Actor, action: Action, started: float) -> None:
         teacher = self.spec.labeller
         if teacher is None:
             label = Label(LabelStatus.NOT_WANTED)
         elif actor is Actor.TEACHER:
-            label = Label.of(action, LabelSource.EXECUTED)
+            label = label_of(action, call.messages, LabelSource.EXECUTED)
         else:
             label = Label(LabelStatus.PENDING)
         # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.
-        row = self._store.record_turn(self.spec.trajectory.id, turn, messages, actor, action, label, started)
+        trajectory = self.spec.trajectory.id
+        row = self._store.record_turn(trajectory, call.turn, call.messages, actor, action, label, started)
         if teacher is not None and label.status is LabelStatus.PENDING:
-            self._labels.ask(teacher, self.spec.request(turn, messages, Actor.TEACHER), row.id)
+            self._labels.ask(teacher, self.spec.request(call, Actor.TEACHER), row.id)

@@ -1,17 +1,27 @@
 """OpenAI's chat completions on the wire: what a harness may send, what it gets back, how errors look.
 
-Only the conversation is taken from a request. Sampling is the run's, whatever the harness asks for, because the
-recipe has to decide it; fields that don't change what is meant are ignored.
+How an action is drawn (temperature, length, seed) is the run's, whatever the harness asks for, because the recipe has
+to decide it. All else that it asks for goes on to whoever acts.
 """
 
 import json
 import time
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
-from starlette.responses import JSONResponse, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from rollin.policies.base import Action, Message
+from rollin.messages import Message, Tool, ToolCall, offering
+from rollin.policies.base import Action
+
+OURS = {"temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "seed"}
+"""What the recipe decides."""
+NOT_ASKED = {"user", "store", "metadata", "service_tier", "logprobs", "top_logprobs"}
+"""What is between a harness and its provider, and no part of the question."""
+OUTDATED = {"functions", "function_call"}
+PIECE = 20
+"""Characters of an action in one chunk of a stream."""
 
 
 class WireError(Exception):
@@ -36,31 +46,76 @@ def _text(content: object) -> object:
     return content
 
 
+class _WireFunction(BaseModel):
+    name: str
+    arguments: str
+
+
+class _WireCall(BaseModel):
+    id: str
+    type: Literal["function"] = "function"
+    function: _WireFunction
+
+
 class WireMessage(BaseModel):
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Annotated[str, BeforeValidator(_text)] = ""
     name: str | None = None
-    tool_calls: Annotated[list[object], Field(max_length=0)] | None = None
+    tool_calls: list[_WireCall] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _answers_a_call(self) -> Self:
+        if self.role == "tool" and self.tool_call_id is None:
+            raise ValueError("a tool message needs its tool_call_id")
+        return self
+
+    def message(self) -> Message:
+        """As the store and the policies know it."""
+        message: Message = {"role": self.role, "content": storable(self.content)}
+        if self.name is not None:
+            message["name"] = storable(self.name)
+        if self.tool_calls:
+            message["tool_calls"] = [_storable_call(call) for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            message["tool_call_id"] = storable(self.tool_call_id)
+        return message
+
+
+class _WireTool(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["function"]
+    function: dict[str, Any]
+
+
+class _StreamOptions(BaseModel):
+    include_usage: bool = False
 
 
 class WireRequest(BaseModel):
-    """What a harness sends. `tools`, `stream` and `n` would change the answer's shape, so they are refused."""
+    """What a harness sends. Fields that are not named here go on as they are."""
+
+    model_config = ConfigDict(extra="allow")
 
     messages: list[WireMessage] = Field(min_length=1)
     model: str = "rollin"
-    stream: Literal[False] | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
     n: Literal[1] | None = None
-    tools: Annotated[list[object], Field(max_length=0)] | None = None
+    tools: list[_WireTool] | None = None
 
-    def conversation(self) -> list[Message]:
-        return [_message(message) for message in self.messages]
+    def state(self) -> list[Message]:
+        """The conversation, below the tools that are offered."""
+        conversation = [message.message() for message in self.messages]
+        return [offering(self._tools()), *conversation] if self.tools else conversation
 
+    def asked(self) -> dict[str, object]:
+        """What else is asked for."""
+        return {name: value for name, value in (self.model_extra or {}).items() if name not in OURS | NOT_ASKED}
 
-def _message(wire: WireMessage) -> Message:
-    message: Message = {"role": wire.role, "content": storable(wire.content)}
-    if wire.name is not None:
-        message["name"] = storable(wire.name)
-    return message
+    def _tools(self) -> list[Tool]:
+        return [json.loads(storable(tool.model_dump_json())) for tool in self.tools or []]
 
 
 def storable(text: str) -> str:
@@ -68,50 +123,95 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def storable_calls(calls: list[ToolCall]) -> list[ToolCall]:
+    """The same for tool calls."""
+    return [_storable_call(_WireCall.model_validate(call)) for call in calls]
+
+
+def _storable_call(call: _WireCall) -> ToolCall:
+    function = call.function
+    name, arguments = storable(function.name), storable(function.arguments)
+    return {"id": storable(call.id), "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
 def parse(body: bytes) -> WireRequest:
     """WireError 400 with the field at fault."""
     try:
-        return WireRequest.model_validate(json.loads(body))
+        request = WireRequest.model_validate(json.loads(body))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
         raise WireError(400, f"{field}: {first['msg']}. {_advice(field)}".rstrip()) from error
     except (ValueError, RecursionError) as error:
         raise WireError(400, "the body is not JSON; send an OpenAI chat completion request") from error
+    if found := OUTDATED & set(request.model_extra or {}):
+        raise WireError(400, f"{min(found)}: outdated. Use tools and tool_choice.")
+    return request
 
 
 def _advice(field: str) -> str:
-    if field.startswith("tools") or "tool_calls" in field or field.endswith("role"):
-        return "The gateway speaks text: set the harness to text-based actions, not tool calls."
-    if field.startswith("stream"):
-        return "The gateway doesn't stream: set stream to false."
+    if field == "n":
+        return "The gateway gives one answer: set n to 1."
+    if field.endswith("content"):
+        return "The gateway reads text, no images or sound."
     return ""
 
 
-def completion(model: str, trajectory_id: int, turn: int, action: Action) -> Response:
-    """The action as a chat completion. It doesn't say who acted: a harness must not be able to tell."""
+def answer(request: WireRequest, trajectory_id: int, turn: int, action: Action) -> Response:
+    """The action as a chat completion, or as a stream of its chunks. It doesn't say who acted: a harness must not be
+    able to tell."""
+    identity = {"id": f"chatcmpl-{trajectory_id}-{turn}", "created": int(time.time()), "model": request.model}
+    if not request.stream:
+        return JSONResponse(_completion(identity, action))
+    with_usage = request.stream_options is not None and request.stream_options.include_usage
+    # The action is whole and committed before its first piece leaves: a stream that breaks loses no turn.
+    return StreamingResponse(_events(identity, action, with_usage=with_usage), media_type="text/event-stream")
+
+
+def _completion(identity: dict[str, Any], action: Action) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": action.content}
+    if action.tool_calls:
+        message |= {"content": action.content or None, "tool_calls": action.tool_calls}
+    choice = {"index": 0, "message": message, "finish_reason": _finish(action), "logprobs": None}
+    return identity | {"object": "chat.completion", "choices": [choice], "usage": _usage(action)}
+
+
+def _events(identity: dict[str, Any], action: Action, *, with_usage: bool) -> Iterator[str]:
+    """Server-sent events: the role, the words and calls in pieces, the reason, the usage if it is wanted."""
+
+    def chunk(choices: list[dict[str, Any]], **more: object) -> str:
+        data = identity | {"object": "chat.completion.chunk", "choices": choices} | more
+        return f"data: {json.dumps(data)}\n\n"
+
+    def delta(said: dict[str, Any], finish: str | None = None) -> str:
+        return chunk([{"index": 0, "delta": said, "finish_reason": finish, "logprobs": None}])
+
+    yield delta({"role": "assistant", "content": None if action.tool_calls and not action.content else ""})
+    for piece in _pieces(action.content):
+        yield delta({"content": piece})
+    for index, call in enumerate(action.tool_calls):
+        opening = {"index": index, **call, "function": {"name": call["function"]["name"], "arguments": ""}}
+        yield delta({"tool_calls": [opening]})
+        for piece in _pieces(call["function"]["arguments"]):
+            yield delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    yield delta({}, _finish(action))
+    if with_usage:
+        yield chunk([], usage=_usage(action))
+    yield "data: [DONE]\n\n"
+
+
+def _pieces(text: str) -> Iterator[str]:
+    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+
+
+def _finish(action: Action) -> str:
+    return "tool_calls" if action.tool_calls and action.finish_reason == "stop" else action.finish_reason
+
+
+def _usage(action: Action) -> dict[str, int]:
     total = action.prompt_tokens + action.completion_tokens
-    return JSONResponse(
-        {
-            "id": f"chatcmpl-{trajectory_id}-{turn}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": action.content},
-                    "finish_reason": action.finish_reason,
-                    "logprobs": None,
-                }
-            ],
-            "usage": {
-                "prompt_tokens": action.prompt_tokens,
-                "completion_tokens": action.completion_tokens,
-                "total_tokens": total,
-            },
-        }
-    )
+    counts = {"prompt_tokens": action.prompt_tokens, "completion_tokens": action.completion_tokens}
+    return counts | {"total_tokens": total}
 
 
 def models() -> Response:

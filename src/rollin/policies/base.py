@@ -1,25 +1,19 @@
 """What a policy is: state in, action out. The student is one, the teacher is one.
 
-State        the whole conversation before a turn, as chat messages
+State        the whole conversation before a turn, as chat messages; first the tools, where some are offered
 Action       one assistant message, with its tokens where the policy knows them
 Request      a state, and what belongs to asking for its action
 Policy       answers requests
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NotRequired, Protocol, TypedDict
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from rollin.messages import Message, ToolCall, spelled
 from rollin.tasks.schema import Task
-
-
-class Message(TypedDict):
-    """One chat message, in OpenAI's form."""
-
-    role: str
-    content: str
-    name: NotRequired[str]
 
 
 class Sampling(BaseModel):
@@ -47,6 +41,8 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     task: Task | None = None
     """For policies that know the task itself (the scripted expert). Never sent to a model."""
+    asked: Mapping[str, object] = field(default_factory=dict)
+    """What else the harness asked for, by OpenAI's names: `stop`, `tool_choice`, ... A policy may not understand it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,20 @@ class Action:
     logprobs: list[float] | None = None
     """Log-probability of each of `token_ids` under the distribution it was sampled from (natural logarithm)."""
     seconds: float = 0.0
+    tool_calls: list[ToolCall] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """Its words and its calls."""
+        return spelled(self.content, self.tool_calls)
+
+    @property
+    def message(self) -> Message:
+        """As the next state holds it."""
+        message: Message = {"role": "assistant", "content": self.content}
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        return message
 
 
 class Policy(Protocol):

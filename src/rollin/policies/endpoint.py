@@ -17,6 +17,7 @@ import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.messages import ToolCall, offered
 from rollin.policies.base import Action, Request, Sampling
 
 SEED_BITS = 31
@@ -34,8 +35,23 @@ class _Logprobs(BaseModel):
     content: list[_Token] | None = None
 
 
+class _Function(BaseModel):
+    name: str
+    arguments: str = "{}"
+
+
+class _Call(BaseModel):
+    id: str
+    function: _Function
+
+    def call(self) -> ToolCall:
+        function = self.function
+        return {"id": self.id, "type": "function", "function": {"name": function.name, "arguments": function.arguments}}
+
+
 class _Message(BaseModel):
     content: str | None = None
+    tool_calls: list[_Call] | None = None
 
 
 class _Choice(BaseModel):
@@ -108,7 +124,9 @@ class EndpointPolicy:
 
     async def act(self, request: Request) -> Action:
         """See `Policy`. ContextOverflow where the server says that the conversation is too long."""
-        body = {"seed": request.seed % 2**SEED_BITS} | self._body([*request.messages], request.sampling)
+        tools, conversation = offered(request.messages)
+        asked = {**request.asked, **({"tools": tools} if tools else {})}
+        body = {"seed": request.seed % 2**SEED_BITS} | asked | self._body([*conversation], request.sampling)
         started = time.perf_counter()
         try:
             completion = await self._patiently(body)
@@ -209,6 +227,7 @@ def _action(completion: _Completion, seconds: float) -> Action:
     token_ids, logprobs = _tokens(choice)
     return Action(
         content=choice.message.content or "",
+        tool_calls=[call.call() for call in choice.message.tool_calls or []],
         finish_reason="length" if choice.finish_reason == "length" else "stop",
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,

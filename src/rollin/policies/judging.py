@@ -10,7 +10,8 @@ sound     asks any policy
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from rollin.policies.base import Message, Policy, Request, Sampling
+from rollin.messages import Message
+from rollin.policies.base import Policy, Request, Sampling
 
 QUESTION = "Was your last command a sensible step, given what it printed? Answer yes or no."
 BRIEF = Sampling(max_tokens=8)

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import action_end, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.messages import offered, read
 from rollin.models import Precision, multiplied_in
 from rollin.policies.base import Action, Request
 from rollin.policies.habits import Habits
@@ -202,9 +203,12 @@ class LocalPolicy:
             slot.ids.append(token)
 
     def _action(self, job: _Job, *, ended: bool) -> Action:
-        text = self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens, skip_special_tokens=True))
+        tools, _ = offered(job.request.messages)
+        content, calls = read(text, job.request.turn) if tools else (text, [])
         return Action(
-            content=str(text),
+            content=content,
+            tool_calls=calls,
             finish_reason="stop" if ended else "length",
             prompt_tokens=len(job.prompt),
             completion_tokens=len(job.tokens),

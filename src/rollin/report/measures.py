@@ -91,7 +91,7 @@ class Tally:
         self.labels += ready
         self.labels_missing += turn.label.status in (LabelStatus.MISSING, LabelStatus.PENDING)
         self.compared += ready and not by_teacher
-        self.agreeing += ready and not by_teacher and turn.action.content == turn.label.text
+        self.agreeing += ready and not by_teacher and turn.label.agrees(turn.action)
 
     @property
     def teacher_share(self) -> float | None:

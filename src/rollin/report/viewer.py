@@ -14,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rollin.errors import UserError
+from rollin.messages import Message, spelled
 from rollin.mixture import Actor
-from rollin.policies.base import Message
 from rollin.report.tables import printable
 from rollin.store import LabelSource, LabelStatus, Purpose, Store, TrajectoryRow, TurnRow
 
 COLOUR = {Actor.STUDENT: "cyan", Actor.TEACHER: "magenta"}
+SET = ("system", "tools")
+"""Roles of what is the same in all trajectories: shown dimly."""
 SIDE_BY_SIDE = 100
 """Columns of a terminal that is wide enough for an action and its label beside each other."""
 
@@ -89,7 +91,7 @@ def show_trajectory(store: Store, trajectory_id: int, console: Console, *, as_js
     for turn in turns:
         messages = store.state_messages(turn.state_id)
         console.print(_turn(turn, news(before, messages), console.width))
-        before = [*messages, {"role": "assistant", "content": turn.action.content}]
+        before = [*messages, turn.action.message]
     console.print(_ending(row))
 
 
@@ -148,18 +150,22 @@ def _heading(row: TrajectoryRow) -> RenderableType:
     return Group(Text(f"trajectory {row.id}: {printable(row.instance_id)}", "bold"), Text(printable(about), "dim"))
 
 
+def _said(message: Message) -> str:
+    return spelled(message["content"], message.get("tool_calls", []))
+
+
 def _turn(turn: TurnRow, observed: list[Message], width: int) -> RenderableType:
     action, label = turn.action, turn.label
     cost = f"{action.prompt_tokens:,} + {action.completion_tokens:,} tokens, {action.seconds:.1f} s"
     colour = COLOUR[turn.actor]
     title = Text(turn.actor.value, f"bold {colour}")
     cut = Text(" (cut by its token limit)", "yellow") if action.finish_reason == "length" else Text()
-    acted = Panel(Text(printable(action.content)), title=title + cut, title_align="left", border_style=colour)
+    acted = Panel(Text(printable(action.text)), title=title + cut, title_align="left", border_style=colour)
     parts: list[RenderableType] = [Rule(Text(f"turn {turn.turn}  ({cost})"), align="left", style="dim")]
-    parts += [Text(printable(message["content"]), "dim" if message["role"] == "system" else "") for message in observed]
-    if label.text is not None and label.text != action.content:
+    parts += [Text(printable(_said(message)), "dim" if message["role"] in SET else "") for message in observed]
+    if label.text is not None and not label.agrees(action):
         beside = Panel(
-            Text(printable(label.text)),
+            Text(printable(spelled(label.text, label.tool_calls))),
             title=Text(f"label, {label.completion_tokens:,} tokens, {label.seconds:.1f} s", "bold yellow"),
             title_align="left",
             border_style="yellow",

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import struct
 
+from rollin.messages import ToolCall
 from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.store.rows import (
@@ -25,6 +26,7 @@ Columns = dict[str, str | int | float | bytes | None]
 def action_columns(action: Action) -> Columns:
     return {
         "action": action.content,
+        "tool_calls": _calls(action.tool_calls),
         "token_ids": _packed("i", action.token_ids),
         "logprobs": _packed("f", action.logprobs),
         "finish_reason": action.finish_reason,
@@ -37,6 +39,7 @@ def action_columns(action: Action) -> Columns:
 def label_columns(label: Label) -> Columns:
     return {
         "label": label.text,
+        "label_tool_calls": _calls(label.tool_calls),
         "label_status": label.status,
         "label_source": label.source,
         "label_seconds": label.seconds,
@@ -54,6 +57,7 @@ def turn(row: sqlite3.Row) -> TurnRow:
         token_ids=_integers(row["token_ids"]),
         logprobs=_floats(row["logprobs"]),
         seconds=row["seconds"],
+        tool_calls=json.loads(row["tool_calls"] or "[]"),
     )
     label = Label(
         LabelStatus(row["label_status"]),
@@ -62,6 +66,7 @@ def turn(row: sqlite3.Row) -> TurnRow:
         seconds=row["label_seconds"],
         prompt_tokens=row["label_prompt_tokens"],
         completion_tokens=row["label_completion_tokens"],
+        tool_calls=json.loads(row["label_tool_calls"] or "[]"),
     )
     place = (row["id"], row["trajectory_id"], row["turn"], row["state_id"])
     sound = None if row["sound"] is None else bool(row["sound"])
@@ -109,6 +114,10 @@ def evaluation(row: sqlite3.Row) -> EvaluationRow:
         faults=row["faults"],
         metrics=json.loads(row["metrics"]),
     )
+
+
+def _calls(calls: list[ToolCall]) -> str | None:
+    return json.dumps(calls) if calls else None
 
 
 def _packed(code: str, values: list[int] | list[float] | None) -> bytes | None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from rollin import __version__
 from rollin.errors import InfrastructureFault, UserError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class WriterLock:

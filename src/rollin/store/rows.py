@@ -6,9 +6,10 @@ TrajectoryRow, TurnRow, IterationRow, EvaluationRow
 Spent                                             what trajectories cost
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rollin.messages import ToolCall, spelled
 from rollin.mixture import Actor, Draw
 from rollin.policies.base import Action
 
@@ -57,6 +58,8 @@ class LabelStatus(StrEnum):
     READY = "ready"
     MISSING = "missing"
     """The teacher failed, after retries."""
+    INVALID = "invalid"
+    """The teacher answered, again and again, with calls of tools that there are none of, or that can't be read."""
     NOT_WANTED = "not_wanted"
     """Evaluation labels nothing, nor does a method that learns from what was executed."""
 
@@ -76,18 +79,24 @@ class Label:
 
     status: LabelStatus
     text: str | None = None
+    """Its words."""
     source: LabelSource | None = None
     seconds: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    tool_calls: list[ToolCall] = field(default_factory=list)
 
     @classmethod
     def of(cls, action: Action, source: LabelSource) -> "Label":
         """The teacher's action as a label. An executed action cost nothing on top of its own turn."""
         if source is LabelSource.EXECUTED:
-            return cls(LabelStatus.READY, action.content, source)
+            return cls(LabelStatus.READY, action.content, source, tool_calls=action.tool_calls)
         cost = (action.seconds, action.prompt_tokens, action.completion_tokens)
-        return cls(LabelStatus.READY, action.content, source, *cost)
+        return cls(LabelStatus.READY, action.content, source, *cost, action.tool_calls)
+
+    def agrees(self, action: Action) -> bool:
+        """Whether an action is the same."""
+        return self.text is not None and spelled(self.text, self.tool_calls) == action.text
 
 
 @dataclass(frozen=True)

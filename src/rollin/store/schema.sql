@@ -1,4 +1,4 @@
--- run.db, schema 1. Times are seconds since the epoch; durations are seconds. docs/store.md explains and has examples.
+-- run.db, schema 3. Times are seconds since the epoch; durations are seconds. docs/store.md explains and has examples.
 
 -- What this run is: rollin_version, schema_version, created, recipe (JSON).
 CREATE TABLE meta (
@@ -48,10 +48,12 @@ CREATE INDEX trajectories_by_iteration ON trajectories (iteration, purpose);
 -- A message is stored once, however many states hold it.
 CREATE TABLE messages (
     id      INTEGER PRIMARY KEY,
-    hash    BLOB NOT NULL UNIQUE,  -- blake2b-128 of role, name and content
-    role    TEXT NOT NULL,
+    hash    BLOB NOT NULL UNIQUE,  -- blake2b-128 of all the rest
+    role    TEXT NOT NULL,         -- system, developer, user, assistant, tool; `tools`: what a harness offers, as JSON
     name    TEXT,
-    content TEXT NOT NULL
+    content TEXT NOT NULL,
+    tool_calls   TEXT,             -- an assistant's, JSON in OpenAI's form
+    tool_call_id TEXT              -- which call a tool message answers
 );
 
 -- A state is a conversation. Conversations share prefixes, so each state is its parent plus one message: a trie.
@@ -71,7 +73,8 @@ CREATE TABLE turns (
     turn                    INTEGER NOT NULL CHECK (turn >= 0),
     state_id                INTEGER NOT NULL REFERENCES states (id),
     actor                   TEXT NOT NULL CHECK (actor IN ('student', 'teacher')),
-    action                  TEXT NOT NULL,     -- the executed message
+    action                  TEXT NOT NULL,     -- the executed message's words
+    tool_calls              TEXT,              -- and its calls, JSON in OpenAI's form
     token_ids               BLOB,              -- little-endian int32, in the actor's own vocabulary
     logprobs                BLOB,              -- little-endian float32, one for each of token_ids
     finish_reason           TEXT NOT NULL,
@@ -80,7 +83,9 @@ CREATE TABLE turns (
     started                 REAL NOT NULL,
     seconds                 REAL NOT NULL,
     label                   TEXT,              -- the teacher's action in this state
-    label_status            TEXT NOT NULL CHECK (label_status IN ('pending', 'ready', 'missing', 'not_wanted')),
+    label_tool_calls        TEXT,
+    label_status            TEXT NOT NULL
+        CHECK (label_status IN ('pending', 'ready', 'missing', 'invalid', 'not_wanted')),
     label_source            TEXT CHECK (label_source IN ('executed', 'beside')),
     label_seconds           REAL NOT NULL DEFAULT 0,
     label_prompt_tokens     INTEGER NOT NULL DEFAULT 0,
@@ -107,7 +112,7 @@ CREATE TABLE evaluations (
 -- For people: one row a turn, with what was on the screen.
 CREATE VIEW turn_view AS
 SELECT t.id AS turn_id, t.trajectory_id, j.instance_id, j.iteration, j.attempt, j.purpose, j.policy, t.turn, t.actor,
-       m.content AS observed, t.action, t.label, t.action = t.label AS agrees, t.label_status, t.label_source,
+       m.content AS observed, t.action, t.tool_calls, t.label, t.label_tool_calls, t.action = t.label AND t.tool_calls IS t.label_tool_calls AS agrees, t.label_status, t.label_source,
        t.finish_reason, t.prompt_tokens, t.completion_tokens, t.seconds, t.label_seconds, t.label_prompt_tokens,
        t.label_completion_tokens, s.depth AS messages
 FROM turns t
@@ -119,7 +124,7 @@ CREATE VIEW trajectory_view AS
 SELECT j.id AS trajectory_id, j.instance_id, k.family, k.split, j.iteration, j.attempt, j.purpose, j.policy, j.status,
        j.exit, j.resolved, count(t.id) AS turns, coalesce(sum(t.actor = 'teacher'), 0) AS teacher_turns,
        coalesce(sum(t.label_status = 'ready'), 0) AS labels,
-       coalesce(sum(t.label_status IN ('missing', 'pending')), 0) AS labels_missing,
+       coalesce(sum(t.label_status IN ('missing', 'pending', 'invalid')), 0) AS labels_missing,
        coalesce(sum(t.completion_tokens), 0) AS completion_tokens,
        j.ended - j.started AS seconds, j.patch
 FROM trajectories j

@@ -5,11 +5,12 @@ O(n^2). A state's key is a hash chain over its messages; the deepest known prefi
 the third look.
 """
 
+import json
 import sqlite3
 from hashlib import blake2b
 from itertools import accumulate
 
-from rollin.policies.base import Message
+from rollin.messages import Message
 
 EMPTY = b""
 """The key of the empty conversation, state 0."""
@@ -17,7 +18,10 @@ EMPTY = b""
 
 def message_hash(message: Message) -> bytes:
     """16 bytes that name a message's content."""
-    text = "\0".join((message["role"], message.get("name", ""), message["content"]))
+    parts = [message["role"], message.get("name", ""), message["content"]]
+    if called := _calls(message):
+        parts.append(called)
+    text = "\0".join([*parts, message["tool_call_id"]] if "tool_call_id" in message else parts)
     return _digest(text.encode("utf-8", "surrogatepass"))
 
 
@@ -45,10 +49,11 @@ def state_messages(db: sqlite3.Connection, state_id: int) -> list[Message]:
                SELECT parent_id, message_id, depth FROM states WHERE id = ?
                UNION ALL
                SELECT s.parent_id, s.message_id, s.depth FROM states s JOIN path p ON s.id = p.parent_id)
-           SELECT m.role, m.content, m.name FROM path JOIN messages m ON m.id = path.message_id ORDER BY path.depth""",
+           SELECT m.role, m.content, m.name, m.tool_calls, m.tool_call_id
+           FROM path JOIN messages m ON m.id = path.message_id ORDER BY path.depth""",
         (state_id,),
     )
-    return [_message(role, content, name) for role, content, name in rows]
+    return [_message(*row) for row in rows]
 
 
 def _digest(data: bytes) -> bytes:
@@ -71,11 +76,23 @@ def _deepest_known(db: sqlite3.Connection, keys: list[bytes]) -> tuple[int, int]
 def _insert_message(db: sqlite3.Connection, message: Message, digest: bytes) -> int:
     found = db.execute("SELECT id FROM messages WHERE hash = ?", (digest,)).fetchone()
     if found is None:
-        insertion = "INSERT INTO messages (hash, role, name, content) VALUES (?, ?, ?, ?) RETURNING id"
-        values = (digest, message["role"], message.get("name"), message["content"])
-        found = db.execute(insertion, values).fetchone()
+        columns = "hash, role, name, content, tool_calls, tool_call_id"
+        insertion = f"INSERT INTO messages ({columns}) VALUES (?, ?, ?, ?, ?, ?) RETURNING id"
+        said = (message["role"], message.get("name"), message["content"])
+        found = db.execute(insertion, (digest, *said, _calls(message), message.get("tool_call_id"))).fetchone()
     return int(found[0])
 
 
-def _message(role: str, content: str, name: str | None) -> Message:
-    return {"role": role, "content": content} if name is None else {"role": role, "content": content, "name": name}
+def _calls(message: Message) -> str | None:
+    return json.dumps(message["tool_calls"]) if message.get("tool_calls") else None
+
+
+def _message(role: str, content: str, name: str | None, calls: str | None, answers: str | None) -> Message:
+    message: Message = {"role": role, "content": content}
+    if name is not None:
+        message["name"] = name
+    if calls is not None:
+        message["tool_calls"] = json.loads(calls)
+    if answers is not None:
+        message["tool_call_id"] = answers
+    return message

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rollin.messages import Message
 from rollin.mixture import Actor
-from rollin.policies.base import Action, Message
+from rollin.policies.base import Action
 from rollin.store import codec, database, states
 from rollin.store.rows import (
     EvaluationRow,

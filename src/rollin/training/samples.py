@@ -98,7 +98,7 @@ def executed(store: Store, turn: TurnRow, tokenizer: PreTrainedTokenizerBase, we
     action, state = turn.action, state_ids(tokenizer, store.state_messages(turn.state_id))
     if turn.actor is Actor.STUDENT and action.token_ids:
         return Sample(state, action.token_ids, weight, action.logprobs)
-    return Sample(state, action_ids(tokenizer, action.content), weight)
+    return Sample(state, action_ids(tokenizer, action.content, action.tool_calls), weight)
 
 
 def _sample(
@@ -112,7 +112,8 @@ def _sample(
     if turn.label.status is not LabelStatus.READY or turn.label.text is None:
         return None
     state = state_ids(tokenizer, store.state_messages(turn.state_id))
-    return _weighted(Sample(state, action_ids(tokenizer, turn.label.text), weight), method)
+    label = action_ids(tokenizer, turn.label.text, turn.label.tool_calls)
+    return _weighted(Sample(state, label, weight), method)
 
 
 def _weighted(sample: Sample, method: Method) -> Sample:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 
-from rollin.policies.base import Message
+from rollin.messages import Message
 from rollin.policies.expert.sed import rewritten
 from rollin.policies.expert.steps import BASE, EXCHANGE, PICK, TEST, THEN_TEST, in_full, is_similar, readings_of
 

@@ -1,0 +1,119 @@
+"""Chat messages, and the tools that they offer and call.
+
+Message      one chat message, in OpenAI's form
+ToolCall     one call of a tool, in OpenAI's form
+offered      the tools that a state offers, and the conversation without them
+usable       whether an action's calls are calls of tools that there are
+spelled      words and calls as one text, and `read` back: Hermes' form, which Qwen, SmolLM and others are trained on
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
+
+ROLE = "tools"
+"""The role of the message that a state begins with if its harness offers tools: their definitions, as JSON. So a state
+is one sequence of messages, with tools or without, and the store keeps definitions once."""
+Tool = dict[str, Any]
+_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
+
+
+class Function(TypedDict):
+    """What is called."""
+
+    name: str
+    arguments: str
+    """A JSON object, as text."""
+
+
+class ToolCall(TypedDict):
+    """One call, in OpenAI's form."""
+
+    id: str
+    type: str
+    function: Function
+
+
+class Message(TypedDict):
+    """One chat message, in OpenAI's form, but for the role `tools`."""
+
+    role: str
+    content: str
+    name: NotRequired[str]
+    tool_calls: NotRequired[list[ToolCall]]
+    """An assistant's."""
+    tool_call_id: NotRequired[str]
+    """Which call a `tool` message answers."""
+
+
+def offering(tools: Sequence[Tool]) -> Message:
+    """Tools as the message that a state begins with."""
+    return {"role": ROLE, "content": json.dumps(list(tools), sort_keys=True)}
+
+
+def offered(messages: Sequence[Message]) -> tuple[list[Tool], list[Message]]:
+    """(the tools that a state offers, its conversation)."""
+    if messages and messages[0]["role"] == ROLE:
+        return json.loads(messages[0]["content"]), [*messages[1:]]
+    return [], [*messages]
+
+
+def usable(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> bool:
+    """Whether each call names a tool that there is, and its arguments are a JSON object."""
+    names = {tool.get("function", {}).get("name") for tool in tools}
+    return all(call["function"]["name"] in names and _arguments(call) is not None for call in calls)
+
+
+def spelled(content: str, calls: Sequence[ToolCall]) -> str:
+    """An action as one text."""
+    return "\n".join([*([content] if content else []), *map(_spelled_call, calls)])
+
+
+def read(text: str, turn: int) -> tuple[str, list[ToolCall]]:
+    """(words, calls) of a text. What looks like a call and is none stays among the words; `turn` goes into the ids."""
+    calls = list[ToolCall]()
+
+    def take(found: re.Match[str]) -> str:
+        try:
+            said = json.loads(found[1])
+            name, arguments = said["name"], said.get("arguments", {})
+        except (ValueError, KeyError):
+            return found[0]
+        function = Function(name=str(name), arguments=json.dumps(arguments))
+        calls.append(ToolCall(id=f"call_{turn}_{len(calls)}", type="function", function=function))
+        return ""
+
+    words = _CALL.sub(take, text)
+    return (words.strip() if calls else text), calls
+
+
+def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+    """A conversation for a chat template that knows no tools: the system hears of them, calls are spelled out."""
+    said: list[Message] = [
+        {"role": message["role"], "content": spelled(message["content"], message.get("tool_calls", []))}
+        for message in messages
+    ]
+    if not tools:
+        return said
+    listed = "\n".join(json.dumps(tool.get("function", tool), sort_keys=True) for tool in tools)
+    form = '<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>'
+    system = f"You may call these tools:\n{listed}\nCall one by writing\n{form}"
+    if said and said[0]["role"] == "system":
+        return [{"role": "system", "content": f"{said[0]['content']}\n\n{system}"}, *said[1:]]
+    return [{"role": "system", "content": system}, *said]
+
+
+def _spelled_call(call: ToolCall) -> str:
+    name, arguments = call["function"]["name"], _arguments(call)
+    said = {"name": name, "arguments": call["function"]["arguments"] if arguments is None else arguments}
+    return f"<tool_call>\n{json.dumps(said)}\n</tool_call>"
+
+
+def _arguments(call: ToolCall) -> dict[str, Any] | None:
+    """A call's arguments; None where they are no JSON object."""
+    try:
+        arguments = json.loads(call["function"]["arguments"])
+    except ValueError:
+        return None
+    return arguments if isinstance(arguments, dict) else None

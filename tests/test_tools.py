@@ -1,0 +1,265 @@
+"""Tool calls and streams through the gateway, with the official client; and how a model that has only text calls."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import make_task
+from test_gateway import Run
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rollin.chat import action_ids, state_ids
+from rollin.gateway import Gateway
+from rollin.messages import Function, Message, Tool, ToolCall, offered, offering, read, spelled, usable
+from rollin.mixture import Constant, Student, TurnMixture
+from rollin.policies.base import Action, Request, Sampling
+from rollin.policies.local import LocalPolicy
+from rollin.store import LabelStatus, Store
+from rollin.training.trainer import TrainingSettings, train
+from rollin.training.trie import Sample, pack
+
+TEACHER = TurnMixture(beta=Constant(value=1.0))
+BASH: Tool = {
+    "type": "function",
+    "function": {
+        "name": "bash",
+        "description": "Run a command.",
+        "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
+    },
+}
+ASK = [{"role": "user", "content": "repair it"}]
+TOOL_TEMPLATE = (
+    "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}[{{ c.function.name }} {{ c.function.arguments.command }}]{% endfor %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""One that knows tools and writes calls in its own way, with their arguments as an object."""
+
+
+def call(command: str, number: int = 0, name: str = "bash") -> ToolCall:
+    function = Function(name=name, arguments=json.dumps({"command": command}))
+    return {"id": f"call_{number}", "type": "function", "function": function}
+
+
+def calling(*commands: str, words: str = "") -> Action:
+    return Action(words, tool_calls=[call(command, number) for number, command in enumerate(commands)])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        store.add_tasks([make_task()])
+        yield Run(store, gateway)
+
+
+@pytest.fixture(params=["student", "teacher"])
+def client(run: Run, request: pytest.FixtureRequest) -> openai.OpenAI:
+    """Of a trajectory in which the student, or the teacher, acts; what both say is in `run`."""
+    return run.client(run.gateway.open_session(run.spec(roll_in=Student() if request.param == "student" else TEACHER)))
+
+
+def both_say(run: Run, *said: Action) -> None:
+    run.student.script = run.teacher.script = lambda request: said[request.turn]
+
+
+def test_calls_come_back_and_their_results_go_on(run: Run, client: openai.OpenAI) -> None:
+    both_say(run, calling("ls", "pwd", words="Look."), Action("done"))
+    first = client.chat.completions.create(model="m", messages=ASK, tools=[BASH])  # type: ignore[list-item]
+    (choice,) = first.choices
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "Look."
+    assert [json.loads(c.function.arguments) for c in choice.message.tool_calls or []] == [  # type: ignore[union-attr]
+        {"command": "ls"},
+        {"command": "pwd"},
+    ]
+    results = [{"role": "tool", "tool_call_id": f"call_{number}", "content": f"saw {number}"} for number in range(2)]
+    history = [*ASK, choice.message.model_dump(exclude_none=True), *results]
+    second = client.chat.completions.create(model="m", messages=history, tools=[BASH])  # type: ignore[arg-type,list-item]
+    assert (second.choices[0].message.content, second.choices[0].finish_reason) == ("done", "stop")
+    run.gateway.await_labels()
+    turns = run.store.turns(1)
+    assert [turn.action for turn in turns] == [calling("ls", "pwd", words="Look."), Action("done")]
+    assert [turn.label.tool_calls for turn in turns] == [turns[0].action.tool_calls, []]
+    assert all(turn.label.agrees(turn.action) for turn in turns)
+    tools, state = offered(run.store.state_messages(turns[1].state_id))
+    assert tools == [BASH]
+    assert state == [*ASK, turns[0].action.message, *results]
+    asked = (run.student if turns[0].actor.value == "student" else run.teacher).requests[-1]
+    assert offered(asked.messages) == ([BASH], state)
+
+
+def test_a_message_without_words_has_null_content(run: Run, client: openai.OpenAI) -> None:
+    both_say(run, calling("ls"))
+    answer = client.chat.completions.create(model="m", messages=ASK, tools=[BASH])  # type: ignore[list-item]
+    assert answer.choices[0].message.content is None
+
+
+def test_a_stream_says_what_the_whole_answer_says(run: Run, client: openai.OpenAI) -> None:
+    long = "A longer thought, in several pieces. " * 3
+    both_say(run, calling("ls -l " * 9, "pwd", words=long), Action(long, completion_tokens=7, prompt_tokens=2))
+    with client.chat.completions.stream(
+        model="m",
+        messages=ASK,
+        tools=[BASH],
+        stream_options={"include_usage": True},  # type: ignore[list-item]
+    ) as stream:
+        deltas = [event for event in stream if event.type == "content.delta"]
+        whole = stream.get_final_completion()
+    assert len(deltas) > 2
+    message = whole.choices[0].message
+    assert (message.content, whole.choices[0].finish_reason) == (long, "tool_calls")
+    assert [c.function.arguments for c in message.tool_calls or []] == [
+        c["function"]["arguments"] for c in calling("ls -l " * 9, "pwd").tool_calls
+    ]
+    history = [*ASK, {"role": "assistant", "content": "x"}]
+    plain = client.chat.completions.create(
+        model="m",
+        messages=history,
+        stream=True,
+        stream_options={"include_usage": True},  # type: ignore[arg-type]
+    )
+    chunks = list(plain)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == long
+    assert chunks[-1].usage is not None
+    assert (chunks[-1].usage.total_tokens, chunks[-2].choices[0].finish_reason) == (9, "stop")
+
+
+def test_a_stream_that_breaks_off_loses_no_turn(run: Run, client: openai.OpenAI) -> None:
+    """The client hangs up after the first piece, and asks again: the same action, one turn."""
+    both_say(run, Action("word " * 1000), Action("another"))
+    stream = client.chat.completions.create(model="m", messages=ASK, stream=True)  # type: ignore[arg-type]
+    next(iter(stream))
+    stream.close()
+    answer = client.chat.completions.create(model="m", messages=ASK)  # type: ignore[arg-type]
+    assert answer.choices[0].message.content == "word " * 1000
+    assert len(run.store.turns(1)) == 1
+
+
+def test_what_the_recipe_does_not_decide_goes_on(run: Run, client: openai.OpenAI) -> None:
+    both_say(run, Action("x"))
+    client.chat.completions.create(
+        model="m",
+        messages=ASK,  # type: ignore[arg-type]
+        tools=[BASH],  # type: ignore[list-item]
+        tool_choice="required",
+        stop=["\n"],
+        response_format={"type": "json_object"},
+        temperature=0.9,
+        max_tokens=3,
+        seed=4,
+        user="me",
+        extra_body={"min_p": 0.1},
+    )
+    (asked,) = run.student.requests or run.teacher.requests
+    assert asked.asked == {
+        "tool_choice": "required",
+        "stop": ["\n"],
+        "response_format": {"type": "json_object"},
+        "min_p": 0.1,
+    }
+
+
+def test_a_resumed_trajectory_repeats_its_calls(run: Run) -> None:
+    both_say(run, calling("ls"), Action("done"))
+    spec = run.spec(roll_in=Student())
+    for _ in range(2):
+        key = run.gateway.open_session(spec)
+        answer = run.client(key).chat.completions.create(model="m", messages=ASK, tools=[BASH])  # type: ignore[list-item]
+        assert [c.id for c in answer.choices[0].message.tool_calls or []] == ["call_0"]
+        run.gateway.close_session(key)
+    assert len(run.student.requests) == 1
+
+
+def test_a_teacher_that_calls_nonsense_is_asked_again(run: Run) -> None:
+    """By another draw; and if that does not help, its label is counted and left out."""
+    wrong = Action("", tool_calls=[call("ls", name="bsh")])
+    answers = {0: [wrong, calling("ls")], 1: [wrong] * 9}
+    run.teacher.script = lambda request: answers[request.turn].pop(0)
+    run.student.script = lambda request: calling("pwd")
+    key = run.gateway.open_session(run.spec(roll_in=Student()))
+    for history in (ASK, [*ASK, {"role": "user", "content": "go on"}]):
+        run.client(key).chat.completions.create(model="m", messages=history, tools=[BASH])  # type: ignore[arg-type,list-item]
+        run.gateway.await_labels()
+    assert [turn.label.status for turn in run.store.turns(1)] == [LabelStatus.READY, LabelStatus.INVALID]
+    assert len({request.seed for request in run.teacher.requests if request.turn == 0}) == 2
+    assert run.store.label_counts(1)[LabelStatus.INVALID] == 1
+
+
+def test_usable_calls() -> None:
+    assert usable([call("ls")], [BASH])
+    assert not usable([call("ls", name="python")], [BASH])
+    assert not usable([{**call("ls"), "function": {"name": "bash", "arguments": "ls"}}], [BASH])
+
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="<>"), max_size=20).map(str.strip)
+arguments = st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.none(), max_size=3)
+
+
+@given(said=words, called=st.lists(st.tuples(st.sampled_from(["bash", "look"]), arguments), max_size=3))
+def test_what_is_spelled_out_is_read_back(said: str, called: list[tuple[str, dict[str, object]]]) -> None:
+    calls: list[ToolCall] = [
+        {"id": f"call_3_{number}", "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+        for number, (name, given) in enumerate(called)
+    ]
+    assert read(spelled(said, calls), 3) == (said, calls)
+
+
+@pytest.mark.parametrize(
+    "text", ["<tool_call>{}</tool_call>", '<tool_call>{"name": </tool_call>', "<tool_call>", "plain "]
+)
+def test_what_is_no_call_stays_text(text: str) -> None:
+    assert read(text, 0) == (text, [])
+
+
+def test_a_template_without_tools_hears_of_them_in_words(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert "tools" not in tokenizer.get_chat_template()
+    state: list[Message] = [
+        offering([BASH]),
+        {"role": "system", "content": "Repair."},
+        {"role": "user", "content": "x"},
+    ]
+    text = tokenizer.decode(state_ids(tokenizer, state))
+    assert text.count("Repair.") == 1
+    assert '"name": "bash"' in text
+    said = tokenizer.decode(action_ids(tokenizer, "Look.", [call("ls")]))
+    assert read(said.removesuffix("<|im_end|>"), 0)[1][0]["function"] == call("ls")["function"]
+
+
+def test_a_template_that_knows_tools_writes_them_its_own_way(tokenizer: PreTrainedTokenizerBase) -> None:
+    before, tokenizer.chat_template = tokenizer.chat_template, TOOL_TEMPLATE
+    try:
+        state: list[Message] = [offering([BASH]), {"role": "user", "content": "x"}]
+        action = Action("Look.", tool_calls=[call("ls")])
+        following = [*state, action.message, Message(role="tool", tool_call_id="call_0", content="a.py")]
+        ids, said = state_ids(tokenizer, state), action_ids(tokenizer, action.content, action.tool_calls)
+        assert tokenizer.decode(said) == "Look.[bash ls]<|im_end|>"
+        longer = state_ids(tokenizer, following)
+        assert longer[: len(ids) + len(said)] == [*ids, *said]
+    finally:
+        tokenizer.chat_template = before
+
+
+def test_a_student_learns_to_call(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """From a label with a call, through training, to an action with that call; without tools it is text."""
+    state: list[Message] = [offering([BASH]), {"role": "user", "content": "x"}]
+    label = action_ids(tokenizer, "Look.", [call("ls")])
+    tries = [pack([Sample(state_ids(tokenizer, asked), label) for asked in (state, state[1:])])]
+    settings = TrainingSettings(learning_rate=1e-2, epochs=150, schedule="constant_with_warmup")
+    train(tiny_model, tries, settings, separate_tokens=1, work_dir=tmp_path, seed=0)
+    policy = LocalPolicy(tiny_model, tokenizer)
+
+    async def act(messages: list[Message]) -> Action:
+        return await policy.act(Request(messages, "t", 5, 0, Sampling(max_tokens=64)))
+
+    called, told = asyncio.run(act(state)), asyncio.run(act(state[1:]))
+    asyncio.run(policy.close())
+    assert (called.content, called.tool_calls) == ("Look.", [{**call("ls"), "id": "call_5_0"}])
+    assert (told.content, told.tool_calls) == (spelled("Look.", [call("ls")]), [])
