@@ -54,7 +54,6 @@ MEANINGS = {
     "Sampling.temperature": "0 is greedy.",
     "Sampling.top_p": "Nucleus sampling: draw from the likeliest tokens that together have this probability.",
     "MiniSweAgentSettings.max_turns": "LLM calls of one trajectory, at most.",
-    "MiniSweAgentSettings.system_template": "The first message.",
     "MiniSweAgentSettings.instance_template": "The second message: the task.",
     "MiniSweAgentSettings.observation_template": "What a command's outcome looks like to the agent.",
     "MiniSweAgentSettings.format_error_template": "What it is told when it did not give exactly one command.",

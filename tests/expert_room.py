@@ -65,13 +65,13 @@ SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=96)
 def opening(task: Task) -> list[Message]:
     """The state before the first turn."""
     instance = INSTANCE.replace("{{task}}", task.problem_statement)
-    return [Message(role="system", content=SYSTEM), Message(role="user", content=instance)]
+    return [Message(role="system", content=SYSTEM["text"]), Message(role="user", content=instance)]
 
 
 def observed(sandbox: Sandbox, command: str) -> str:
     """What the harness says after a command, or where there was none."""
     if not command:
-        return FORMAT_ERROR
+        return FORMAT_ERROR["text"]
     result = sandbox.run(command)
     status = "(timed out)" if result.timed_out else f"(exit {result.returncode})"
     text = observation(result.output, OBSERVATION_CHARS) or "(no output)"

@@ -1,5 +1,6 @@
 """mini-swe-agent, as installed, over the real gateway in a real sandbox; only what the policy says is written down."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ from scripted import ScriptedPolicy, make_task
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway import Gateway, SessionSpec
 from rollin.harnesses.base import HarnessExit
-from rollin.harnesses.mini_swe_agent import MiniSweAgent, MiniSweAgentSettings
+from rollin.harnesses.mini_swe_agent import FORMAT_ERROR, MiniSweAgent, MiniSweAgentSettings
 from rollin.harnesses.observation import observation
+from rollin.messages import Function, ToolCall
 from rollin.mixture import Actor, Student
 from rollin.policies.base import Action, Request
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
@@ -99,6 +101,24 @@ def test_an_agent_repairs_and_submits(bench: Bench) -> None:
     assert "exit" not in contents[7]
 
 
+def test_an_agent_repairs_by_tool_calls(bench: Bench) -> None:
+    """mini-swe-agent's other way of acting; two calls in one turn, and a message without a call."""
+    calls = [[REPAIR[0], "cat module.py"], [], [REPAIR[1]], [SUBMIT]]
+
+    def act(request: Request) -> Action:
+        functions = [Function(name="bash", arguments=json.dumps({"command": line})) for line in calls[request.turn]]
+        made = [ToolCall(id=f"c{k}", type="function", function=function) for k, function in enumerate(functions)]
+        return Action("I go on.", tool_calls=made)
+
+    ending, module = bench.roll_out(act, MiniSweAgentSettings(actions="tool_calls"))
+    assert (ending.exit, module) == (Exit.SUBMITTED, "VALUE = 1\n")
+    roles, contents = zip(*bench.last_state(), strict=True)
+    assert roles == ("tools", "system", "user", "assistant", "tool", "tool", "user", "assistant", "tool")
+    assert "1 failed" in contents[4]
+    assert contents[5] == "VALUE = 0"
+    assert "No tool calls found" in contents[6]
+
+
 def test_the_same_actions_reach_the_same_states(bench: Bench) -> None:
     for attempt in range(2):
         bench.roll_out(scripted(REPAIR), attempt=attempt)
@@ -142,7 +162,7 @@ def test_an_agent_recovers_from_a_message_without_a_command(bench: Bench) -> Non
     commands = ["```bash\nls\n```\nor\n```bash\npwd\n```", "", bash("ls"), bash(SUBMIT)]
     ending, _ = bench.roll_out(lambda request: commands[request.turn])
     assert ending.exit is Exit.SUBMITTED
-    assert bench.last_state()[2][1] == MiniSweAgentSettings().format_error_template
+    assert bench.last_state()[2][1] == FORMAT_ERROR["text"]
     assert bench.last_state()[-1] == ("user", "module.py\ntest_module.py")
 
 

@@ -1,4 +1,4 @@
-"""mini-swe-agent as it is installed: its DefaultAgent and LitellmTextbasedModel, with prompts for small models."""
+"""mini-swe-agent as it is installed: its DefaultAgent and its LiteLLM models, with prompts for small models."""
 
 import logging
 import os
@@ -16,14 +16,26 @@ from rollin.tasks.schema import Task
 
 log = logging.getLogger(__name__)
 
-SYSTEM = "You repair a Python repository with bash. Reply with one short thought and one command in a ```bash block."
+Actions = Literal["text", "tool_calls"]
+_YOU = "You repair a Python repository with bash."
+SYSTEM: dict[Actions, str] = {
+    "text": f"{_YOU} Reply with one short thought and one command in a ```bash block.",
+    "tool_calls": f"{_YOU} Reply with one short thought and one call of bash.",
+}
 INSTANCE = "{{task}}\n\nWhen it is repaired, finish with: echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 OBSERVATION = (
     "{{output.output or '(no output)'}}"
     "{% if output.exception_info %}\n({{output.exception_info}})"
     "{% elif output.returncode %}\n(exit {{output.returncode}}){% endif %}"
 )
-FORMAT_ERROR = "Reply with one short thought and exactly one command in a ```bash block."
+FORMAT_ERROR: dict[Actions, str] = {
+    "text": "Reply with one short thought and exactly one command in a ```bash block.",
+    "tool_calls": "Reply with one short thought and one call of bash. {{error}}",
+}
+MODEL: dict[Actions, tuple[str, str]] = {
+    "text": ("minisweagent.models.litellm_textbased_model", "LitellmTextbasedModel"),
+    "tool_calls": ("minisweagent.models.litellm_model", "LitellmModel"),
+}
 
 ENV = {
     "PYTEST_ADDOPTS": "-p no:cacheprovider -q --tb=short -rN -Wi --continue-on-collection-errors"
@@ -48,6 +60,8 @@ class MiniSweAgentSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["mini_swe_agent"] = "mini_swe_agent"
+    actions: Actions = "text"
+    """How a command is given: in a code block, or as a call of the tool `bash`."""
     max_turns: int = Field(default=20, ge=1)
     max_format_errors: int = Field(default=3, ge=1)
     """So many messages in a row without exactly one command end the trajectory."""
@@ -62,12 +76,14 @@ class MiniSweAgentSettings(BaseModel):
     """What an observation shows at most: the head and the tail of longer ones."""
     env: dict[str, str] = ENV
     """Variables that the agent's commands see. These have pytest say in a few lines what failed and where."""
-    system_template: str = SYSTEM
+    system_template: str | None = None
+    """Left out, a sentence that asks for the kind of action."""
     instance_template: str = INSTANCE
     observation_template: str = OBSERVATION
-    format_error_template: str = FORMAT_ERROR
+    format_error_template: str | None = None
     action_regex: str = r"```bash[ \t]*\n(.*?)\n?```"
-    """The language has to be named: with an optional one, the text between two other blocks would be a command."""
+    """Of `text`. The language has to be named: with an optional one, the text between two other blocks would be a
+    command."""
 
 
 class MiniSweAgent:
@@ -77,7 +93,8 @@ class MiniSweAgent:
         self.settings = settings
         _prepare()
         self._agent_class = import_module("minisweagent.agents.default").DefaultAgent
-        self._model_class = import_module("minisweagent.models.litellm_textbased_model").LitellmTextbasedModel
+        module, name = MODEL[settings.actions]
+        self._model_class = getattr(import_module(module), name)
         self._environment_class = import_module("rollin.harnesses.environment").SandboxEnvironment
         self._overflow = import_module("litellm").exceptions.ContextWindowExceededError
 
@@ -101,14 +118,17 @@ class MiniSweAgent:
 
     def _agent(self, sandbox: Sandbox, base_url: str, key: str) -> Any:
         s = self.settings
+        # The client's own retries mend a dropped connection. A turn of a big teacher may take minutes.
+        kwargs: dict[str, Any] = {"api_base": base_url, "api_key": key, "max_retries": 2, "timeout": 3600}
+        if s.actions == "tool_calls":
+            kwargs["_skip_mcp_handler"] = True  # or LiteLLM wants a package that only one of its extras installs
         model = self._model_class(
             model_name="openai/rollin",
-            # The client's own retries mend a dropped connection. A turn of a big teacher may take minutes.
-            model_kwargs={"api_base": base_url, "api_key": key, "max_retries": 2, "timeout": 3600},
+            model_kwargs=kwargs,
             cost_tracking="ignore_errors",
-            action_regex=s.action_regex,
             observation_template=s.observation_template,
-            format_error_template=s.format_error_template,
+            format_error_template=s.format_error_template or FORMAT_ERROR[s.actions],
+            **({"action_regex": s.action_regex} if s.actions == "text" else {}),
         )
         environment = self._environment_class(
             sandbox,
@@ -119,7 +139,7 @@ class MiniSweAgent:
         return self._agent_class(
             model,
             environment,
-            system_template=s.system_template,
+            system_template=s.system_template or SYSTEM[s.actions],
             instance_template=s.instance_template,
             step_limit=s.max_turns,
             cost_limit=0,
