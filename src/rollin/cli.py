@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -166,6 +166,75 @@ def drift(
 
     with Store.read(runs.database(directory)) as store:
         console.print(drift_table(drifts(store, directory, teacher, trajectories)).to_rich())
+
+
+Place = Annotated[str, typer.Option(help="A base URL such as http://host:8000/v1, or a checkpoint to run here.")]
+Name = Annotated[str, typer.Option(help="What its server calls it.")]
+KeyVariable = Annotated[str, typer.Option(help="The variable that holds its server's key.")]
+MaxTokens = Annotated[int, typer.Option(help="Length limit of an action, in tokens.", min=1)]
+
+
+@app.command(
+    epilog="Example: `rollin serve --student smollm2-135m --teacher https://api.openai.com/v1 --teacher-model gpt-5`"
+)
+def serve(
+    student: Place,
+    student_model: Name = "",
+    student_key_env: KeyVariable = "STUDENT_API_KEY",
+    teacher: Annotated[str | None, typer.Option(help="Likewise. Without one, nothing is labelled.")] = None,
+    teacher_model: Name = "",
+    teacher_key_env: KeyVariable = "OPENAI_API_KEY",
+    mixture: Annotated[str, typer.Option(help="Who acts: student, teacher, or beta=0.5 for a mixture.")] = "student",
+    temperature: Annotated[float, typer.Option(help="Of the student's actions.", min=0)] = 0.7,
+    max_tokens: MaxTokens = 1024,
+    host: Annotated[str, typer.Option(help="Anything but loopback lets the network in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8600,
+    out: Annotated[Path | None, typer.Option(help="Where to record (default: runs/serve-TIME).")] = None,
+) -> None:
+    """Stand between an agent and its model: every call becomes a mixed, labelled, recorded turn.
+
+    The environment may hold ROLLIN_KEY, which opens sessions, and ROLLIN_PLAIN_KEY; without them both are new.
+    """
+    from rollin import serving
+    from rollin.policies.base import Sampling
+
+    directory = out or Path("runs") / f"serve-{time.strftime('%Y%m%d-%H%M%S')}"
+    drawn, greedy = Sampling(temperature=temperature, max_tokens=max_tokens), Sampling(max_tokens=max_tokens)
+    acting = serving.Model(student, student_model, student_key_env, drawn)
+    labelling = serving.Model(teacher, teacher_model, teacher_key_env, greedy) if teacher else None
+    with serving.serving(acting, labelling, serving.mixture(mixture), directory, host=host, port=port) as server:
+        for line in server.directions(directory):
+            console.print(line, soft_wrap=True, highlight=False)
+        _watch(server.status)
+
+
+def _watch(status: Callable[[], str]) -> None:
+    """Show a line that keeps up with what happens, until Ctrl-C; where there is no terminal, a line a minute."""
+    said = ""
+    with console.status(status()) as line:
+        while True:
+            time.sleep(1 if console.is_terminal else 60)
+            line.update(status())
+            if not console.is_terminal and status() != said:
+                said = status()
+                console.print(said, highlight=False)
+
+
+@app.command(epilog="Example: `rollin label runs/serve-x --teacher https://api.openai.com/v1 --teacher-model gpt-5`")
+def label(
+    directory: RunPath,
+    teacher: Place,
+    teacher_model: Name = "",
+    teacher_key_env: KeyVariable = "OPENAI_API_KEY",
+    max_tokens: MaxTokens = 1024,
+) -> None:
+    """Ask for the labels that a recorded run has not got."""
+    from rollin import serving
+    from rollin.policies.base import Sampling
+
+    asked = serving.Model(teacher, teacher_model, teacher_key_env, Sampling(max_tokens=max_tokens))
+    counts = serving.fill_in(directory, asked)
+    console.print(", ".join(f"{status}: {count}" for status, count in counts.items() if count), highlight=False)
 
 
 @app.command()

@@ -5,11 +5,13 @@ A harness gets `url` and a key that names its trajectory; nothing else about it 
 
 import asyncio
 import hashlib
+import hmac
 import logging
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,17 +19,30 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.gateway import wire
+from rollin.gateway.hosting import Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.session import Session, SessionReport, SessionSpec
-from rollin.store import Store
+from rollin.messages import Message
+from rollin.store import Exit, Store
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a gateway needs that stands by itself."""
+
+    host: Host
+    key: str
+    """Opens and ends sessions."""
+    plain_key: str | None = None
+    """For agents that can set a base URL and a key, and nothing else."""
 
 
 class Gateway:
@@ -41,11 +56,15 @@ class Gateway:
         port: int = 0,
         label_concurrency: int = 16,
         max_body_mb: int = 16,
+        standing: Standing | None = None,
     ) -> None:
-        """Port 0 takes a free one. UserError if the port is taken."""
+        """Port 0 takes a free one. With `standing`, agents open sessions over HTTP. UserError if the port is taken."""
         self._store = store
         self._max_body = max_body_mb * 2**20
         self._sessions: dict[bytes, Session] = {}
+        self._standing = standing
+        self._conversations: list[Session] = []
+        """Of the plain key, the latest last."""
         self._labels = Labeller(store, concurrency=label_concurrency)
         self._socket = _listen(host, port)
         self._url = f"http://{host}:{self._socket.getsockname()[1]}/v1"
@@ -68,6 +87,15 @@ class Gateway:
     def url(self) -> str:
         """The base URL for an OpenAI client."""
         return self._url
+
+    @property
+    def open_sessions(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def label_counts(self) -> LabelCounts:
+        """Of the labels asked for since it started."""
+        return self._labels.counts
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -131,7 +159,9 @@ class Gateway:
         return key
 
     async def _close(self, key: str) -> SessionReport:
-        session = self._sessions.pop(_fingerprint(key))
+        return self._leave(self._sessions.pop(_fingerprint(key)))
+
+    def _leave(self, session: Session) -> SessionReport:
         session.end()
         forgetting = asyncio.get_running_loop().create_task(session.forget())
         self._forgetting.add(forgetting)  # the loop itself only keeps weak references to tasks
@@ -149,19 +179,27 @@ class Gateway:
         await serving
 
     def _app(self) -> Starlette:
+        standing = [
+            Route("/sessions", self._post_session, methods=["POST"]),
+            Route("/sessions/{number:int}/end", self._end_session, methods=["POST"]),
+        ]
         return Starlette(
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/models", self._models, methods=["GET"]),
+                *(standing if self._standing else []),
             ],
             exception_handlers={wire.WireError: _wire_error, HTTPException: _http_error, Exception: _bug},
         )
 
     async def _chat(self, request: Request) -> Response:
-        session = self._session(request)
-        call = wire.parse(await self._body(request))
+        key = self._key(request)
+        body = await self._body(request)
+        call = wire.parse(wire.WireRequest, body)
+        state = call.state()
+        session = self._sessions.get(key) or await self._conversation(state)
         try:
-            turn, action = await session.answer(call.state(), call.asked())
+            turn, action = await session.answer(state, call.asked())
         except ContextOverflow as overflow:
             message = f"This model's maximum context length is exceeded: {overflow}"
             raise wire.WireError(400, message, code="context_length_exceeded") from overflow
@@ -170,15 +208,53 @@ class Gateway:
         return wire.answer(call, session.spec.trajectory.id, turn, action)
 
     async def _models(self, request: Request) -> Response:
-        self._session(request)
+        self._key(request)
         return wire.models()
 
-    def _session(self, request: Request) -> Session:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        session = self._sessions.get(_fingerprint(key.strip())) if scheme.lower() == "bearer" else None
-        if session is None:
+    async def _post_session(self, request: Request) -> Response:
+        standing = self._host(request)
+        wanted = wire.parse(Wanted, await self._body(request))
+        spec = standing.host.open(wanted)
+        try:
+            key = await self._open(spec)
+        except ValueError as error:
+            raise wire.WireError(409, f"{error}; end it first, or name another attempt") from error
+        return JSONResponse({"key": key, "base_url": self._url, "trajectory": spec.trajectory.id}, 201)
+
+    async def _end_session(self, request: Request) -> Response:
+        standing, number = self._host(request), request.path_params["number"]
+        outcome = wire.parse(Outcome, await self._body(request) or b"{}")
+        key = next((key for key, session in self._sessions.items() if session.spec.trajectory.id == number), None)
+        if key is None:
+            raise wire.WireError(404, f"trajectory {number} has no open session")
+        report = self._leave(self._sessions.pop(key))
+        if report.fault:
+            outcome = Outcome(exit=Exit.INFRASTRUCTURE_FAULT)
+        standing.host.end(number, outcome)
+        return JSONResponse({"trajectory": number, "turns": report.turns, "exit": outcome.exit, "fault": report.fault})
+
+    async def _conversation(self, state: list[Message]) -> Session:
+        """The plain key's trajectory that a state goes on with: the one that shares most with it; else a new one."""
+        assert self._standing is not None  # or the key would be no session's
+        longest = max(self._conversations, key=lambda session: session.goes_on(state), default=None)
+        if longest is None or not longest.goes_on(state):
+            longest = Session(self._standing.host.begin_conversation(), self._store, self._labels)
+            self._conversations.append(longest)
+        return longest
+
+    def _host(self, request: Request) -> Standing:
+        assert self._standing is not None  # there is no such address otherwise
+        if not hmac.compare_digest(_bearer(request), _fingerprint(self._standing.key)):
+            raise wire.WireError(401, "this is not the key that opens sessions", code="invalid_api_key")
+        return self._standing
+
+    def _key(self, request: Request) -> bytes:
+        """The fingerprint of a key that is good for calls. WireError 401 for any other."""
+        key = _bearer(request)
+        plain = self._standing.plain_key if self._standing else None
+        if key not in self._sessions and not (plain and hmac.compare_digest(key, _fingerprint(plain))):
             raise wire.WireError(401, "no trajectory has this key, or it has ended", code="invalid_api_key")
-        return session
+        return key
 
     async def _body(self, request: Request) -> bytes:
         body = bytearray()
@@ -187,6 +263,12 @@ class Gateway:
             if len(body) > self._max_body:
                 raise wire.WireError(413, f"the request is larger than {self._max_body // 2**20} MiB")
         return bytes(body)
+
+
+def _bearer(request: Request) -> bytes:
+    """The fingerprint of the key that a request brings."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return _fingerprint(key.strip() if scheme.lower() == "bearer" else "")
 
 
 def _fingerprint(key: str) -> bytes:

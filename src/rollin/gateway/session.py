@@ -86,6 +86,7 @@ class Session:
         """Committed before this session began: the run was interrupted, and the harness begins again."""
         self._turns = 0
         self._last_state = b""
+        self._messages: list[Message] = []
         self._last_action: Action | None = None
         self._fault: str | None = None
         self._overflowed = False
@@ -102,9 +103,15 @@ class Session:
                 # A harness that lost the answer repeats its call. Another action here would be a turn that never ran.
                 return self._turns - 1, self._last_action
             action = self._replayed() or await self._act(Call(self._turns, messages, asked or {}))
-            self._last_state, self._last_action = state, action
+            self._last_state, self._messages, self._last_action = state, messages, action
             self._turns += 1
             return self._turns - 1, action
+
+    def goes_on(self, state: list[Message]) -> int:
+        """How many of its messages a state begins with: all of its last state's and what it said there, or its last
+        state itself, asked for again; 0 where it is another conversation."""
+        before = self._messages
+        return len(before) if before and state[: len(before)] == before else 0
 
     def ask_for_missing_labels(self) -> int:
         """Ask again for what an interrupted run left without a label. Returns how many."""

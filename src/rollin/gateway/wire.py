@@ -7,7 +7,7 @@ to decide it. All else that it asks for goes on to whoever acts.
 import json
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -134,16 +134,19 @@ def _storable_call(call: _WireCall) -> ToolCall:
     return {"id": storable(call.id), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def parse(body: bytes) -> WireRequest:
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def parse(kind: type[Body], body: bytes) -> Body:
     """WireError 400 with the field at fault."""
     try:
-        request = WireRequest.model_validate(json.loads(body))
+        request = kind.model_validate(json.loads(body))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
         raise WireError(400, f"{field}: {first['msg']}. {_advice(field)}".rstrip()) from error
     except (ValueError, RecursionError) as error:
-        raise WireError(400, "the body is not JSON; send an OpenAI chat completion request") from error
+        raise WireError(400, "the body is not JSON") from error
     if found := OUTDATED & set(request.model_extra or {}):
         raise WireError(400, f"{min(found)}: outdated. Use tools and tool_choice.")
     return request

@@ -242,6 +242,11 @@ class Store:
         )
         return [codec.turn(row) for row in rows]
 
+    def turn_counts(self) -> tuple[int, int]:
+        """(turns, those that the teacher took)."""
+        row = self._all("SELECT count(*), coalesce(sum(actor = 'teacher'), 0) FROM turns")[0]
+        return int(row[0]), int(row[1])
+
     def state_messages(self, state_id: int) -> list[Message]:
         """The conversation of a state."""
         with self._turnstile, database.translated(self.path):

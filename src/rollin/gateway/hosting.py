@@ -1,0 +1,106 @@
+"""A gateway that stands by itself: agents that somebody else runs open and end their trajectories over HTTP.
+
+POST /sessions                {"task": ..., "attempt": 0, "iteration": 1, "seed": 0}  ->  a key and the base URL
+POST /sessions/NUMBER/end     {"exit": "submitted", "patch": ..., "resolved": true}
+any call with the plain key   what goes on with a conversation belongs to its trajectory, any other begins one
+
+Host      opens and ends trajectories in the store, by one rule for who acts
+Wanted    what a session is opened for
+Outcome   how a trajectory ended
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rollin.gateway.session import SessionSpec
+from rollin.mixture import Actor, RollIn
+from rollin.policies.base import Policy, Sampling
+from rollin.store import Exit, Purpose, Store
+from rollin.tasks.schema import Task
+
+PLAIN = "conversation"
+"""The task of what comes with the plain key."""
+
+
+class AgentTask(BaseModel):
+    """A task as an agent of one's own knows it. SWE-bench's fields are kept where there are some."""
+
+    model_config = ConfigDict(extra="allow")
+
+    instance_id: str = Field(min_length=1, max_length=200)
+    problem_statement: str = ""
+
+    def task(self) -> Task:
+        """With all fields of the schema."""
+        blank = {"repo": "", "base_commit": "", "patch": "", "FAIL_TO_PASS": [], "PASS_TO_PASS": []}
+        return Task.model_validate(blank | self.model_dump())
+
+
+class Wanted(BaseModel):
+    """What a session is opened for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: AgentTask | str
+    """A task, or its instance_id alone."""
+    attempt: int = Field(default=0, ge=0)
+    iteration: int = Field(default=1, ge=1)
+    seed: int = 0
+    purpose: Purpose = Purpose.COLLECT
+
+    @property
+    def whole_task(self) -> Task:
+        return (AgentTask(instance_id=self.task) if isinstance(self.task, str) else self.task).task()
+
+
+class Outcome(BaseModel):
+    """How a trajectory ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    exit: Exit = Exit.SUBMITTED
+    patch: str | None = None
+    resolved: bool | None = None
+    """Whether the task was; None where nobody knows."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """Opens and ends trajectories in the store, by one rule for who acts."""
+
+    store: Store
+    roll_in: RollIn
+    policies: Mapping[Actor, Policy]
+    labeller: Policy | None
+    sampling: Mapping[Actor, Sampling] = field(default_factory=dict)
+
+    def open(self, wanted: Wanted) -> SessionSpec:
+        """The trajectory of that task, attempt and iteration: a new one, or as it was left, to be replayed."""
+        task = wanted.whole_task
+        self.store.add_tasks([task])
+        self.store.begin_iteration(wanted.iteration)
+        row = self.store.open_trajectory(
+            task.instance_id,
+            iteration=wanted.iteration,
+            attempt=wanted.attempt,
+            purpose=wanted.purpose,
+            policy="student",
+            seed=wanted.seed,
+        )
+        if row.exit is not None:
+            row = self.store.reopen_trajectory(row.id)
+        labeller = self.labeller if wanted.purpose is Purpose.COLLECT else None
+        return SessionSpec(row, self.store.task(task.instance_id), self.roll_in, self.policies, labeller, self.sampling)
+
+    def begin_conversation(self) -> SessionSpec:
+        """A new trajectory of the plain key's."""
+        known = [row.attempt for row in self.store.trajectories() if row.instance_id == PLAIN]
+        return self.open(Wanted(task=PLAIN, attempt=max(known, default=-1) + 1))
+
+    def end(self, trajectory_id: int, outcome: Outcome) -> None:
+        """Record how it ended."""
+        self.store.end_trajectory(trajectory_id, outcome.exit, outcome.patch)
+        if outcome.resolved is not None and outcome.exit is not Exit.INFRASTRUCTURE_FAULT:
+            self.store.grade_trajectory(trajectory_id, outcome.resolved, {"graded": "by the agent's own harness"})
