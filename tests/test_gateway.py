@@ -170,6 +170,35 @@ def test_a_repeated_call_is_not_a_second_turn(run: Run) -> None:
     assert run.gateway.close_session(key).turns == 1
 
 
+def test_sub_agents_are_told_apart(run: Run) -> None:
+    """Another system prompt is another thread: a repeated call is none of its turns, and each is replayed by itself."""
+    spec = run.spec(roll_in=Student())
+    main, sub = ([{"role": "system", "content": who}, {"role": "user", "content": "go"}] for who in ("main", "sub"))
+
+    def follow(messages: list[dict[str, str]], said: str) -> list[dict[str, str]]:
+        return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": "saw"}]
+
+    for _ in range(2):
+        key = run.gateway.open_session(spec)
+        assert [run.say(key, each) for each in (main, sub, main, sub)] == ["student 0", "student 1"] * 2
+        assert run.say(key, follow(sub, "student 1")) == "student 2"
+        assert run.say(key, follow(main, "student 0")) == "student 3"
+        report = run.gateway.close_session(key)
+    assert (report.turns, report.replayed) == (4, 4)
+    assert [turn.thread for turn in run.store.turns(spec.trajectory.id)] == [0, 1, 1, 0]
+    assert len(run.student.requests) == 4
+
+
+def test_sub_agents_do_not_wait_for_each_other(run: Run) -> None:
+    run.student.delay = 0.5
+    key = run.gateway.open_session(run.spec(roll_in=Student()))
+    calls = [[{"role": "system", "content": str(who)}, {"role": "user", "content": "go"}] for who in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        said = [*pool.map(lambda messages: run.say(key, messages), calls)]
+    assert run.student.most_active == 3
+    assert sorted(said) == [f"student {turn}" for turn in range(3)]
+
+
 def test_a_turn_is_committed_before_its_answer_is_sent(run: Run) -> None:
     spec = run.spec()
     run.say(run.gateway.open_session(spec), [{"role": "user", "content": "repair it"}])

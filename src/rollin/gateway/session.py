@@ -1,6 +1,7 @@
 """One trajectory's side of the gateway: which turn a call is, who acts, what is recorded, what is replayed.
 
 Call            a turn that the harness wants
+Thread          one conversation of a trajectory
 SessionSpec     what a trajectory needs to know before its first turn
 Session         answers the trajectory's calls
 SessionReport   how it went
@@ -9,19 +10,23 @@ SessionReport   how it went
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway.labels import Labeller, label_of, storable_action, until_usable
 from rollin.messages import Message
 from rollin.mixture import Actor, Gate, RollIn
 from rollin.policies.base import Action, Policy, Request, Sampling
-from rollin.store import Label, LabelSource, LabelStatus, Store, TrajectoryRow
+from rollin.store import Label, LabelSource, LabelStatus, Store, TrajectoryRow, TurnRow
 from rollin.store.states import state_key
 from rollin.tasks.schema import Task
 
 log = logging.getLogger(__name__)
+OPENING = ("tools", "system", "developer")
+"""Roles of what a conversation begins with and keeps."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Call:
     """The state."""
     asked: Mapping[str, object] = field(default_factory=dict)
     """See `Request`."""
+    thread: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,27 @@ class SessionReport:
     """The conversation outgrew the acting model."""
 
 
+class Thread:
+    """One conversation of a trajectory: the agent's own, or that of a sub-agent with a system prompt of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.recorded = deque[TurnRow]()
+        """Turns that are still to be replayed."""
+        self.state: list[Message] = []
+        """The last one that was answered."""
+        self.answered: tuple[int, Action] | None = None
+        """With which turn."""
+        self.turnstile = asyncio.Lock()
+
+
+def opening(messages: list[Message]) -> bytes:
+    """Names a thread: the tools and system messages that its conversations begin with."""
+    return state_key([*takewhile(lambda message: message["role"] in OPENING, messages)])
+
+
 class Session:
-    """Answers the calls of one trajectory, one at a time. Runs on the gateway's event loop."""
+    """Answers the calls of one trajectory; of each of its threads one at a time. Runs on the gateway's event loop."""
 
     def __init__(self, spec: SessionSpec, store: Store, labels: Labeller) -> None:
         self.spec = spec
@@ -84,34 +109,33 @@ class Session:
         self._labels = labels
         self._recorded = store.turns(spec.trajectory.id)
         """Committed before this session began: the run was interrupted, and the harness begins again."""
-        self._turns = 0
-        self._last_state = b""
-        self._messages: list[Message] = []
-        self._last_action: Action | None = None
+        self._threads: dict[bytes, Thread] = {}
+        for turn in self._recorded:
+            self._thread(store.state_messages(turn.state_id)).recorded.append(turn)
+        self._next = max((turn.turn for turn in self._recorded), default=-1) + 1
+        """The number of the next turn that is not replayed."""
+        self._answered = self._replayed = 0
         self._fault: str | None = None
         self._overflowed = False
         self._ended = False
-        self._turnstile = asyncio.Lock()
 
     async def answer(self, messages: list[Message], asked: Mapping[str, object] | None = None) -> tuple[int, Action]:
         """The turn's number and its action. Raises ContextOverflow, or InfrastructureFault from then on."""
-        async with self._turnstile:
+        thread = self._thread(messages)
+        async with thread.turnstile:
             if self._fault is not None:
                 raise InfrastructureFault(self._fault)
-            state = state_key(messages)
-            if self._last_action is not None and state == self._last_state:
-                # A harness that lost the answer repeats its call. Another action here would be a turn that never ran.
-                return self._turns - 1, self._last_action
-            action = self._replayed() or await self._act(Call(self._turns, messages, asked or {}))
-            self._last_state, self._messages, self._last_action = state, messages, action
-            self._turns += 1
-            return self._turns - 1, action
+            # A harness that lost the answer repeats its call. Another action here would be a turn that never ran.
+            if thread.answered is None or messages != thread.state:
+                thread.answered = self._replay(thread) or await self._act(thread, messages, asked or {})
+                thread.state = messages
+                self._answered += 1
+            return thread.answered
 
     def goes_on(self, state: list[Message]) -> int:
-        """How many of its messages a state begins with: all of its last state's and what it said there, or its last
-        state itself, asked for again; 0 where it is another conversation."""
-        before = self._messages
-        return len(before) if before and state[: len(before)] == before else 0
+        """How many of its messages a state begins with: all of a thread's last state; 0 where it goes on with none."""
+        seen = (thread.state for thread in self._threads.values())
+        return max((len(before) for before in seen if state[: len(before)] == before), default=0)
 
     def ask_for_missing_labels(self) -> int:
         """Ask again for what an interrupted run left without a label. Returns how many."""
@@ -128,7 +152,7 @@ class Session:
         self._ended = True
 
     def report(self) -> SessionReport:
-        return SessionReport(self._turns, min(self._turns, len(self._recorded)), self._fault, self._overflowed)
+        return SessionReport(self._answered, self._replayed, self._fault, self._overflowed)
 
     async def forget(self) -> None:
         """Let every policy free what it keeps for this trajectory, the teacher once its labels are there."""
@@ -141,12 +165,22 @@ class Session:
             await self._labels.settle(trajectory)
             self.spec.labeller.forget(trajectory)
 
-    def _replayed(self) -> Action | None:
-        # The recorded action is executed again even if the state differs a little (a timing in an observation):
-        # what the workspace holds is decided by the actions.
-        return self._recorded[self._turns].action if self._turns < len(self._recorded) else None
+    def _thread(self, messages: list[Message]) -> Thread:
+        """The thread of a conversation, a new one where none began so."""
+        return self._threads.setdefault(opening(messages), Thread(len(self._threads)))
 
-    async def _act(self, call: Call) -> Action:
+    def _replay(self, thread: Thread) -> tuple[int, Action] | None:
+        """The thread's next recorded turn. Its action is executed again even if the state differs a little (a timing
+        in an observation): what the workspace holds is decided by the actions."""
+        if not thread.recorded:
+            return None
+        turn = thread.recorded.popleft()
+        self._replayed += 1
+        return turn.turn, turn.action
+
+    async def _act(self, thread: Thread, messages: list[Message], asked: Mapping[str, object]) -> tuple[int, Action]:
+        call = Call(self._next, messages, asked, thread.number)
+        self._next += 1
         started = time.time()
         try:
             actor, action = await self._choose(call)
@@ -162,7 +196,7 @@ class Session:
                 log.exception("trajectory %d, turn %d: not answered", self.spec.trajectory.id, call.turn)
             self._fault = f"turn {call.turn}: {error or type(error).__name__}"
             raise InfrastructureFault(self._fault) from error
-        return action
+        return call.turn, action
 
     async def _choose(self, call: Call) -> tuple[Actor, Action]:
         """Who acts, and how. A gate lets the student propose first."""
@@ -196,6 +230,8 @@ class Session:
             label = Label(LabelStatus.PENDING)
         # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.
         trajectory = self.spec.trajectory.id
-        row = self._store.record_turn(trajectory, call.turn, call.messages, actor, action, label, started)
+        row = self._store.record_turn(
+            trajectory, call.turn, call.messages, actor, action, label, started, thread=call.thread
+        )
         if teacher is not None and label.status is LabelStatus.PENDING:
             self._labels.ask(teacher, self.spec.request(call, Actor.TEACHER), row.id)

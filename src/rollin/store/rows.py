@@ -138,6 +138,8 @@ class TurnRow:
     label: Label
     sound: bool | None = None
     """Whether the teacher, having seen what came of the action, would leave it alone; None where it was not asked."""
+    thread: int = 0
+    """Which of the trajectory's conversations: 0 is the one that began first, others are sub-agents'."""
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ CREATE TABLE turns (
     id                      INTEGER PRIMARY KEY,
     trajectory_id           INTEGER NOT NULL REFERENCES trajectories (id),
     turn                    INTEGER NOT NULL CHECK (turn >= 0),
+    thread                  INTEGER NOT NULL DEFAULT 0,  -- which of its conversations; others than 0 are sub-agents'
     state_id                INTEGER NOT NULL REFERENCES states (id),
     actor                   TEXT NOT NULL CHECK (actor IN ('student', 'teacher')),
     action                  TEXT NOT NULL,     -- the executed message's words
