@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from scripted import ScriptedPolicy, make_task
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
@@ -406,3 +407,25 @@ def test_a_taken_port_is_said(run: Run) -> None:
     port = int(run.gateway.url.split(":")[2].split("/")[0])
     with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
         Gateway(run.store, port=port)
+
+
+def test_metrics_count_turns_labels_and_faults(run: Run) -> None:
+    """As Prometheus' own parser reads them; no key is needed, and none is shown."""
+
+    def scrape() -> dict[tuple[str, str], float]:
+        text = httpx.get(run.gateway.url.removesuffix("/v1") + "/metrics").text
+        assert key not in text
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {(sample.name, next(iter(sample.labels.values()), "")): sample.value for sample in samples}
+
+    key = run.gateway.open_session(run.spec(roll_in=Student()))
+    run.converse(key, 3)
+    run.gateway.await_labels()
+    seen = scrape()
+    assert seen["rollin_turns_total", "student"] == seen["rollin_labels_total", "ready"] == 3
+    assert seen["rollin_policy_seconds_count", "student"] == seen["rollin_label_lag_seconds_count", ""] == 3
+    assert (seen["rollin_turns_total", "teacher"], seen["rollin_sessions_open", ""]) == (0, 1)
+    run.student.script = lambda request: InfrastructureFault("gone")
+    with pytest.raises(openai.InternalServerError):
+        run.say(key, [{"role": "user", "content": "another"}])
+    assert scrape()["rollin_policy_faults_total", "student"] == 1

@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.gateway.metrics import Metrics
 from rollin.gateway.wire import storable, storable_calls
 from rollin.messages import Message, offered, usable
+from rollin.mixture import Actor
 from rollin.policies.base import Action, Policy, Request
 from rollin.store import Label, LabelSource, LabelStatus, Store
 
@@ -57,9 +60,12 @@ class LabelCounts:
 class Labeller:
     """Asks for labels in the background. All but `wait` and `counts` run on the gateway's event loop."""
 
-    def __init__(self, store: Store, *, concurrency: int, attempts: int = 4, backoff: float = 0.5) -> None:
+    def __init__(
+        self, store: Store, metrics: Metrics, *, concurrency: int, attempts: int = 4, backoff: float = 0.5
+    ) -> None:
         """At most `concurrency` questions at once; `attempts` for each, `backoff` seconds apart and doubling."""
         self._store = store
+        self._metrics = metrics
         self._slots = asyncio.Semaphore(concurrency)
         self._attempts = attempts
         self._backoff = backoff
@@ -104,10 +110,13 @@ class Labeller:
             return self._counts
 
     async def _obtain(self, teacher: Policy, request: Request, turn_id: int) -> None:
+        asked = time.monotonic()
         try:
             async with self._slots:
                 label = await self._label(teacher, request)
                 self._store.record_label(turn_id, label)
+            self._metrics.lag.observe(time.monotonic() - asked)
+            self._metrics.labels.labels(label.status).inc()
             ready = label.status is LabelStatus.READY
             self._count(pending=-1, ready=ready, missing=not ready)
         except asyncio.CancelledError:
@@ -122,7 +131,8 @@ class Labeller:
     async def _label(self, teacher: Policy, request: Request) -> Label:
         for attempt in range(self._attempts):
             try:
-                action = storable_action(await until_usable(teacher, request))
+                with self._metrics.asked(Actor.TEACHER):
+                    action = storable_action(await until_usable(teacher, request))
                 return label_of(action, request.messages, LabelSource.BESIDE)
             except ContextOverflow:
                 break
@@ -139,4 +149,5 @@ class Labeller:
         with self._changed:
             now = self._counts
             self._counts = LabelCounts(now.pending + pending, now.ready + ready, now.missing + missing)
+            self._metrics.pending.set(self._counts.pending)
             self._changed.notify_all()

@@ -26,6 +26,7 @@ from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.gateway import wire
 from rollin.gateway.hosting import Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
+from rollin.gateway.metrics import Metrics
 from rollin.gateway.session import Session, SessionReport, SessionSpec
 from rollin.messages import Message
 from rollin.store import Exit, Store
@@ -65,7 +66,8 @@ class Gateway:
         self._standing = standing
         self._conversations: list[Session] = []
         """Of the plain key, the latest last."""
-        self._labels = Labeller(store, concurrency=label_concurrency)
+        self._metrics = Metrics()
+        self._labels = Labeller(store, self._metrics, concurrency=label_concurrency)
         self._socket = _listen(host, port)
         self._url = f"http://{host}:{self._socket.getsockname()[1]}/v1"
         # A command may run for minutes between two calls; a connection that the server drops meanwhile would fail.
@@ -134,7 +136,7 @@ class Gateway:
         """For a trajectory that ended before its labels came: ask again. Returns how many."""
 
         async def ask() -> int:
-            return Session(spec, self._store, self._labels).ask_for_missing_labels()
+            return Session(spec, self._store, self._labels, self._metrics).ask_for_missing_labels()
 
         return self.run(ask())
 
@@ -152,7 +154,7 @@ class Gateway:
     async def _open(self, spec: SessionSpec) -> str:
         if any(s.spec.trajectory.id == spec.trajectory.id for s in self._sessions.values()):
             raise ValueError(f"trajectory {spec.trajectory.id} has a session already")
-        session = Session(spec, self._store, self._labels)
+        session = Session(spec, self._store, self._labels, self._metrics)
         session.ask_for_missing_labels()
         key = secrets.token_urlsafe(24)
         self._sessions[_fingerprint(key)] = session
@@ -187,6 +189,7 @@ class Gateway:
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/models", self._models, methods=["GET"]),
+                Route("/metrics", self._expose, methods=["GET"]),
                 *(standing if self._standing else []),
             ],
             exception_handlers={wire.WireError: _wire_error, HTTPException: _http_error, Exception: _bug},
@@ -210,6 +213,11 @@ class Gateway:
     async def _models(self, request: Request) -> Response:
         self._key(request)
         return wire.models()
+
+    async def _expose(self, request: Request) -> Response:
+        """Counts only, for a scraper that has no key."""
+        self._metrics.sessions.set(len(self._sessions) + len(self._conversations))
+        return Response(self._metrics.exposed(), media_type=Metrics.content_type)
 
     async def _post_session(self, request: Request) -> Response:
         standing = self._host(request)
@@ -238,7 +246,7 @@ class Gateway:
         assert self._standing is not None  # or the key would be no session's
         longest = max(self._conversations, key=lambda session: session.goes_on(state), default=None)
         if longest is None or not longest.goes_on(state):
-            longest = Session(self._standing.host.begin_conversation(), self._store, self._labels)
+            longest = Session(self._standing.host.begin_conversation(), self._store, self._labels, self._metrics)
             self._conversations.append(longest)
         return longest
 

@@ -17,6 +17,7 @@ from itertools import takewhile
 
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway.labels import Labeller, label_of, storable_action, until_usable
+from rollin.gateway.metrics import Metrics
 from rollin.messages import Message
 from rollin.mixture import Actor, Gate, RollIn
 from rollin.policies.base import Action, Policy, Request, Sampling
@@ -103,10 +104,11 @@ def opening(messages: list[Message]) -> bytes:
 class Session:
     """Answers the calls of one trajectory; of each of its threads one at a time. Runs on the gateway's event loop."""
 
-    def __init__(self, spec: SessionSpec, store: Store, labels: Labeller) -> None:
+    def __init__(self, spec: SessionSpec, store: Store, labels: Labeller, metrics: Metrics) -> None:
         self.spec = spec
         self._store = store
         self._labels = labels
+        self._metrics = metrics
         self._recorded = store.turns(spec.trajectory.id)
         """Committed before this session began: the run was interrupted, and the harness begins again."""
         self._threads: dict[bytes, Thread] = {}
@@ -176,6 +178,7 @@ class Session:
             return None
         turn = thread.recorded.popleft()
         self._replayed += 1
+        self._metrics.replayed.inc()
         return turn.turn, turn.action
 
     async def _act(self, thread: Thread, messages: list[Message], asked: Mapping[str, object]) -> tuple[int, Action]:
@@ -212,7 +215,8 @@ class Session:
     async def _ask(self, actor: Actor, call: Call) -> Action:
         policy, request = self.spec.policies[actor], self.spec.request(call, actor)
         try:
-            return await (until_usable(policy, request) if actor is Actor.TEACHER else policy.act(request))
+            with self._metrics.asked(actor):
+                return await (until_usable(policy, request) if actor is Actor.TEACHER else policy.act(request))
         except ContextOverflow:
             raise
         except Exception as error:
@@ -233,5 +237,6 @@ class Session:
         row = self._store.record_turn(
             trajectory, call.turn, call.messages, actor, action, label, started, thread=call.thread
         )
+        self._metrics.turns.labels(actor).inc()
         if teacher is not None and label.status is LabelStatus.PENDING:
             self._labels.ask(teacher, self.spec.request(call, Actor.TEACHER), row.id)
