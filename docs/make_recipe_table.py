@@ -41,7 +41,6 @@ MEANINGS = {
     "LocalTeacher.context_tokens": "The most tokens of state and action together.",
     "LocalTeacher.model": "As `student.model`.",
     "LocalTeacher.sampling": "How its actions and labels are drawn.",
-    "EndpointTeacher.base_url": "Where its OpenAI-compatible API is, such as `http://localhost:8000/v1`.",
     "EndpointTeacher.model": "The model's name there.",
     "EndpointTeacher.sampling": "How its actions and labels are drawn.",
     "TaskSettings.train": "Task sets to train on.",

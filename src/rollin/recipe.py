@@ -49,7 +49,8 @@ class EndpointTeacher(Settings):
     """A teacher behind any OpenAI-compatible URL."""
 
     kind: Literal["endpoint"]
-    base_url: str
+    base_url: str | Annotated[list[str], Field(min_length=1)]
+    """Or several, behind which the same model is: trajectories are spread over them, and leave one that fails."""
     model: str
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key. Keys are never written into a recipe."""

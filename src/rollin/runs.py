@@ -19,6 +19,7 @@ from rollin.policies.base import Policy, Sampling
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.policies.expert import Expert
 from rollin.policies.local import LocalPolicy
+from rollin.policies.pool import Pool, endpoint
 from rollin.policies.ragged import ATTENTION
 from rollin.progress import Reporter
 from rollin.recipe import EndpointTeacher, ExpertTeacher, LocalTeacher, Recipe, parse_recipe
@@ -122,8 +123,8 @@ def _teacher(recipe: Recipe) -> Policy:
     )
 
 
-def _endpoint(settings: EndpointTeacher) -> EndpointPolicy:
-    return EndpointPolicy(settings.base_url, settings.model, api_key_env=settings.api_key_env)
+def _endpoint(settings: EndpointTeacher) -> EndpointPolicy | Pool:
+    return endpoint(settings.base_url, settings.model, api_key_env=settings.api_key_env)
 
 
 async def _answers(settings: EndpointTeacher) -> None:

@@ -14,6 +14,7 @@ from rollin.gateway import Gateway, Host, LabelCounts, SessionSpec, Standing
 from rollin.mixture import Actor, Constant, RollIn, Student, Teacher, TurnMixture
 from rollin.policies.base import Policy, Sampling
 from rollin.policies.endpoint import EndpointPolicy
+from rollin.policies.pool import Pool, endpoint
 from rollin.runs import DATABASE, database
 from rollin.store import LabelStatus, Purpose, Store
 
@@ -23,7 +24,7 @@ class Model:
     """A model that acts or labels: behind a URL, or a checkpoint that is run here."""
 
     place: str
-    """A base URL, or what `student.model` of a recipe may be."""
+    """A base URL, several with commas between them, or what `student.model` of a recipe may be."""
     name: str = ""
     """What the server calls it; a checkpoint needs none."""
     key_env: str = "OPENAI_API_KEY"
@@ -38,8 +39,9 @@ class Model:
         asyncio.run(_answers(self._endpoint()))
         return self._endpoint()
 
-    def _endpoint(self) -> EndpointPolicy:
-        return EndpointPolicy(self.place, self.name, api_key_env=self.key_env)
+    def _endpoint(self) -> EndpointPolicy | Pool:
+        urls = self.place.split(",")
+        return endpoint(urls if len(urls) > 1 else urls[0], self.name, api_key_env=self.key_env)
 
 
 def _loaded(place: str, actor: Actor) -> Policy:
@@ -50,7 +52,7 @@ def _loaded(place: str, actor: Actor) -> Policy:
     return LocalPolicy(load_model(place, ATTENTION), load_tokenizer(place), name=str(actor), precision="auto")
 
 
-async def _answers(policy: EndpointPolicy) -> None:
+async def _answers(policy: EndpointPolicy | Pool) -> None:
     """UserError unless it does. A policy belongs to one event loop, so this one is not asked again."""
     try:
         await policy.check()

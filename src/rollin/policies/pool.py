@@ -1,0 +1,82 @@
+"""One model behind several URLs, as one policy.
+
+A trajectory stays with the server that answered it last, whose cache holds its prefix; new ones go round. A server that
+fails rests for a while and its trajectories move on; when the rest is over it is asked again as any other.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+
+from rollin.errors import InfrastructureFault
+from rollin.policies.base import Action, Request
+from rollin.policies.endpoint import EndpointPolicy
+
+log = logging.getLogger(__name__)
+
+
+class Pool:
+    """A `Policy` over several that are the same model."""
+
+    def __init__(self, policies: Sequence[EndpointPolicy], *, rest: float = 30.0, rounds: int = 5) -> None:
+        """`rest` is how long (in seconds) a server that failed is left alone while others answer. All of them are gone
+        through `rounds` times, with growing pauses, before a request fails."""
+        self.name = policies[0].name
+        self._policies = [*policies]
+        self._rest = rest
+        self._rounds = rounds
+        self._home: dict[str, int] = {}
+        """Who answered a trajectory last."""
+        self._back = [0.0] * len(policies)
+        """When a server's rest is over."""
+        self._next = 0
+
+    async def check(self) -> None:
+        """UserError says which server does not answer, and why."""
+        for policy in self._policies:
+            await policy.check()
+
+    async def act(self, request: Request) -> Action:
+        """See `Policy`. InfrastructureFault where none of the servers answers."""
+        fault = InfrastructureFault(f"no server of {self.name} answers")
+        for attempt in range(self._rounds):
+            for place in self._order(request.trajectory):
+                try:
+                    action = await self._policies[place].act(request)
+                except InfrastructureFault as failed:
+                    fault = failed
+                    self._back[place] = time.monotonic() + self._rest
+                    log.warning("%s rests for %.0f s", failed, self._rest)
+                else:
+                    self._home[request.trajectory] = place
+                    return action
+            await asyncio.sleep(0.5 * 2**attempt * random.uniform(0.5, 1))
+        raise fault
+
+    def forget(self, trajectory: str) -> None:
+        self._home.pop(trajectory, None)
+
+    async def close(self) -> None:
+        for policy in self._policies:
+            await policy.close()
+
+    def _order(self, trajectory: str) -> list[int]:
+        """Whom to ask first, second ...: its own server, or the next in turn; then the others; at last who rests."""
+        first = self._home.get(trajectory)
+        if first is None:
+            first, self._next = self._next, (self._next + 1) % len(self._policies)
+        order = [(first + step) % len(self._policies) for step in range(len(self._policies))]
+        now = time.monotonic()
+        return sorted(order, key=lambda place: self._back[place] > now)
+
+
+def endpoint(
+    base_url: str | Sequence[str], model: str, *, api_key_env: str = "OPENAI_API_KEY"
+) -> EndpointPolicy | Pool:
+    """The policy of a model behind one URL or several."""
+    if isinstance(base_url, str):
+        return EndpointPolicy(base_url, model, api_key_env=api_key_env)
+    # Another server is the better second try.
+    return Pool([EndpointPolicy(url, model, api_key_env=api_key_env, retries=0) for url in base_url])
