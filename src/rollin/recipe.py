@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from rollin.errors import UserError
+from rollin.harnesses.command import CommandSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.method import METHODS, Method
 from rollin.models import Precision
@@ -71,6 +72,9 @@ class LocalTeacher(Settings):
 TeacherSettings = Annotated[ExpertTeacher | EndpointTeacher | LocalTeacher, Field(discriminator="kind")]
 
 
+HarnessSettings = Annotated[MiniSweAgentSettings | CommandSettings, Field(discriminator="kind")]
+
+
 class EvaluationSettings(Settings):
     """When the student is measured, alone and greedy, on the eval tasks."""
 
@@ -113,7 +117,7 @@ class Recipe(Settings):
     student: StudentSettings = StudentSettings()
     teacher: TeacherSettings = ExpertTeacher()
     tasks: TaskSettings
-    harness: MiniSweAgentSettings = MiniSweAgentSettings()
+    harness: HarnessSettings = MiniSweAgentSettings()
     sandbox: Limits = Limits()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -132,6 +136,12 @@ class Recipe(Settings):
         if name not in METHODS:
             raise ValueError(f"{name!r} is none of {', '.join(METHODS)}{_nearest(str(name), METHODS)}")
         return METHODS[name].model_dump() | method
+
+    @field_validator("harness", mode="before")
+    @classmethod
+    def _kind(cls, harness: Any) -> Any:
+        """mini-swe-agent, where no kind is named."""
+        return {"kind": "mini_swe_agent"} | harness if isinstance(harness, dict) else harness
 
     @model_validator(mode="after")
     def _possible(self) -> "Recipe":

@@ -169,7 +169,8 @@ class Rollouts:
         return self._store.trajectory(row.id)
 
     def _roll_out(self, row: TrajectoryRow, task: Task, cast: Cast) -> TrajectoryRow:
-        with open_workspace(task, self._cache, self._limits, self._harness.env) as sandbox:
+        shown = {**self._harness.folders, **(self._gateway.way_in if self._harness.inside else {})}
+        with open_workspace(task, self._cache, self._limits, self._harness.env, shown) as sandbox:
             key = self._gateway.open_session(self._spec(row, task, cast))
             try:
                 ending = self._harness.run(task, sandbox, self._gateway.url, key)

@@ -11,6 +11,8 @@ from rollin.chat import action_ids
 from rollin.errors import UserError
 from rollin.evaluation.rate import Rate
 from rollin.gateway import Gateway
+from rollin.harnesses.base import Harness
+from rollin.harnesses.command import CommandHarness, CommandSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgent
 from rollin.learner import Learner
 from rollin.loop import Loop
@@ -94,8 +96,10 @@ def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Ta
 
 
 def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
-    """The student and the teacher, ready to act. Raises UserError for what can't be had, sandboxes included."""
+    """The student and the teacher, ready to act. UserError for what can't be had, sandbox and agent included."""
     check()
+    if isinstance(recipe.harness, CommandSettings):
+        CommandHarness(recipe.harness)
     teacher = _teacher(recipe)
     white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
@@ -136,6 +140,11 @@ async def _answers(settings: EndpointTeacher) -> None:
         await policy.close()
 
 
+def _harness(recipe: Recipe) -> Harness:
+    settings = recipe.harness
+    return CommandHarness(settings) if isinstance(settings, CommandSettings) else MiniSweAgent(settings)
+
+
 @contextmanager
 def _loop(recipe: Recipe, store: Store, learner: Learner, teacher: Policy, reporter: Reporter) -> Iterator[Loop]:
     """Everything that a loop needs, started, and ended with it."""
@@ -143,7 +152,7 @@ def _loop(recipe: Recipe, store: Store, learner: Learner, teacher: Policy, repor
         rollouts = Rollouts(
             store,
             gateway,
-            MiniSweAgent(recipe.harness),
+            _harness(recipe),
             cache_dir=cache_folder() / "repositories",
             limits=recipe.sandbox,
             concurrency=recipe.concurrency,

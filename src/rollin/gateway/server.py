@@ -9,9 +9,11 @@ import hmac
 import logging
 import secrets
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -29,6 +31,7 @@ from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
 from rollin.gateway.session import Session, SessionReport, SessionSpec
 from rollin.messages import Message
+from rollin.sandboxes import bridge
 from rollin.store import Exit, Store
 
 log = logging.getLogger(__name__)
@@ -69,6 +72,8 @@ class Gateway:
         self._metrics = Metrics()
         self._labels = Labeller(store, self._metrics, concurrency=label_concurrency)
         self._socket = _listen(host, port)
+        self._folder = tempfile.TemporaryDirectory(prefix="rollin-")
+        self._door = _listen_at(Path(self._folder.name) / "gateway.sock")
         self._url = f"http://{host}:{self._socket.getsockname()[1]}/v1"
         # A command may run for minutes between two calls; a connection that the server drops meanwhile would fail.
         config = uvicorn.Config(
@@ -89,6 +94,11 @@ class Gateway:
     def url(self) -> str:
         """The base URL for an OpenAI client."""
         return self._url
+
+    @property
+    def way_in(self) -> dict[str, Path]:
+        """What a sandbox has to be shown so that an agent inside it can call (see `sandboxes/bridge.py`)."""
+        return {bridge.DOOR: Path(self._folder.name) / "gateway.sock", bridge.HERE: Path(bridge.__file__)}
 
     @property
     def open_sessions(self) -> int:
@@ -116,6 +126,8 @@ class Gateway:
             self._server.should_exit = True
             self._thread.join()
         self._socket.close()
+        self._door.close()
+        self._folder.cleanup()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the gateway's event loop, where its policies live (`gateway.run(policy.close())`)."""
@@ -174,7 +186,7 @@ class Gateway:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        serving = self._loop.create_task(self._server.serve(sockets=[self._socket]))
+        serving = self._loop.create_task(self._server.serve(sockets=[self._socket, self._door]))
         while not self._server.started and not serving.done():
             await asyncio.sleep(0.005)
         self._ready.set()
@@ -293,6 +305,16 @@ def _listen(host: str, port: int) -> socket.socket:
     # without it an answer's body waits for the acknowledgement of its headers: up to 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def _listen_at(path: Path) -> socket.socket:
+    """A Unix socket, for sandboxes, which have no network. Its folder is closed to everybody else; a sandbox is shown
+    the socket itself, and runs as another user."""
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    door.bind(str(path))
+    path.chmod(0o666)
+    door.listen(1024)
+    return door
 
 
 async def _wire_error(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ A harness knows a URL and a key. Who answers there, and what is recorded, is the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rollin.sandboxes.base import Sandbox
@@ -32,6 +33,16 @@ class Harness(Protocol):
     @property
     def env(self) -> Mapping[str, str]:
         """Variables that its agent's commands see, on top of the sandbox's own."""
+        ...
+
+    @property
+    def inside(self) -> bool:
+        """Whether it calls the LLM from within the sandbox, which then gets a way to the gateway."""
+        ...
+
+    @property
+    def folders(self) -> Mapping[str, Path]:
+        """Folders of the host that the sandbox is to show, read-only, by the path that they have there."""
         ...
 
     def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:

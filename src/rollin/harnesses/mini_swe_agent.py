@@ -5,6 +5,8 @@ import os
 import tempfile
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -97,6 +99,9 @@ class MiniSweAgent:
         self._model_class = getattr(import_module(module), name)
         self._environment_class = import_module("rollin.harnesses.environment").SandboxEnvironment
         self._overflow = import_module("litellm").exceptions.ContextWindowExceededError
+
+    inside = False
+    folders: Mapping[str, Path] = MappingProxyType({})
 
     @property
     def env(self) -> Mapping[str, str]:

@@ -39,8 +39,11 @@ class CommandResult:
 class Sandbox(Protocol):
     """A fresh copy of a task's repository, at its base commit on branch `main`, and a shell in it."""
 
-    def run(self, command: str, *, seconds: float | None = None) -> CommandResult:
-        """Run `command` by bash in the repository. Raises InfrastructureFault if the sandbox itself failed."""
+    def run(self, command: str, *, seconds: float | None = None, waits: bool = False) -> CommandResult:
+        """Run `command` by bash in the repository. Raises InfrastructureFault if the sandbox itself failed.
+
+        `waits` says that it mostly waits for others, and need not be kept from running beside many.
+        """
         ...
 
     def write(self, path: str, content: bytes) -> None:

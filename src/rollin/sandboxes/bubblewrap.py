@@ -20,9 +20,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from rollin.errors import InfrastructureFault, UserError
@@ -72,23 +73,26 @@ class BubblewrapSandbox:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         env: Mapping[str, str] | None = None,
         hidden: Sequence[Path] = (),
+        shown: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         """Ready when it returns. UserError where bubblewrap can't work at all, InfrastructureFault where it failed.
 
-        `env` goes on top of the sandbox's own environment; `hidden` names what to leave out of Python's.
+        `env` goes on top of the sandbox's own environment; `hidden` names what to leave out of Python's, `shown` what
+        of the host is to be seen besides, read-only, by its path inside.
         """
         self.limits = limits
         self._lock = threading.Lock()
         self._closed = False
-        self._process = _start(template, limits, env or {}, hidden)
+        self._process = _start(template, limits, env or {}, hidden, shown)
         result = self.run(CHECK_OUT, seconds=60.0)
         if result.returncode != 0:
             self.close()
             raise InfrastructureFault(f"the sandbox could not check out {template}: {result.output.strip()}")
 
-    def run(self, command: str, *, seconds: float | None = None) -> CommandResult:
+    def run(self, command: str, *, seconds: float | None = None, waits: bool = False) -> CommandResult:
         """Run `command` by bash in /repo. InfrastructureFault if the sandbox is closed, died or hangs."""
-        return self._exchange(command, b"", self.limits.seconds if seconds is None else seconds)
+        turnstile = nullcontext() if waits else AT_ONCE
+        return self._exchange(command, b"", self.limits.seconds if seconds is None else seconds, turnstile)
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, `path` relative to /repo. InfrastructureFault if it can't be written."""
@@ -114,10 +118,12 @@ class BubblewrapSandbox:
     ) -> None:
         self.close()
 
-    def _exchange(self, command: str, stdin: bytes, seconds: float) -> CommandResult:
+    def _exchange(
+        self, command: str, stdin: bytes, seconds: float, turnstile: AbstractContextManager[object] = AT_ONCE
+    ) -> CommandResult:
         encoded = command.encode(errors="surrogateescape").replace(b"\0", b"")
         request = init.REQUEST.pack(seconds, len(encoded), len(stdin)) + encoded + stdin
-        with AT_ONCE, self._lock:
+        with turnstile, self._lock:
             deadline = time.monotonic() + seconds + GRACE
             if self._closed:
                 raise InfrastructureFault("this sandbox is closed; make a new one")
@@ -191,8 +197,10 @@ def check() -> bool:
     )
 
 
-def _start(template: Path, limits: Limits, env: Mapping[str, str], hidden: Sequence[Path]) -> subprocess.Popen[bytes]:
-    words, descriptors = command_line(template, limits, env, hidden, user_namespace=check())
+def _start(
+    template: Path, limits: Limits, env: Mapping[str, str], hidden: Sequence[Path], shown: Mapping[str, Path]
+) -> subprocess.Popen[bytes]:
+    words, descriptors = command_line(template, limits, env, hidden, shown, user_namespace=check())
     try:
         return subprocess.Popen(
             words,

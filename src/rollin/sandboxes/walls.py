@@ -47,7 +47,13 @@ _uids = itertools.count(os.getpid() * 64)
 
 
 def command_line(
-    template: Path, limits: Limits, env: Mapping[str, str], hidden: Sequence[Path], *, user_namespace: bool
+    template: Path,
+    limits: Limits,
+    env: Mapping[str, str],
+    hidden: Sequence[Path],
+    shown: Mapping[str, Path],
+    *,
+    user_namespace: bool,
 ) -> tuple[list[str], list[int]]:
     """The words that start a sandbox's PID 1, and the open files that they refer to (the caller closes them)."""
     uid = USER_NAMESPACE_UID if user_namespace else FIRST_UID + next(_uids) % UIDS
@@ -55,6 +61,7 @@ def command_line(
     group = _in_memory(f"root:x:0:\nagent:x:{uid}:\n".encode())
     descriptors = [passwd, group]
     words = ["bwrap", *_namespaces(user_namespace, uid), *_system(), *_workspace(template, limits), *_python(hidden)]
+    words += [word for place, path in shown.items() for word in _read_only(str(path.resolve()), place)]
     for descriptor, path in ((passwd, "/etc/passwd"), (group, "/etc/group")):
         words += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
     words += ["--remount-ro", "/dev", "--remount-ro", "/"]

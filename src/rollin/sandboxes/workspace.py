@@ -4,6 +4,7 @@ import importlib.metadata
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
@@ -19,12 +20,15 @@ def open_workspace(
     cache_dir: Path,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     env: Mapping[str, str] | None = None,
+    shown: Mapping[str, Path] = MappingProxyType({}),
 ) -> Sandbox:
-    """A fresh sandbox for one attempt at `task`; `env` is what its commands see besides the sandbox's own variables.
+    """A fresh sandbox for one attempt at `task`; `env` is what its commands see besides the sandbox's own variables,
+    `shown` what files of the host, read-only.
 
     UserError where the task or this machine can't have one.
     """
-    return BubblewrapSandbox(materialise(task, cache_dir), limits, env, hidden=_installed_copies(task))
+    hidden = _installed_copies(task)
+    return BubblewrapSandbox(materialise(task, cache_dir), limits, env, hidden=hidden, shown=shown)
 
 
 def _installed_copies(task: Task) -> list[Path]:

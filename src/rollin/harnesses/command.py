@@ -1,0 +1,84 @@
+"""Any program as the agent: it gets the task and a base URL, works in the sandbox, and exits when it is done."""
+
+import logging
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rollin.errors import InfrastructureFault, UserError
+from rollin.harnesses.base import HarnessExit
+from rollin.sandboxes import bridge
+from rollin.sandboxes.base import Sandbox
+from rollin.store import Exit
+from rollin.tasks.schema import Task
+
+log = logging.getLogger(__name__)
+FOLDER = "/agent"
+"""Where the sandbox sees the program's own files."""
+LAST_WORDS = 1000
+"""Characters of a program's output that are told where it failed."""
+
+
+class CommandSettings(BaseModel):
+    """The program, and what it finds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["command"]
+    command: str
+    """Run by bash in the task's repository. It sees `TASK` (the problem statement), `TASK_ID`, `OPENAI_BASE_URL`,
+    `OPENAI_API_KEY`, and all of the Python environment that rollin runs in."""
+    folder: Path | None = None
+    """The program's own files, which it finds in /agent, read-only."""
+    seconds: float = Field(default=1800, gt=0)
+    """Wall time of a trajectory."""
+    env: dict[str, str] = {}
+    """Further variables that the program and its commands see."""
+
+
+class CommandHarness:
+    """A `Harness`. The program runs in the sandbox like all that it does; its way out is the gateway alone."""
+
+    inside = True
+
+    def __init__(self, settings: CommandSettings) -> None:
+        """UserError where the program's folder is not there."""
+        if settings.folder and not settings.folder.is_dir():
+            raise UserError(f"harness.folder: there is no folder {settings.folder}; check the path")
+        self.settings = settings
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """See `Harness`."""
+        return self.settings.env
+
+    @property
+    def folders(self) -> Mapping[str, Path]:
+        """See `Harness`."""
+        return {FOLDER: self.settings.folder} if self.settings.folder else {}
+
+    def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
+        """See `Harness`. A program that fails is a fault around the agent, not the model's doing."""
+        seen = {
+            "TASK": task.problem_statement,
+            "TASK_ID": task.instance_id,
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{bridge.PORT}/v1",
+            "OPENAI_API_KEY": key,
+        }
+        words = ["env", *(f"{name}={value}" for name, value in seen.items())]
+        words += ["python", "-I", bridge.HERE, str(bridge.PORT), "bash", "-c", self.settings.command]
+        try:
+            result = sandbox.run(shlex.join(words), seconds=self.settings.seconds, waits=True)
+        except InfrastructureFault as fault:
+            log.warning("%s: the harness stopped: %s", task.instance_id, fault)
+            return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=str(fault))
+        if result.timed_out:
+            return HarnessExit(Exit.TIME_LIMIT)
+        if result.returncode:
+            words_of_it = result.output[-LAST_WORDS:].strip()
+            log.warning("%s: the program exited with %d: %s", task.instance_id, result.returncode, words_of_it)
+            return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=f"exit {result.returncode}: {words_of_it}")
+        return HarnessExit(Exit.SUBMITTED)

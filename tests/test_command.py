@@ -1,0 +1,150 @@
+"""Any program as the agent: a real one with the official client, in a real sandbox, through the real gateway."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from scripted import ScriptedPolicy, make_task
+
+from rollin.errors import UserError
+from rollin.gateway import Gateway, SessionSpec
+from rollin.harnesses.base import HarnessExit
+from rollin.harnesses.command import CommandHarness, CommandSettings
+from rollin.messages import Function, ToolCall, offered
+from rollin.mixture import Actor, Student
+from rollin.policies.base import Action, Request
+from rollin.sandboxes.base import Limits
+from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.store import Exit, Purpose, Store
+from rollin.tasks.repository import build_repository
+
+AGENT = """
+import os, subprocess
+import openai
+
+client = openai.OpenAI()
+messages = [{"role": "user", "content": os.environ["TASK"]}]
+while True:
+    said = client.chat.completions.create(model="any", messages=messages).choices[0].message.content
+    if said == "done":
+        break
+    seen = subprocess.run(said, shell=True, capture_output=True, text=True).stdout
+    messages += [{"role": "assistant", "content": said}, {"role": "user", "content": seen}]
+"""
+"""An agent as somebody would write it who has never heard of rollin."""
+
+
+class Bench:
+    """Rolls out a scripted policy with a command as its agent."""
+
+    def __init__(self, store: Store, gateway: Gateway, template: Path, folder: Path) -> None:
+        self.store, self.gateway, self.template, self.folder = store, gateway, template, folder
+
+    def roll_out(
+        self,
+        command: str,
+        script: Callable[[Request], str | Action | Exception] = lambda request: "done",
+        **more: object,
+    ) -> tuple[HarnessExit, str]:
+        """How it ended, and module.py at the end."""
+        settings = {"kind": "command", "command": command, "folder": self.folder, **more}
+        harness = CommandHarness(CommandSettings.model_validate(settings))
+        task, policy = make_task(), ScriptedPolicy("student", script)
+        row = self.store.open_trajectory(
+            task.instance_id, iteration=1, attempt=0, purpose=Purpose.EVAL, policy="student", seed=0
+        )
+        key = self.gateway.open_session(SessionSpec(row, task, Student(), {Actor.STUDENT: policy}))
+        shown = {**harness.folders, **self.gateway.way_in}
+        try:
+            with BubblewrapSandbox(self.template, Limits(memory_mb=4096), harness.env, shown=shown) as sandbox:
+                ending = harness.run(task, sandbox, self.gateway.url, key)
+                return ending, sandbox.run("cat module.py").output
+        finally:
+            self.gateway.close_session(key)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, _ = build_repository({"module.py": b"VALUE = 0\n"}, [], tmp_path_factory.mktemp("cache"))
+    return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path, template: Path) -> Iterator[Bench]:
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    (folder / "agent.py").write_text(AGENT)
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        store.add_tasks([make_task()])
+        yield Bench(store, gateway, template, folder)
+
+
+def test_an_agent_of_ones_own_repairs(bench: Bench) -> None:
+    commands = ["cat module.py", "sed -i s/0/1/ module.py; echo $COLOUR", "done"]
+    ending, module = bench.roll_out("python /agent/agent.py", lambda r: commands[r.turn], env={"COLOUR": "blue"})
+    assert (ending.exit, module) == (Exit.SUBMITTED, "VALUE = 1\n")
+    turns = bench.store.turns(1)
+    assert [turn.action.content for turn in turns] == commands
+    state = bench.store.state_messages(turns[2].state_id)
+    assert [message["content"] for message in state] == [
+        "`to_roman(4)` returns IIII.",
+        commands[0],
+        "VALUE = 0\n",
+        commands[1],
+        "blue\n",
+    ]
+
+
+def test_stock_mini_swe_agent_repairs(bench: Bench) -> None:
+    """Its own entry point and configuration; its model calls the tool `bash`. (The last option: see MiniSweAgent.)"""
+    commands = ["cat module.py", "sed -i s/0/1/ module.py", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"]
+
+    def act(request: Request) -> Action:
+        function = Function(name="bash", arguments=json.dumps({"command": commands[request.turn]}))
+        return Action("I go on.", tool_calls=[ToolCall(id="c", type="function", function=function)])
+
+    options = "-y --exit-immediately -m openai/any -c mini.yaml -c model.model_kwargs._skip_mcp_handler=true"
+    env = {"MSWEA_CONFIGURED": "true", "MSWEA_COST_TRACKING": "ignore_errors", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    ending, module = bench.roll_out(f'mini {options} -t "$TASK"', act, env=env)
+    assert (ending, module) == (HarnessExit(Exit.SUBMITTED), "VALUE = 1\n")
+    tools, state = offered(bench.store.state_messages(bench.store.turns(1)[2].state_id))
+    assert [tool["function"]["name"] for tool in tools] == ["bash"]
+    assert [message["role"] for message in state] == ["system", "user", *["assistant", "tool"] * 2]
+
+
+def test_its_only_way_out_is_the_gateway(bench: Bench) -> None:
+    """Not the host's loopback, not the network; and not its own files, to write to."""
+    port = bench.gateway.url.split(":")[2].split("/")[0]
+    places = [f"127.0.0.1/{port}", "1.1.1.1/80"]
+    tries = "; ".join([*(f"(echo > /dev/tcp/{place}) 2>&1" for place in places), "touch /agent/x 2>&1"])
+    ending, _ = bench.roll_out(f"{tries}; echo $TASK_ID >&2; exit 3")
+    assert ending.exit is Exit.INFRASTRUCTURE_FAULT
+    assert "Connection refused" in ending.detail
+    assert "Network is unreachable" in ending.detail
+    assert "Read-only file system" in ending.detail
+    assert ending.detail.startswith("exit 3: ")
+    assert ending.detail.endswith("kata-roman-1")
+
+
+def test_a_program_that_does_not_end_is_ended(bench: Bench) -> None:
+    started = time.monotonic()
+    ending, _ = bench.roll_out("sleep 60 & sleep 60", seconds=1)
+    assert (ending.exit, time.monotonic() - started < 20) == (Exit.TIME_LIMIT, True)
+
+
+def test_a_program_that_is_not_there_is_a_fault(bench: Bench) -> None:
+    ending, _ = bench.roll_out("no-such-agent")
+    assert ending.exit is Exit.INFRASTRUCTURE_FAULT
+    assert "no-such-agent: command not found" in ending.detail
+
+
+def test_a_gateway_that_is_gone_is_a_fault(bench: Bench) -> None:
+    ending, _ = bench.roll_out("python /agent/agent.py", lambda request: RuntimeError("gone"))
+    assert ending.exit is Exit.INFRASTRUCTURE_FAULT
+
+
+def test_a_folder_that_is_not_there_is_said() -> None:
+    with pytest.raises(UserError, match="no folder /nowhere"):
+        CommandHarness(CommandSettings(kind="command", command="x", folder=Path("/nowhere")))
