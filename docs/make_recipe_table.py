@@ -46,6 +46,7 @@ MEANINGS = {
     "TaskSettings.train": "Task sets to train on.",
     "TaskSettings.eval": "Task sets to evaluate on.",
     "BuiltTasks.source": "Small modules of rollin's own, or real packages.",
+    "GymTasks.source": "Says that it is one.",
     "BuiltTasks.family": "What kind of fault the tasks hold.",
     "BuiltTasks.count": "How many.",
     "FiledTasks.file": "One task a line, in SWE-bench's schema.",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from rollin.errors import UserError
 from rollin.harnesses.command import CommandSettings
+from rollin.harnesses.gym import GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.method import METHODS, Method
 from rollin.models import Precision
@@ -69,10 +70,20 @@ class LocalTeacher(Settings):
     """As the student's."""
 
 
-TeacherSettings = Annotated[ExpertTeacher | EndpointTeacher | LocalTeacher, Field(discriminator="kind")]
+class FunctionTeacher(Settings):
+    """A teacher that is a function of one's own: from a conversation and a task to what to say."""
+
+    kind: Literal["function"]
+    function: str
+    """`package.module:name`, or `path/to/file.py:name`."""
 
 
-HarnessSettings = Annotated[MiniSweAgentSettings | CommandSettings, Field(discriminator="kind")]
+TeacherSettings = Annotated[
+    ExpertTeacher | EndpointTeacher | LocalTeacher | FunctionTeacher, Field(discriminator="kind")
+]
+
+
+HarnessSettings = Annotated[MiniSweAgentSettings | CommandSettings | GymSettings, Field(discriminator="kind")]
 
 
 class EvaluationSettings(Settings):

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from rollin.harnesses.base import Harness
 from rollin.mixture import Actor, RollIn
 from rollin.policies.base import Policy, Request, Sampling
 from rollin.policies.judging import sound
-from rollin.sandboxes.base import Limits
+from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.workspace import open_workspace
 from rollin.store import Exit, Purpose, Store, TrajectoryRow
 from rollin.tasks.extraction import extract_patch
@@ -161,7 +162,7 @@ class Rollouts:
                 row = self._store.reopen_trajectory(row.id)
             if row.exit is None:
                 row = self._roll_out(row, task, cast)
-            if row.exit is not Exit.INFRASTRUCTURE_FAULT:
+            if row.exit is not Exit.INFRASTRUCTURE_FAULT and row.resolved is None:
                 self._grade(row, task)
         except InfrastructureFault as fault:
             log.warning("trajectory %d (%s): %s", row.id, task.instance_id, fault)
@@ -169,8 +170,7 @@ class Rollouts:
         return self._store.trajectory(row.id)
 
     def _roll_out(self, row: TrajectoryRow, task: Task, cast: Cast) -> TrajectoryRow:
-        shown = {**self._harness.folders, **(self._gateway.way_in if self._harness.inside else {})}
-        with open_workspace(task, self._cache, self._limits, self._harness.env, shown) as sandbox:
+        with self._workspace(task) as sandbox:
             key = self._gateway.open_session(self._spec(row, task, cast))
             try:
                 ending = self._harness.run(task, sandbox, self._gateway.url, key)
@@ -178,8 +178,19 @@ class Rollouts:
                 report = self._gateway.close_session(key)
             if report.fault:
                 raise InfrastructureFault(report.fault)
-            patch = extract_patch(sandbox, task.base_commit)
-        return self._store.end_trajectory(row.id, ending.exit, patch)
+            patch = extract_patch(sandbox, task.base_commit) if sandbox else None
+        row = self._store.end_trajectory(row.id, ending.exit, patch)
+        if ending.resolved is not None:
+            self._store.grade_trajectory(row.id, ending.resolved, {"graded": "by the environment"})
+        return self._store.trajectory(row.id)
+
+    def _workspace(self, task: Task) -> AbstractContextManager[Sandbox | None]:
+        """Where the harness works on a task: nowhere, if its tasks are no repositories."""
+        harness = self._harness
+        if not harness.sandboxed:
+            return nullcontext()
+        shown = {**harness.folders, **(self._gateway.way_in if harness.inside else {})}
+        return open_workspace(task, self._cache, self._limits, harness.env, shown)
 
     def _spec(self, row: TrajectoryRow, task: Task, cast: Cast) -> SessionSpec:
         return SessionSpec(

@@ -13,18 +13,29 @@ from rollin.evaluation.rate import Rate
 from rollin.gateway import Gateway
 from rollin.harnesses.base import Harness
 from rollin.harnesses.command import CommandHarness, CommandSettings
+from rollin.harnesses.gym import GymHarness, GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgent
 from rollin.learner import Learner
 from rollin.loop import Loop
 from rollin.models import check_tokens, load_model, load_tokenizer
+from rollin.plugins import load
 from rollin.policies.base import Policy, Sampling
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.policies.expert import Expert
+from rollin.policies.function import FunctionPolicy
 from rollin.policies.local import LocalPolicy
 from rollin.policies.pool import Pool, endpoint
 from rollin.policies.ragged import ATTENTION
 from rollin.progress import Reporter
-from rollin.recipe import EndpointTeacher, ExpertTeacher, LocalTeacher, Recipe, parse_recipe
+from rollin.recipe import (
+    EndpointTeacher,
+    ExpertTeacher,
+    FunctionTeacher,
+    HarnessSettings,
+    LocalTeacher,
+    Recipe,
+    parse_recipe,
+)
 from rollin.rollout import Rollouts
 from rollin.sandboxes.bubblewrap import check
 from rollin.store import Store
@@ -39,13 +50,13 @@ DATABASE = "run.db"
 def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     """Run a recipe in a new directory. Raises UserError before anything is written where the input is bad."""
     _make(directory)
-    learner, teacher = _policies(recipe, directory)  # first: what is missing is said before the tasks are built
+    cast = _cast(recipe, directory)  # first: what is missing is said before the tasks are built
     train, evaluation = _load_tasks(recipe, reporter)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
         store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in evaluation)
-        with _loop(recipe, store, learner, teacher, reporter) as loop:
+        with _loop(recipe, store, *cast, reporter) as loop:
             loop.run()
 
 
@@ -53,19 +64,19 @@ def resume(directory: Path, reporter: Reporter) -> None:
     """Go on with a run that was stopped or killed; a finished one is left as it is. Raises UserError."""
     with Store.resume(database(directory)) as store:
         recipe = parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}")
-        learner, teacher = _policies(recipe, directory)
-        with _loop(recipe, store, learner, teacher, reporter) as loop:
+        cast = _cast(recipe, directory)
+        with _loop(recipe, store, *cast, reporter) as loop:
             loop.run()
 
 
 def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
     """Measure the recipe's student on its eval tasks; nothing is trained. A stopped measurement is gone on with."""
     path = directory / DATABASE
-    learner, teacher = _policies(recipe, directory)
+    cast = _cast(recipe, directory)
     with Store.resume(path) if path.exists() else Store.create(path, recipe.model_dump(mode="json")) as store:
         _, tasks = _load_tasks(recipe, reporter)
         store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in tasks)
-        with _loop(recipe, store, learner, teacher, reporter) as loop:
+        with _loop(recipe, store, *cast, reporter) as loop:
             store.begin_iteration(0)
             return loop.evaluate(0)
 
@@ -95,17 +106,17 @@ def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Ta
         return load_tasks(recipe.tasks, cache_folder(), bar.advance)
 
 
-def _policies(recipe: Recipe, directory: Path) -> tuple[Learner, Policy]:
-    """The student and the teacher, ready to act. UserError for what can't be had, sandbox and agent included."""
-    check()
-    if isinstance(recipe.harness, CommandSettings):
-        CommandHarness(recipe.harness)
+def _cast(recipe: Recipe, directory: Path) -> tuple[Learner, Policy, Harness]:
+    """The student and the teacher, ready to act, and the agent around them. UserError for what can't be had."""
+    harness = _harness(recipe.harness)
+    if harness.sandboxed:
+        check()
     teacher = _teacher(recipe)
     white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
     if Need.TEACHER in recipe.method.objective.needs and isinstance(recipe.teacher, LocalTeacher):
         check_tokens(recipe.teacher.model, recipe.student.model)
-    return learner, teacher
+    return learner, teacher, harness
 
 
 def _teacher(recipe: Recipe) -> Policy:
@@ -113,6 +124,9 @@ def _teacher(recipe: Recipe) -> Policy:
     if isinstance(settings, ExpertTeacher):
         tokenizer = load_tokenizer(recipe.student.model)
         return Expert(lambda said: len(action_ids(tokenizer, said)))
+    if isinstance(settings, FunctionTeacher):
+        tokenizer = load_tokenizer(recipe.student.model)
+        return FunctionPolicy(load(settings.function), settings.function, lambda said: len(action_ids(tokenizer, said)))
     if isinstance(settings, EndpointTeacher):
         asyncio.run(_answers(settings))
         return _endpoint(settings)
@@ -140,25 +154,30 @@ async def _answers(settings: EndpointTeacher) -> None:
         await policy.close()
 
 
-def _harness(recipe: Recipe) -> Harness:
-    settings = recipe.harness
-    return CommandHarness(settings) if isinstance(settings, CommandSettings) else MiniSweAgent(settings)
+def _harness(settings: HarnessSettings) -> Harness:
+    """UserError where something of it is not there. Making mini-swe-agent takes seconds."""
+    if isinstance(settings, CommandSettings):
+        return CommandHarness(settings)
+    return GymHarness(settings) if isinstance(settings, GymSettings) else MiniSweAgent(settings)
 
 
 @contextmanager
-def _loop(recipe: Recipe, store: Store, learner: Learner, teacher: Policy, reporter: Reporter) -> Iterator[Loop]:
+def _loop(
+    recipe: Recipe, store: Store, learner: Learner, teacher: Policy, harness: Harness, reporter: Reporter
+) -> Iterator[Loop]:
     """Everything that a loop needs, started, and ended with it."""
     with Gateway(store) as gateway:
         rollouts = Rollouts(
             store,
             gateway,
-            _harness(recipe),
+            harness,
             cache_dir=cache_folder() / "repositories",
             limits=recipe.sandbox,
             concurrency=recipe.concurrency,
             seed=recipe.seed,
         )
-        sampling = Sampling() if isinstance(recipe.teacher, ExpertTeacher) else recipe.teacher.sampling
+        teaching = recipe.teacher
+        sampling = teaching.sampling if isinstance(teaching, EndpointTeacher | LocalTeacher) else Sampling()
         tasks = store.tasks()
         train_tasks, eval_tasks = (
             [task for task in tasks if task.split is split] for split in (Split.TRAIN, Split.EVAL)

@@ -25,6 +25,8 @@ class HarnessExit:
     """What the agent printed with its submission; empty for most. The patch is taken from the workspace."""
     detail: str = ""
     """What happened, where `exit` doesn't say it all."""
+    resolved: bool | None = None
+    """Whether the task was, where the environment itself says so; None where the workspace is to be graded."""
 
 
 class Harness(Protocol):
@@ -33,6 +35,11 @@ class Harness(Protocol):
     @property
     def env(self) -> Mapping[str, str]:
         """Variables that its agent's commands see, on top of the sandbox's own."""
+        ...
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether its tasks are repositories, to be worked on in a sandbox and graded by their tests."""
         ...
 
     @property
@@ -45,6 +52,7 @@ class Harness(Protocol):
         """Folders of the host that the sandbox is to show, read-only, by the path that they have there."""
         ...
 
-    def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
-        """Work on `task` in `sandbox`, with the LLM at `base_url`. What fails around the agent is an exit too."""
+    def run(self, task: Task, sandbox: Sandbox | None, base_url: str, key: str) -> HarnessExit:
+        """Work on `task`, in `sandbox` if it wants one, with the LLM at `base_url`. What fails around the agent is an
+        exit too."""
         ...

@@ -42,6 +42,7 @@ class CommandSettings(BaseModel):
 class CommandHarness:
     """A `Harness`. The program runs in the sandbox like all that it does; its way out is the gateway alone."""
 
+    sandboxed = True
     inside = True
 
     def __init__(self, settings: CommandSettings) -> None:
@@ -60,8 +61,9 @@ class CommandHarness:
         """See `Harness`."""
         return {FOLDER: self.settings.folder} if self.settings.folder else {}
 
-    def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
+    def run(self, task: Task, sandbox: Sandbox | None, base_url: str, key: str) -> HarnessExit:
         """See `Harness`. A program that fails is a fault around the agent, not the model's doing."""
+        assert sandbox is not None
         seen = {
             "TASK": task.problem_statement,
             "TASK_ID": task.instance_id,

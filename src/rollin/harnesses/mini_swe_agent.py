@@ -100,6 +100,7 @@ class MiniSweAgent:
         self._environment_class = import_module("rollin.harnesses.environment").SandboxEnvironment
         self._overflow = import_module("litellm").exceptions.ContextWindowExceededError
 
+    sandboxed = True
     inside = False
     folders: Mapping[str, Path] = MappingProxyType({})
 
@@ -108,8 +109,9 @@ class MiniSweAgent:
         """See `Harness`."""
         return self.settings.env
 
-    def run(self, task: Task, sandbox: Sandbox, base_url: str, key: str) -> HarnessExit:
+    def run(self, task: Task, sandbox: Sandbox | None, base_url: str, key: str) -> HarnessExit:
         """See `Harness`."""
+        assert sandbox is not None
         agent = self._agent(sandbox, base_url, key)
         try:
             ending = agent.run(task.problem_statement)

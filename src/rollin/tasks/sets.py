@@ -55,14 +55,49 @@ class FiledTasks(BaseModel):
     """The first so many; all if left out."""
 
 
+class GymTasks(BaseModel):
+    """Episodes of a gym-like environment, told apart by their seeds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["gym"]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Of the environment; part of the tasks' names, which the seeds come from."""
+    count: int = Field(ge=1)
+    """How many episodes."""
+
+    def tasks(self, split: Split, seed: int) -> list[Task]:
+        """Other ones on each side of the split."""
+        blank = Task(
+            instance_id="",
+            repo=f"gym/{self.name}",
+            base_commit="",
+            problem_statement="",
+            patch="",
+            FAIL_TO_PASS=[],
+            PASS_TO_PASS=[],
+            source="gym",
+            split=split,
+            module=f"{self.name}-{split}",
+        )
+        names = (f"{self.name}-{split}-{seed}-{number}" for number in range(self.count))
+        return [blank.model_copy(update={"instance_id": name}) for name in names]
+
+
 def _kind(content: Any) -> str:
-    """Which of the two is meant, so that a complaint is about that one."""
-    filed = "file" in content if isinstance(content, dict) else isinstance(content, FiledTasks)
-    return "FiledTasks" if filed else "BuiltTasks"
+    """Which of them is meant, so that a complaint is about that one."""
+    if not isinstance(content, dict):
+        return type(content).__name__
+    if "file" in content:
+        return "FiledTasks"
+    return "GymTasks" if content.get("source") == "gym" else "BuiltTasks"
 
 
 TaskSet = Annotated[
-    Annotated[BuiltTasks, Tag("BuiltTasks")] | Annotated[FiledTasks, Tag("FiledTasks")], Discriminator(_kind)
+    Annotated[BuiltTasks, Tag("BuiltTasks")]
+    | Annotated[FiledTasks, Tag("FiledTasks")]
+    | Annotated[GymTasks, Tag("GymTasks")],
+    Discriminator(_kind),
 ]
 
 
@@ -111,6 +146,8 @@ def _tasks(
 ) -> Iterable[Task]:
     if isinstance(task_set, FiledTasks):
         return read_tasks(task_set.file)[: task_set.count]
+    if isinstance(task_set, GymTasks):
+        return task_set.tasks(split, seed)
     order = task_set.order(split, seed)
     built = build(order, cache_dir, advance=advance).tasks
     if len(built) < task_set.count:
