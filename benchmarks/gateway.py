@@ -1,6 +1,6 @@
-"""What the gateway adds to a call: 16 trajectories at once, histories that grow, every turn recorded, labels beside.
+"""What the gateway adds to a call: many trajectories at once, histories that grow, every turn recorded, labels beside.
 
-python benchmarks/gateway.py [turns] [rounds]
+python benchmarks/gateway.py [turns] [rounds] [trajectories]: 30, 3 and 16, if left out
 
 Three ways to the same fixed action, which takes 100 ms to come: straight to an upstream server; through the gateway
 to that server; through the gateway to a policy in its process. The clients, the upstream and the gateway are a
@@ -38,7 +38,7 @@ from rollin.policies.endpoint import EndpointPolicy
 from rollin.store import Purpose, Store
 from rollin.tasks.schema import Task
 
-TRAJECTORIES = 16
+TRAJECTORIES = int(sys.argv[3]) if len(sys.argv) > 3 else 16
 BAR_MS = 5.0
 ACTION = "I look at the tests.\n```bash\npython -m pytest -q\n```"
 UPSTREAM_SECONDS = 0.1
