@@ -16,6 +16,7 @@ from rollin.plugins import load
 from rollin.policies.base import Action, Request
 from rollin.progress import Reporter
 from rollin.recipe import load_recipe
+from rollin.report.summary import Summary
 from rollin.store import Exit, LabelStatus, Purpose, Store
 from rollin.tasks.schema import Split
 from rollin.tasks.sets import GymTasks
@@ -152,6 +153,7 @@ def test_the_same_loop_trains_on_a_game(tiny_directory: Path, tmp_path: Path) ->
         f"teacher.function={GAME}:halve",
         "training.parameters=full",
         "method.roll_in.beta.values=[0.5]",
+        "evaluation.labels=true",
     ]
     recipe = load_recipe(ROOT / "recipes" / "guess-the-number.yaml", changes)
     reporter: Reporter = Silent()
@@ -165,4 +167,8 @@ def test_the_same_loop_trains_on_a_game(tiny_directory: Path, tmp_path: Path) ->
         assert {turn.actor for turn in turns} == {*Actor}
         assert {turn.label.status for turn in turns} == {LabelStatus.READY}
         assert [evaluation.n for evaluation in store.evaluations()] == [4, 4]
+        evaluated = [turn for row in store.trajectories(purpose=Purpose.EVAL) for turn in store.turns(row.id)]
+        assert {(turn.actor, turn.label.status) for turn in evaluated} == {(Actor.STUDENT, LabelStatus.READY)}
+        assert store.iterations()[1].trained("labels") == len(turns), "evaluation's labels are not learnt from"
+        assert "turns like the teacher's" in Summary.of(store).to_markdown()
     runs.resume(tmp_path / "run", reporter)

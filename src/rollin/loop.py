@@ -139,7 +139,14 @@ class Loop:
 
     def evaluate(self, iteration: int) -> Rate:
         """The student alone on tasks of modules that it never trained on."""
-        rows = self.alone("evaluating", iteration, Purpose.EVAL, self.eval_tasks, weights=iteration)
+        rows = self.alone(
+            "evaluating",
+            iteration,
+            Purpose.EVAL,
+            self.eval_tasks,
+            weights=iteration,
+            labels=self.recipe.evaluation.labels,
+        )
         rate, groups = Rate.of(rows), by_group(rows, {task.instance_id: task for task in self.eval_tasks})
         checkpoint = self.learner.checkpoint(iteration).name if iteration else self.recipe.student.model
         metrics: dict[str, object] = {name: asdict(group) for name, group in groups.items()}
@@ -151,13 +158,17 @@ class Loop:
         return rate
 
     def alone(
-        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], *, weights: int
+        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], *, weights: int, labels: bool = False
     ) -> list[TrajectoryRow]:
-        """The student alone, greedy, with the weights that an iteration left."""
+        """The student alone, greedy, with the weights that an iteration left; labels beside it, if they are wanted."""
         greedy = Sampling(max_tokens=self.recipe.student.sampling.max_tokens)
         student = {Actor.STUDENT: self.learner.at(weights)}
-        cast = Cast("student", Student(), student, sampling={Actor.STUDENT: greedy})
-        return self.trajectories(doing, iteration, purpose, tasks, cast)
+        sampling = {Actor.STUDENT: greedy, Actor.TEACHER: self.teacher_sampling}
+        cast = Cast("student", Student(), student, self.teacher if labels else None, sampling)
+        rows = self.trajectories(doing, iteration, purpose, tasks, cast)
+        if labels:
+            self.rollouts.settle_labels(cast, iteration, purpose)
+        return rows
 
     def trajectories(
         self,

@@ -93,6 +93,9 @@ class EvaluationSettings(Settings):
     """`ends`: before the first iteration and after the last."""
     base: bool = True
     """Measure the student before any training, too."""
+    labels: bool = False
+    """Ask the teacher beside, to know how often the student does what it would do in the states that are reached.
+    Nothing is learnt from these labels."""
 
 
 class Budget(Settings):

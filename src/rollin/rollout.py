@@ -91,9 +91,9 @@ class Rollouts:
             # Who interrupts a run doesn't want to wait for the trajectories under way; their turns are committed.
             pool.shutdown(cancel_futures=True, wait=False)
 
-    def settle_labels(self, cast: Cast, iteration: int) -> dict[str, int]:
-        """Ask again for what is missing, and wait until no label is under way. How many labels stand how."""
-        for row in self._store.trajectories(iteration=iteration, purpose=Purpose.COLLECT):
+    def settle_labels(self, cast: Cast, iteration: int, purpose: Purpose = Purpose.COLLECT) -> dict[str, int]:
+        """Ask again for what is missing, and wait until no label is under way. How many to learn from stand how."""
+        for row in self._store.trajectories(iteration=iteration, purpose=purpose):
             spec = self._spec(row, self._store.task(row.instance_id), cast)
             self._gateway.ask_for_missing_labels(spec)
         self._gateway.await_labels()

@@ -18,10 +18,14 @@ def rates(evaluations: Sequence[Evaluation]) -> Table:
     """Before and after, by group."""
     groups = sorted({name for evaluation in evaluations for name in evaluation.groups})
     rows = [[name, *(_rate(e.groups.get(name)) for e in evaluations)] for name in groups]
+    rows.append(["overall", *(_rate(evaluation.overall) for evaluation in evaluations)])
+    if any(evaluation.tally.compared for evaluation in evaluations):
+        shares = (_share(evaluation.tally.agreeing, evaluation.tally.compared) for evaluation in evaluations)
+        rows.append(["turns like the teacher's", *shares])
     return Table(
         "Resolve rate on held-out tasks",
         ["tasks", *(evaluation.title for evaluation in evaluations)],
-        [*rows, ["overall", *(_rate(evaluation.overall) for evaluation in evaluations)]],
+        rows,
         "Resolved of those that count, with Wilson's 95% interval. The infrastructure's faults are in no rate.",
     )
 

@@ -2,7 +2,7 @@
 
 Evaluation    one measurement: rates by group and overall, and the exits behind them
 Training      what training on an iteration's labels did
-Tally         counts of collected turns: who acted, what has a label, who agrees
+Tally         counts of turns: who acted, what has a label, who agrees
 Iteration     one round of collect, aggregate, train
 Cost          calls, tokens and seconds of one kind of asking
 Counts        tallies and costs, found by going through all turns once
@@ -18,6 +18,8 @@ from rollin.mixture import Actor
 from rollin.store import Exit, IterationRow, LabelSource, LabelStatus, Phase, Purpose, TrajectoryRow, TurnRow
 from rollin.tasks.schema import Task
 
+Whose = tuple[Purpose, str, int]
+"""Turns of one purpose, policy and iteration."""
 STUDENT = "student"
 """The policy of the student's own trajectories (see `loop`)."""
 
@@ -35,6 +37,8 @@ class Evaluation:
     failures: Mapping[FailureMode, int]
     under_way: int
     """Trajectories that have not ended, or are not graded yet: in no rate."""
+    tally: "Tally"
+    """Of its turns; what they compare with is there where evaluation asks for labels."""
     seconds: float | None
     """From the first one's start to the last one's end, pauses of a stopped run included."""
 
@@ -71,7 +75,7 @@ class Training:
 
 @dataclass
 class Tally:
-    """Counts of collected turns."""
+    """Counts of turns."""
 
     turns: int = 0
     teacher_turns: int = 0
@@ -138,6 +142,7 @@ class Cost:
 COSTS = (
     "teacher, acting",
     "teacher, labelling beside",
+    "teacher, labelling evaluation",
     "student, collecting",
     "student, evaluating",
     "others, evaluating",
@@ -148,18 +153,18 @@ COSTS = (
 class Counts:
     """What going through all turns once gives."""
 
-    tallies: dict[int, Tally] = field(default_factory=dict)
+    tallies: dict[Whose, Tally] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
 
     def add(self, row: TrajectoryRow, turns: Iterable[TurnRow]) -> None:
         for turn in turns:
-            if row.purpose is Purpose.COLLECT:
-                self.tallies.setdefault(row.iteration, Tally()).add(turn)
+            self.tallies.setdefault((row.purpose, row.policy, row.iteration), Tally()).add(turn)
             action, label = turn.action, turn.label
             cost = self.costs.setdefault(_kind(row, turn), Cost())
             cost.add(action.prompt_tokens, action.completion_tokens, action.seconds)
             if label.source is LabelSource.BESIDE and label.status is LabelStatus.READY:
-                beside = self.costs.setdefault("teacher, labelling beside", Cost())
+                learnt = row.purpose is Purpose.COLLECT
+                beside = self.costs.setdefault(f"teacher, labelling {'beside' if learnt else 'evaluation'}", Cost())
                 beside.add(label.prompt_tokens, label.completion_tokens, label.seconds)
 
 
@@ -169,7 +174,9 @@ def _kind(row: TrajectoryRow, turn: TurnRow) -> str:
     return "student, evaluating" if row.policy == STUDENT else "others, evaluating"
 
 
-def evaluations(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> Iterator[Evaluation]:
+def evaluations(
+    rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task], tallies: Mapping[Whose, Tally]
+) -> Iterator[Evaluation]:
     """The student's first, iteration by iteration; then those of others."""
     measured: dict[tuple[bool, str, int], list[TrajectoryRow]] = {}
     for row in rows:
@@ -186,11 +193,12 @@ def evaluations(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> Ite
             exits={exit_: exits[exit_] for exit_ in Exit},
             failures=failures(done),
             under_way=len(attempts) - len(done),
+            tally=tallies.get((Purpose.EVAL, policy, iteration), Tally()),
             seconds=_span(attempts),
         )
 
 
-def iteration(row: IterationRow, rows: Iterable[TrajectoryRow], tallies: Mapping[int, Tally]) -> Iteration:
+def iteration(row: IterationRow, rows: Iterable[TrajectoryRow], tallies: Mapping[Whose, Tally]) -> Iteration:
     attempts = [t for t in rows if t.iteration == row.number and t.purpose is Purpose.COLLECT]
     done = _settled(attempts)
     return Iteration(
@@ -200,7 +208,7 @@ def iteration(row: IterationRow, rows: Iterable[TrajectoryRow], tallies: Mapping
         trajectories=len(attempts),
         under_way=len(attempts) - len(done),
         collected=Rate.of(done),
-        tally=tallies.get(row.number, Tally()),
+        tally=tallies.get((Purpose.COLLECT, STUDENT, row.number), Tally()),
         training=Training.of(row.metrics),
         collecting_seconds=_span(attempts),
     )

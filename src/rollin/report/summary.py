@@ -36,7 +36,7 @@ class Summary:
         return cls(
             name=str(recipe.get("name", "run")),
             about=_about(recipe, rounds, store.evaluations()),
-            evaluations=list(evaluations(rows, tasks)),
+            evaluations=list(evaluations(rows, tasks, counts.tallies)),
             iterations=[iteration(row, rows, counts.tallies) for row in rounds if row.number],
             costs={kind: counts.costs[kind] for kind in COSTS if kind in counts.costs},
         )
