@@ -8,8 +8,8 @@ import numpy as np
 DRAWS = 10_000
 """Bootstrap resamples."""
 
-Outcomes = Mapping[tuple[int, str], bool]
-"""(seed, task) -> resolved. What the infrastructure ended is not in it."""
+Outcomes = Mapping[tuple[int, str], float]
+"""(seed, task) -> resolved (or another figure from 0 to 1). What the infrastructure ended is not in it."""
 
 
 @dataclass(frozen=True)
