@@ -19,7 +19,7 @@ Values = dict[tuple[int, str], float]
 
 
 def read(runs: str) -> tuple[Rate, Tally, Values, Values]:
-    """(resolve rate, turns compared; by seed and task: whether it was resolved, the share of turns like the teacher's)."""
+    """(resolve rate, turns compared; by seed and task: resolved or not, the share of turns like the teacher's)."""
     rows, total = [], Tally()
     resolved, alike = Values(), Values()
     for number, run in enumerate(runs.split(",")):
