@@ -308,3 +308,20 @@ def test_tokens_are_kept_when_a_server_gives_them() -> None:
         policy = EndpointPolicy(url, "m")
         (action,) = asking(policy, lambda: policy.act(question()))
         assert (action.token_ids, action.logprobs) == (None, None)
+
+
+def test_requests_wait_for_their_turn() -> None:
+    times: list[float] = []
+
+    async def answer(request: HttpRequest) -> Response:
+        times.append(time.monotonic())
+        return JSONResponse(completion())
+
+    async def five() -> None:
+        await asyncio.gather(*(policy.act(question()) for _ in range(5)))
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m", requests_per_minute=600)
+        asking(policy, five)
+    assert len(times) == 5
+    assert times[-1] - times[0] > 0.35, times

@@ -56,6 +56,8 @@ class EndpointTeacher(Settings):
     model: str
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key. Keys are never written into a recipe."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Of each server, at most; more wait for their turn."""
     sampling: Sampling = Sampling(max_tokens=1024)
 
 

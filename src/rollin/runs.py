@@ -142,7 +142,8 @@ def _teacher(recipe: Recipe) -> Policy:
 
 
 def _endpoint(settings: EndpointTeacher) -> EndpointPolicy | Pool:
-    return endpoint(settings.base_url, settings.model, api_key_env=settings.api_key_env)
+    s = settings
+    return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=s.requests_per_minute)
 
 
 async def _answers(settings: EndpointTeacher) -> None:

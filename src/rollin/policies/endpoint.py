@@ -25,6 +25,7 @@ SEED_BITS = 31
 TRANSIENT = {408, 409, 429, 500, 502, 503, 504, 529}
 """Statuses that another try may mend."""
 LONGEST_PAUSE = 60.0
+RETRIES = 5
 
 
 class _Token(BaseModel):
@@ -95,13 +96,15 @@ class EndpointPolicy:
         api_key_env: str = "OPENAI_API_KEY",
         extra: Mapping[str, object] | None = None,
         seconds: float = 600.0,
-        retries: int = 5,
+        retries: int = RETRIES,
+        requests_per_minute: float | None = None,
     ) -> None:
         """`api_key_env` names the variable that holds the key; unset will do for a server that wants none.
 
         `extra` goes into each request's body; None takes a field out, for servers that refuse one
         (`{"seed": None}`). With `{"logprobs": True, "return_token_ids": True}`, vLLM gives the sampled tokens too.
-        `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff.
+        `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
+        beyond `requests_per_minute` wait for their turn.
         """
         self.name = model
         self._base_url = base_url.rstrip("/")
@@ -110,6 +113,9 @@ class EndpointPolicy:
         self._extra = dict(extra or {})
         self._timeout = aiohttp.ClientTimeout(total=seconds)
         self._retries = retries
+        self._interval = 60 / requests_per_minute if requests_per_minute else 0.0
+        self._free = 0.0
+        """When the next request may begin."""
         self._proxy = _proxy(base_url)
         self._session: aiohttp.ClientSession | None = None
 
@@ -162,7 +168,16 @@ class EndpointPolicy:
                 await asyncio.sleep(min(pause, LONGEST_PAUSE))
         return await self._post(body)
 
+    async def _turn(self) -> None:
+        """Wait until another request is allowed."""
+        now = time.monotonic()
+        start = max(now, self._free)
+        self._free = start + self._interval
+        await asyncio.sleep(start - now)
+
     async def _post(self, body: dict[str, object]) -> _Completion:
+        if self._interval:
+            await self._turn()
         if self._session is None:
             # Without a limit on connections: how much is asked at once is the gateway's decision.
             connector = aiohttp.TCPConnector(limit=0)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rollin.errors import InfrastructureFault
 from rollin.policies.base import Action, Request
-from rollin.policies.endpoint import EndpointPolicy
+from rollin.policies.endpoint import RETRIES, EndpointPolicy
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +73,14 @@ class Pool:
 
 
 def endpoint(
-    base_url: str | Sequence[str], model: str, *, api_key_env: str = "OPENAI_API_KEY"
+    base_url: str | Sequence[str], model: str, *, api_key_env: str, requests_per_minute: float | None = None
 ) -> EndpointPolicy | Pool:
-    """The policy of a model behind one URL or several."""
+    """The policy of a model behind one URL or several; the limit is each server's."""
+
+    def one(url: str, retries: int) -> EndpointPolicy:
+        limit = requests_per_minute
+        return EndpointPolicy(url, model, api_key_env=api_key_env, retries=retries, requests_per_minute=limit)
+
     if isinstance(base_url, str):
-        return EndpointPolicy(base_url, model, api_key_env=api_key_env)
-    # Another server is the better second try.
-    return Pool([EndpointPolicy(url, model, api_key_env=api_key_env, retries=0) for url in base_url])
+        return one(base_url, RETRIES)
+    return Pool([one(url, 0) for url in base_url])  # another server is the better second try

@@ -90,7 +90,7 @@ class Findings:
     def tables(self, reference: str) -> list[Table]:
         """All that was found, as far as it is there."""
         found = self.outcomes.get(BASE, {})
-        before = Rate(sum(found.values()), len(found)) if found else None
+        before = Rate(sum(map(bool, found.values())), len(found)) if found else None
         if not self.outcomes:
             return [costs(self.arms, before)]
         of_arms = [failing(self.arms), scaling(self.arms), costs(self.arms, before)]
