@@ -52,8 +52,9 @@ class Bench:
         settings = {"kind": "command", "command": command, "folder": self.folder, **more}
         harness = CommandHarness(CommandSettings.model_validate(settings))
         task, policy = make_task(), ScriptedPolicy("student", script)
+        attempt = len(self.store.trajectories())
         row = self.store.open_trajectory(
-            task.instance_id, iteration=1, attempt=0, purpose=Purpose.EVAL, policy="student", seed=0
+            task.instance_id, iteration=1, attempt=attempt, purpose=Purpose.EVAL, policy="student", seed=0
         )
         key = self.gateway.open_session(SessionSpec(row, task, Student(), {Actor.STUDENT: policy}))
         shown = {**harness.folders, **self.gateway.way_in}
@@ -126,6 +127,19 @@ def test_its_only_way_out_is_the_gateway(bench: Bench) -> None:
     assert "Read-only file system" in ending.detail
     assert ending.detail.startswith("exit 3: ")
     assert ending.detail.endswith("kata-roman-1")
+
+
+def test_the_hosts_keys_are_not_in_the_sandbox_nor_in_the_store(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = "sk-planted-4711"
+    for name in ("OPENAI_API_KEY", "STUDENT_API_KEY", "ROLLIN_KEY"):
+        monkeypatch.setenv(name, planted)
+    look = "(env; cat /proc/*/environ) | tr '\\0' '\\n' | grep "
+    assert bench.roll_out(f"{look} planted && exit 3; {look} OPENAI_BASE_URL || exit 4")[0].exit is Exit.SUBMITTED
+    bench.roll_out("python /agent/agent.py", lambda request: ("env", "done")[request.turn])
+    seen = bench.store.state_messages(bench.store.turns(2)[1].state_id)[-1]["content"]
+    assert "OPENAI_API_KEY" in seen
+    stored = b"".join(path.read_bytes() for path in bench.store.path.parent.glob("run.db*"))
+    assert planted.encode() not in stored
 
 
 def test_a_program_that_does_not_end_is_ended(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """The gateway, over real HTTP with the official client: who acts, what is recorded, what a resumed run repeats."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -396,6 +397,24 @@ def test_a_huge_request_is_refused(tmp_path: Path) -> None:
         with pytest.raises(openai.APIStatusError) as caught:
             run.say(key, [{"role": "user", "content": "x" * 2**20}])
         assert caught.value.status_code == 413
+        assert run.say(key, [{"role": "user", "content": "x"}])
+
+
+def test_a_client_that_stops_sending_is_let_go(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store, body_seconds=0.3) as gateway:
+        store.add_tasks([make_task()])
+        run = Run(store, gateway)
+        key = gateway.open_session(run.spec())
+        with socket.create_connection(("127.0.0.1", int(gateway.url.split(":")[2].split("/")[0]))) as slow:
+            lines = [
+                "POST /v1/chat/completions HTTP/1.1",
+                "Host: x",
+                f"Authorization: Bearer {key}",
+                "Content-Length: 9",
+            ]
+            slow.sendall("\r\n".join([*lines, "", "{"]).encode())
+            slow.settimeout(10)
+            assert b" 408 " in slow.recv(1000)
         assert run.say(key, [{"role": "user", "content": "x"}])
 
 

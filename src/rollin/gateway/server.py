@@ -60,11 +60,13 @@ class Gateway:
         port: int = 0,
         label_concurrency: int = 16,
         max_body_mb: int = 16,
+        body_seconds: float = 60.0,
         standing: Standing | None = None,
     ) -> None:
         """Port 0 takes a free one. With `standing`, agents open sessions over HTTP. UserError if the port is taken."""
         self._store = store
         self._max_body = max_body_mb * 2**20
+        self._body_seconds = body_seconds
         self._sessions: dict[bytes, Session] = {}
         self._standing = standing
         self._conversations: list[Session] = []
@@ -278,10 +280,14 @@ class Gateway:
 
     async def _body(self, request: Request) -> bytes:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body:
-                raise wire.WireError(413, f"the request is larger than {self._max_body // 2**20} MiB")
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._max_body:
+                        raise wire.WireError(413, f"the request is larger than {self._max_body // 2**20} MiB")
+        except TimeoutError as error:
+            raise wire.WireError(408, f"the request did not arrive within {self._body_seconds:.0f} s") from error
         return bytes(body)
 
 
