@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from scripted import ScriptedPolicy, make_task
 
+from rollin import runs
 from rollin.errors import UserError
 from rollin.gateway import Gateway, SessionSpec
 from rollin.harnesses.base import HarnessExit
@@ -15,11 +17,14 @@ from rollin.harnesses.command import CommandHarness, CommandSettings
 from rollin.messages import Function, ToolCall, offered
 from rollin.mixture import Actor, Student
 from rollin.policies.base import Action, Request
+from rollin.progress import ConsoleReporter
+from rollin.recipe import load_recipe
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.store import Exit, Purpose, Store
 from rollin.tasks.repository import build_repository
 
+ROOT = Path(__file__).parents[1]
 AGENT = """
 import os, subprocess
 import openai
@@ -162,3 +167,27 @@ def test_a_gateway_that_is_gone_is_a_fault(bench: Bench) -> None:
 def test_a_folder_that_is_not_there_is_said() -> None:
     with pytest.raises(UserError, match="no folder /nowhere"):
         CommandHarness(CommandSettings(kind="command", command="x", folder=Path("/nowhere")))
+
+
+def test_the_example_is_trained_as_it_is(tiny_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/your-agent.md: the teacher repairs real tasks through the example's program, and a student learns it."""
+    monkeypatch.chdir(ROOT)
+    changes = [
+        f"student.model={tiny_directory}",
+        "iterations=1",
+        "tasks_per_iteration=4",
+        "method.roll_in.beta.values=[1.0]",
+        "evaluation.base=false",
+        "training.parameters=full",
+        "tasks.train=[{source: kata, family: visible, count: 2}, {source: kata, family: regression, count: 2}]",
+        "tasks.eval=[{source: kata, family: visible, count: 1}]",
+    ]
+    recipe = load_recipe(ROOT / "recipes" / "your-agent.yaml", changes)
+    runs.start(recipe, tmp_path / "run", ConsoleReporter(Console(quiet=True)))
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        collected = store.trajectories(purpose=Purpose.COLLECT)
+        assert [row.resolved for row in collected] == [True] * 4
+        (measured,) = store.trajectories(purpose=Purpose.EVAL)
+        assert measured.exit in (Exit.SUBMITTED, Exit.CONTEXT_LIMIT), "what ends the program with it is not its fault"
+        assert measured.resolved is False
+        assert store.iterations()[-1].trained("labels") == sum(len(store.turns(row.id)) for row in collected)

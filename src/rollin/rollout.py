@@ -179,7 +179,9 @@ class Rollouts:
             if report.fault:
                 raise InfrastructureFault(report.fault)
             patch = extract_patch(sandbox, task.base_commit) if sandbox else None
-        row = self._store.end_trajectory(row.id, ending.exit, patch)
+        # A program that the agent is may not survive it; it is the model's failure all the same.
+        overflowed = report.overflowed and ending.exit is Exit.INFRASTRUCTURE_FAULT
+        row = self._store.end_trajectory(row.id, Exit.CONTEXT_LIMIT if overflowed else ending.exit, patch)
         if ending.resolved is not None:
             self._store.grade_trajectory(row.id, ending.resolved, {"graded": "by the environment"})
         return self._store.trajectory(row.id)
