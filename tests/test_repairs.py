@@ -86,8 +86,9 @@ def test_what_a_line_lost_is_among_its_readings(kata: str, kind: str, tmp_path: 
     command = steps.readings(path, number)
     here = command.replace("/tmp/", f"{tmp_path}/")
     shown = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    right = files[path].splitlines()[number - 1]
-    (place,) = (place for line, _, place in (line.rpartition(" # ") for line in shown.splitlines()) if line == right)
+    (part,) = faults_of(diff({path: broken}, {path: files[path]}))
+    read = [line.rpartition(" # ") for line in shown.splitlines()]
+    (place,) = (place for reading, _, place in read if reading == part.reading)
     assert (tmp_path / place).read_text() == files[path]
     assert steps.readings_of(command) == (path, number)
 

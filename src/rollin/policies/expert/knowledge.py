@@ -79,6 +79,15 @@ class Fault:
         return self.is_indent or self.is_punctuation
 
     @property
+    def reading(self) -> str:
+        """Its right line as far as the sign goes that was lost; all of it where the indentation is wrong."""
+        (wrong,), (right,) = self.wrong, self.right
+        if self.is_indent:
+            return right.rstrip()
+        lost = (place for place in range(len(wrong), -1, -1) if wrong[:place] + self.new + wrong[place:] == right)
+        return right[: next(lost) + 1]
+
+    @property
     def is_argument(self) -> bool:
         """Whether only a call's last argument is missing."""
         return not self.is_gap and not self.old and re.fullmatch(r",\s*\w+", self.new) is not None

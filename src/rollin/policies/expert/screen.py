@@ -13,8 +13,7 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.messages import Message
-from rollin.policies.expert.sed import rewritten
-from rollin.policies.expert.steps import BASE, EXCHANGE, PICK, TEST, THEN_TEST, in_full, is_similar, readings_of
+from rollin.policies.expert.steps import BASE, EXCHANGE, PICK, TEST, THEN_TEST, in_full, is_similar, readings_of, taken
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -104,18 +103,18 @@ class Readings:
 
     path: str
     number: int
-    lines: dict[int, str]
-    """By the number under which each was shown."""
+    shown: dict[int, str]
+    """By its number, the line as far as it was printed."""
 
-    def place_of(self, line: str) -> int | None:
-        """Under which number a line was shown."""
-        return next((place for place, shown in self.lines.items() if shown == line), None)
+    def place_of(self, reading: str) -> int | None:
+        """Under which number a reading was shown."""
+        return next((place for place, shown in self.shown.items() if shown == reading), None)
 
     def in_full(self, command: str) -> str:
-        """A command that takes one of them, as the command that writes that line; any other as it is."""
+        """A command that takes one of them, with what it takes; any other as it is."""
         found = re.fullmatch(rf"{PICK}(\d+) \./(\S+)", command)
-        line = self.lines.get(int(found[1])) if found and found[2] == self.path else None
-        return command if line is None else rewritten(self.path, self.number, (line,))
+        shown = self.shown.get(int(found[1])) if found and found[2] == self.path else None
+        return command if shown is None else taken(self.path, self.number, shown)
 
 
 class Screen:
@@ -137,9 +136,9 @@ class Screen:
             self.similar_words = event.output.strip()
         elif asked := readings_of(event.command):
             shown = re.findall(r"^(.*) # (\d+)$", event.output, re.MULTILINE)
-            self.readings = Readings(*asked, {int(place): line for line, place in shown})
-        elif self.readings and (taken := self.readings.in_full(command)) != command:
-            command = taken
+            self.readings = Readings(*asked, {int(place): reading for reading, place in shown})
+        elif self.readings and (chosen := self.readings.in_full(command)) != command:
+            command = chosen
         elif not event.reads:
             self.readings = None
         return replace(event, command=command)

@@ -30,12 +30,7 @@ def repair(fault: Fault, number: int, text: str) -> str:
 
 def rewrite(fault: Fault, number: int) -> str:
     """The command that makes line `number` what a fault's one line has to be, whatever stands there."""
-    return rewritten(fault.path, number, fault.right)
-
-
-def rewritten(path: str, number: int, lines: tuple[str, ...]) -> str:
-    """The command that puts these lines in the place of one."""
-    return _sed(rf"{number}c\{_text(lines)}", path)
+    return _sed(rf"{number}c\{_text(fault.right)}", fault.path)
 
 
 def _sed(script: str, path: str) -> str:

@@ -121,24 +121,25 @@ _, n, f = sys.argv
 n = int(n)
 lines = open(f).readlines()
 old = lines[n - 1]
-new = [old[:i] + c + old[i:] for i in range(len(old)) if old[i - 1] > " " for c in ")]}:'\""]
-new += [" " * i + old.lstrip() for i in range(0, 33, 4)]
+new = {old[:i] + c + old[i:]: old[:i] + c for i in range(len(old)) if old[i - 1] > " " for c in ")]}:'\""}
+new |= {" " * i + old.lstrip(): " " * i + old.strip() for i in range(0, 33, 4)}
 k = 0
-for line in sorted({*new}):
+for line in sorted(new):
   lines[n - 1] = line
   try: compile("".join(lines), f, "exec")
   except SyntaxError as e:
     if e.lineno < n + 2: continue
   k += 1
-  print(line.strip("\n"), "#", k)
+  print(new[line], "#", k)
   open(f"/tmp/{k}", "w").writelines(lines)
 E"""
 _READINGS = re.compile(rf"python -Wi - (\d+) \./(\S+) {re.escape(_TRY)}")
 
 
 def readings(path: str, number: int) -> str:
-    """Tries what a line that Python can't read could have lost: a sign, at any place, or its indentation. Prints the
-    readings that Python accepts, each with a number behind it, and leaves the whole file with it in /tmp/<number>."""
+    """Tries what a line that Python can't read could have lost: a sign, at any place, or its indentation. Of a reading
+    that Python accepts it prints the line as far as the sign goes, a number behind it, and leaves the whole file in
+    /tmp/<number>. So the number follows what sets the reading apart."""
     return f"python -Wi - {number} ./{path} {_TRY}"
 
 
@@ -154,6 +155,11 @@ PICK = "cp /tmp/"
 def pick(place: int, path: str) -> str:
     """Takes one of the readings that the last try left."""
     return f"{PICK}{place} ./{path}"
+
+
+def taken(path: str, number: int, shown: str) -> str:
+    """The same in full: what was taken of which line."""
+    return f"sed -i '{number}c\\{shown}...' ./{path}"
 
 
 def exchange_word(wrong: str, right: str) -> str:

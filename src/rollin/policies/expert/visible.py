@@ -30,6 +30,7 @@ from rollin.policies.expert.steps import (
     pick,
     readings,
     run_tests,
+    taken,
     undo,
 )
 from rollin.tasks.schema import Family, Task
@@ -100,11 +101,10 @@ def _take(fault: Fault, screen: Screen) -> Step | None:
     shown = screen.readings
     if not (shown and fault.is_unreadable and shown.path == fault.path):
         return None
-    place = shown.place_of(fault.right[0])
-    taken = rewrite(fault, shown.number)
-    if place is None or any(event.command == taken for event in screen.since_base):
+    place, command = shown.place_of(fault.reading), taken(fault.path, shown.number, fault.reading)
+    if place is None or any(event.command == command for event in screen.since_base):
         return None
-    return Step(f"{fault.right[0]} # {place}", and_check(pick(place, fault.path), screen.test_file))
+    return Step(f"{fault.reading} # {place}", and_check(pick(place, fault.path), screen.test_file))
 
 
 def _saying(fault: Fault, number: int, text: str) -> str:
@@ -128,10 +128,13 @@ def repairs(event: Event, task: Task) -> Fault | None:
     line = int(number[0]) if number else 0
     if not event.command.startswith("sed -i "):
         return None
-    faults = faults_of(task.patch)
-    return next(
-        (f for f in faults if event.command in (repair(f, line, text_of(f.path, task)), rewrite(f, line))), None
-    )
+    return next((fault for fault in faults_of(task.patch) if event.command in _ways(fault, line, task)), None)
+
+
+def _ways(fault: Fault, number: int, task: Task) -> list[str]:
+    """The commands that repair a fault whose line has that number now."""
+    ways = [repair(fault, number, text_of(fault.path, task)), rewrite(fault, number)]
+    return [*ways, taken(fault.path, number, fault.reading)] if fault.is_unreadable else ways
 
 
 def _mend(left: list[Fault], screen: Screen) -> Step | None:
