@@ -45,9 +45,7 @@ UPSTREAM_SECONDS = 0.1
 COMMAND_SECONDS = 1.0
 OBSERVATION = "tests/test_module.py .F.. [ 50%]\n" * 30
 """1 kB, which makes a history of 60 kB in 50 turns."""
-TASK = Task(
-    instance_id="bench", repo="", base_commit="", problem_statement="", patch="", FAIL_TO_PASS=[], PASS_TO_PASS=[]
-)
+TASK = Task.bare("bench")
 
 
 def upstream(port: int) -> None:

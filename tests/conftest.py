@@ -1,14 +1,19 @@
 """Parts that many tests share: a real tokenizer, a tiny random model, the real 135M model."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from gateway_room import Run
 from hypothesis import HealthCheck, settings
+from scripted import make_task
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from rollin.gateway import Gateway
 from rollin.models import PACKAGED, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
+from rollin.store import Store
 
 # A busy machine is slow, which is no failure of what a property test tests.
 settings.register_profile("rollin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,3 +59,11 @@ def tiny_model(tiny_directory: Path) -> PreTrainedModel:
 def smollm() -> PreTrainedModel:
     """The real 135M model. Tests must leave its weights as they are."""
     return load_model(PACKAGED, ATTENTION)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """A gateway over scripted policies."""
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        store.add_tasks([make_task()])
+        yield Run(store, gateway)

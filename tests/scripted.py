@@ -8,14 +8,12 @@ from rollin.tasks.schema import Task
 
 
 def make_task(instance_id: str = "kata-roman-1") -> Task:
-    return Task(
-        instance_id=instance_id,
+    return Task.bare(
+        instance_id,
         repo="kata/roman",
         base_commit="0" * 40,
         problem_statement="`to_roman(4)` returns IIII.",
-        patch="",
         FAIL_TO_PASS=["test_roman.py::test_four"],
-        PASS_TO_PASS=[],
     )
 
 

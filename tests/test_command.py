@@ -82,7 +82,7 @@ def bench(tmp_path: Path, template: Path) -> Iterator[Bench]:
     folder = tmp_path / "agent"
     folder.mkdir()
     (folder / "agent.py").write_text(AGENT)
-    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store, door=True) as gateway:
         store.add_tasks([make_task()])
         yield Bench(store, gateway, template, folder)
 

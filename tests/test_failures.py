@@ -24,6 +24,8 @@ def row(ended_by: Exit | None, resolved: bool | None = False, patch: str = PATCH
         (row(Exit.TURN_LIMIT), FailureMode.LIMIT),
         (row(Exit.CONTEXT_LIMIT), FailureMode.LIMIT),
         (row(Exit.SUBMITTED, patch=""), FailureMode.NO_PATCH),
+        (row(Exit.SUBMITTED, patch="", judged_by="environment"), FailureMode.LOST),
+        (row(Exit.TURN_LIMIT, patch="", judged_by="environment"), FailureMode.LIMIT),
         (row(Exit.SUBMITTED, patch_applied=False), FailureMode.NOT_APPLIED),
         (row(Exit.SUBMITTED, exceptions=["IndentationError", "NameError"]), FailureMode.SYNTAX_ERROR),
         (row(Exit.SUBMITTED, exceptions=["AssertionError", "NameError"]), FailureMode.RUNTIME_ERROR),

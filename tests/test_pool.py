@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from starlette.requests import Request as HttpRequest
@@ -39,21 +41,25 @@ async def say(pool: Pool, trajectory: str) -> int:
     return int((await pool.act(Request(request.messages, trajectory, 0, 0, request.sampling))).content)
 
 
+def run(count: int, work: Callable[[Servers], Coroutine[Any, Any, None]]) -> None:
+    """Servers, and work with them."""
+    with ExitStack() as stack:
+        asyncio.run(work(Servers(stack, count)))
+
+
 def test_trajectories_are_spread_and_stay() -> None:
-    async def run() -> None:
+    async def work(servers: Servers) -> None:
         pool = servers.pool()
         first = {name: await say(pool, name) for name in "abcdef"}
         assert Counter(first.values()) == {0: 2, 1: 2, 2: 2}
         assert {name: await say(pool, name) for name in "fedcba"} == first
         await pool.close()
 
-    with ExitStack() as stack:
-        servers = Servers(stack, 3)
-        asyncio.run(run())
+    run(3, work)
 
 
 def test_a_server_that_fails_rests_and_comes_back() -> None:
-    async def run() -> None:
+    async def work(servers: Servers) -> None:
         pool = servers.pool(rest=0.3)
         homes = {name: await say(pool, name) for name in "ab"}
         servers.down = {homes["a"]}
@@ -67,13 +73,12 @@ def test_a_server_that_fails_rests_and_comes_back() -> None:
         assert await say(pool, "a") == homes["b"], "it moved back"
         await pool.close()
 
-    with ExitStack() as stack:
-        servers = Servers(stack, 2)
-        asyncio.run(run())
+    run(2, work)
 
 
 def test_all_are_tried_again_before_a_request_fails() -> None:
-    async def run() -> None:
+    async def work(servers: Servers) -> None:
+        servers.down = {0, 1}
         pool = servers.pool(rounds=2)
         with pytest.raises(InfrastructureFault, match="500"):
             await say(pool, "a")
@@ -82,7 +87,4 @@ def test_all_are_tried_again_before_a_request_fails() -> None:
             await pool.check()
         await pool.close()
 
-    with ExitStack() as stack:
-        servers = Servers(stack, 2)
-        servers.down = {0, 1}
-        asyncio.run(run())
+    run(2, work)

@@ -10,12 +10,14 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from gateway_room import HTTP
+from rich.console import Console
 from test_endpoint import served  # noqa: F401 - a fixture
-from test_gateway import HTTP
 
 from rollin.errors import UserError
 from rollin.mixture import Constant, Student, Teacher, TurnMixture
 from rollin.policies.base import Sampling
+from rollin.progress import ConsoleReporter
 from rollin.serving import Model, Server, fill_in, mixture, serving
 from rollin.store import Exit, LabelStatus, Store
 
@@ -74,6 +76,15 @@ def test_a_trajectory_that_was_left_is_gone_on_with(server: Server) -> None:
     assert server.store.trajectory(first["trajectory"]).exit is None
 
 
+def test_a_trajectory_that_has_ended_is_not_opened_again(server: Server) -> None:
+    first = post(server, "/sessions", {"task": "mine"}).json()
+    post(server, f"/sessions/{first['trajectory']}/end", {"resolved": True})
+    refused = post(server, "/sessions", {"task": "mine"})
+    assert (refused.status_code, "has ended (submitted)" in refused.json()["error"]["message"]) == (409, True)
+    assert server.store.trajectory(first["trajectory"]).resolved is True
+    assert post(server, "/sessions", {"task": "mine", "attempt": 1}).status_code == 201
+
+
 def test_one_trajectory_has_one_session(server: Server) -> None:
     assert post(server, "/sessions", {"task": "mine"}).status_code == 201
     refused = post(server, "/sessions", {"task": "mine"})
@@ -119,6 +130,18 @@ def test_conversations_with_the_plain_key_are_told_apart(server: Server) -> None
     assert turns == {1: 3, 2: 2}
     say(server, server.plain_key, [ASK])
     assert len(server.store.trajectories()) == 3
+
+
+def test_of_many_conversations_the_latest_are_remembered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollin.gateway.server.CONVERSATIONS", 2)
+    first, second = (say(server, server.plain_key, [{**ASK, "content": each}]) for each in "ab")
+    first = say(server, server.plain_key, first)
+    say(server, server.plain_key, [{**ASK, "content": "c"}])
+    say(server, server.plain_key, first)
+    say(server, server.plain_key, second)
+    rows = server.store.trajectories()
+    assert [row.attempt for row in rows] == [0, 1, 2, 3], "the second was forgotten, the first not"
+    assert [len(server.store.turns(row.id)) for row in rows] == [3, 1, 1, 1]
 
 
 def test_a_served_model_stands_behind_a_session(served: tuple[str, str], tmp_path: Path) -> None:  # noqa: F811
@@ -185,4 +208,4 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, tmp_path: P
         "conversation"
         in subprocess.run([*rollin, "show", str(directory)], capture_output=True, text=True, check=True).stdout
     )
-    assert fill_in(directory, Model(str(tiny_directory)))[LabelStatus.READY] == 1
+    assert fill_in(directory, Model(str(tiny_directory)), ConsoleReporter(Console(quiet=True)))[LabelStatus.READY] == 1

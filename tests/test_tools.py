@@ -2,24 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
+from gateway_room import Run
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import make_task
-from test_gateway import Run
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import action_ids, state_ids
-from rollin.gateway import Gateway
 from rollin.messages import Function, Message, Tool, ToolCall, offered, offering, read, spelled, usable
 from rollin.mixture import Constant, Student, TurnMixture
 from rollin.policies.base import Action, Request, Sampling
 from rollin.policies.local import LocalPolicy
-from rollin.store import LabelStatus, Store
+from rollin.store import LabelStatus
 from rollin.training.trainer import TrainingSettings, train
 from rollin.training.trie import Sample, pack
 
@@ -49,13 +46,6 @@ def call(command: str, number: int = 0, name: str = "bash") -> ToolCall:
 
 def calling(*commands: str, words: str = "") -> Action:
     return Action(words, tool_calls=[call(command, number) for number, command in enumerate(commands)])
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
-        store.add_tasks([make_task()])
-        yield Run(store, gateway)
 
 
 @pytest.fixture(params=["student", "teacher"])

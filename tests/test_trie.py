@@ -121,6 +121,16 @@ def tiny_model_shared(tiny_directory: Path) -> PreTrainedModel:
     return load_model(str(tiny_directory), ATTENTION)
 
 
+def test_a_model_with_dropout_keeps_it(tiny_model: PreTrainedModel) -> None:
+    """The kernel for packed tries knows no dropout, so it is not used there."""
+    inputs = as_inputs(pack(trajectory(3, 1000, 0)))
+    for layer in tiny_model.get_decoder().layers:  # type: ignore[no-untyped-call]
+        layer.self_attn.attention_dropout = 0.5
+    assert trie_loss(tiny_model, inputs).item() == trie_loss(tiny_model, inputs).item()
+    tiny_model.train()
+    assert trie_loss(tiny_model, inputs).item() != trie_loss(tiny_model, inputs).item()
+
+
 @pytest.mark.parametrize("parameters", ["full", "top_layers", "lora"])
 def test_training_lowers_the_loss_and_moves_only_what_it_may(
     tiny_model: PreTrainedModel, tmp_path: Path, parameters: str

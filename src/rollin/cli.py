@@ -233,7 +233,7 @@ def label(
     from rollin.policies.base import Sampling
 
     asked = serving.Model(teacher, teacher_model, teacher_key_env, Sampling(max_tokens=max_tokens))
-    counts = serving.fill_in(directory, asked)
+    counts = serving.fill_in(directory, asked, _reporter())
     console.print(", ".join(f"{status}: {count}" for status, count in counts.items() if count), highlight=False)
 
 

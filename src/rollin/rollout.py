@@ -108,7 +108,8 @@ class Rollouts:
         asked = list[tuple[int, Request]]()
         for row in self._store.trajectories(iteration=iteration, purpose=Purpose.COLLECT):
             spec = self._spec(row, self._store.task(row.instance_id), cast)
-            for turn, following in pairwise(self._store.turns(row.id)):
+            turns = sorted(self._store.turns(row.id), key=lambda turn: turn.thread)
+            for turn, following in pairwise(turns):
                 before, messages = (self._store.state_messages(each.state_id) for each in (turn, following))
                 held = messages[len(before) :][:1] == [turn.action.message]
                 if turn.actor is Actor.STUDENT and turn.sound is None and held:
@@ -183,7 +184,7 @@ class Rollouts:
         overflowed = report.overflowed and ending.exit is Exit.INFRASTRUCTURE_FAULT
         row = self._store.end_trajectory(row.id, Exit.CONTEXT_LIMIT if overflowed else ending.exit, patch)
         if ending.resolved is not None:
-            self._store.grade_trajectory(row.id, ending.resolved, {"graded": "by the environment"})
+            self._store.grade_trajectory(row.id, ending.resolved, {"judged_by": "environment"})
         return self._store.trajectory(row.id)
 
     def _workspace(self, task: Task) -> AbstractContextManager[Sandbox | None]:

@@ -1,6 +1,5 @@
 """A run: one directory with its recipe, `run.db`, checkpoints and report. Starting one, and going on with one."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +19,10 @@ from rollin.loop import Loop
 from rollin.models import check_tokens, load_model, load_tokenizer
 from rollin.plugins import load
 from rollin.policies.base import Policy, Sampling
-from rollin.policies.endpoint import EndpointPolicy
 from rollin.policies.expert import Expert
 from rollin.policies.function import FunctionPolicy
 from rollin.policies.local import LocalPolicy
-from rollin.policies.pool import Pool, endpoint
+from rollin.policies.pool import endpoint
 from rollin.policies.ragged import ATTENTION
 from rollin.progress import Reporter
 from rollin.recipe import (
@@ -128,8 +126,8 @@ def _teacher(recipe: Recipe) -> Policy:
         tokenizer = load_tokenizer(recipe.student.model)
         return FunctionPolicy(load(settings.function), settings.function, lambda said: len(action_ids(tokenizer, said)))
     if isinstance(settings, EndpointTeacher):
-        asyncio.run(_answers(settings))
-        return _endpoint(settings)
+        s = settings
+        return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=s.requests_per_minute)
     model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
     return LocalPolicy(
         model,
@@ -139,20 +137,6 @@ def _teacher(recipe: Recipe) -> Policy:
         context_tokens=settings.context_tokens,
         precision=settings.precision,
     )
-
-
-def _endpoint(settings: EndpointTeacher) -> EndpointPolicy | Pool:
-    s = settings
-    return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=s.requests_per_minute)
-
-
-async def _answers(settings: EndpointTeacher) -> None:
-    """UserError unless the endpoint does. It gets a policy of its own: one belongs to a single event loop."""
-    policy = _endpoint(settings)
-    try:
-        await policy.check()
-    finally:
-        await policy.close()
 
 
 def _harness(settings: HarnessSettings) -> Harness:
@@ -167,7 +151,7 @@ def _loop(
     recipe: Recipe, store: Store, learner: Learner, teacher: Policy, harness: Harness, reporter: Reporter
 ) -> Iterator[Loop]:
     """Everything that a loop needs, started, and ended with it."""
-    with Gateway(store) as gateway:
+    with Gateway(store, door=harness.inside) as gateway:
         rollouts = Rollouts(
             store,
             gateway,

@@ -1,10 +1,9 @@
 """`rollin serve` and `rollin label`: the gateway for agents that somebody else runs, and labels that came too late."""
 
-import asyncio
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,8 @@ from rollin.errors import UserError
 from rollin.gateway import Gateway, Host, LabelCounts, SessionSpec, Standing
 from rollin.mixture import Actor, Constant, RollIn, Student, Teacher, TurnMixture
 from rollin.policies.base import Policy, Sampling
-from rollin.policies.endpoint import EndpointPolicy
-from rollin.policies.pool import Pool, endpoint
+from rollin.policies.pool import endpoint
+from rollin.progress import Reporter
 from rollin.runs import DATABASE, database
 from rollin.store import LabelStatus, Purpose, Store
 
@@ -36,10 +35,6 @@ class Model:
             return _loaded(self.place, actor)
         if not self.name:
             raise UserError(f"what does {self.place} call its model? Say so with --{actor}-model")
-        asyncio.run(_answers(self._endpoint()))
-        return self._endpoint()
-
-    def _endpoint(self) -> EndpointPolicy | Pool:
         urls = self.place.split(",")
         return endpoint(urls if len(urls) > 1 else urls[0], self.name, api_key_env=self.key_env)
 
@@ -50,14 +45,6 @@ def _loaded(place: str, actor: Actor) -> Policy:
     from rollin.policies.ragged import ATTENTION
 
     return LocalPolicy(load_model(place, ATTENTION), load_tokenizer(place), name=str(actor), precision="auto")
-
-
-async def _answers(policy: EndpointPolicy | Pool) -> None:
-    """UserError unless it does. A policy belongs to one event loop, so this one is not asked again."""
-    try:
-        await policy.check()
-    finally:
-        await policy.close()
 
 
 def _key(variable: str) -> str:
@@ -130,19 +117,22 @@ def serving(
                     gateway.run(policy.close())
 
 
-def fill_in(
-    directory: Path, teacher: Model, progress: Callable[[LabelCounts], None] | None = None
-) -> dict[LabelStatus, int]:
+def fill_in(directory: Path, teacher: Model, reporter: Reporter) -> dict[LabelStatus, int]:
     """Ask for the labels that a run's collected turns have not got. How many stand how afterwards. UserError."""
     policy = teacher.policy(Actor.TEACHER)
     with Store.resume(database(directory)) as store, Gateway(store) as gateway:
-        rows = store.trajectories(purpose=Purpose.COLLECT)
-        for row in rows:
-            spec = SessionSpec(
-                row, store.task(row.instance_id), Teacher(), {}, policy, {Actor.TEACHER: teacher.sampling}
-            )
-            gateway.ask_for_missing_labels(spec)
-        gateway.await_labels(progress)
+        rows, sampling = store.trajectories(purpose=Purpose.COLLECT), {Actor.TEACHER: teacher.sampling}
+        specs = [SessionSpec(row, store.task(row.instance_id), Teacher(), {}, policy, sampling) for row in rows]
+        asked = sum(map(gateway.ask_for_missing_labels, specs))
+        with reporter.phase("labelling", asked) as bar:
+            done = 0
+
+            def tell(counts: LabelCounts) -> None:
+                nonlocal done
+                bar.advance(asked - counts.pending - done, note=f"{counts.missing} missing")
+                done = asked - counts.pending
+
+            gateway.await_labels(tell)
         gateway.run(policy.close())
         counts = [store.label_counts(iteration) for iteration in {row.iteration for row in rows}]
         return {status: sum(count[status] for count in counts) for status in LabelStatus}

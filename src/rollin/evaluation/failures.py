@@ -16,6 +16,8 @@ class FailureMode(StrEnum):
     """The same commands with the same outputs, over and over."""
     LIMIT = "limit reached"
     """Of turns, of tokens or of time, before it submitted."""
+    LOST = "lost"
+    """Its environment, or the harness that it came from, says so; nothing was graded here."""
     NO_PATCH = "no patch"
     """It submitted, and had changed nothing."""
     NOT_APPLIED = "patch does not apply"
@@ -44,9 +46,11 @@ def failure_mode(row: TrajectoryRow) -> FailureMode | None:
         return None
     if row.exit in ENDED_BY:
         return ENDED_BY[row.exit]
+    grade = row.grade or {}
+    if "judged_by" in grade:
+        return FailureMode.LOST
     if not row.patch:
         return FailureMode.NO_PATCH
-    grade = row.grade or {}
     if not grade.get("patch_applied", True):
         return FailureMode.NOT_APPLIED
     named = grade.get("exceptions")

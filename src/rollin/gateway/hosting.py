@@ -34,8 +34,7 @@ class AgentTask(BaseModel):
 
     def task(self) -> Task:
         """With all fields of the schema."""
-        blank = {"repo": "", "base_commit": "", "patch": "", "FAIL_TO_PASS": [], "PASS_TO_PASS": []}
-        return Task.model_validate(blank | self.model_dump())
+        return Task.bare(**self.model_dump())
 
 
 class Wanted(BaseModel):
@@ -77,7 +76,10 @@ class Host:
     sampling: Mapping[Actor, Sampling] = field(default_factory=dict)
 
     def open(self, wanted: Wanted) -> SessionSpec:
-        """The trajectory of that task, attempt and iteration: a new one, or as it was left, to be replayed."""
+        """The trajectory of that task, attempt and iteration: a new one, or as it was left, to be replayed.
+
+        ValueError for one that ended by its own doing: to open it again would lose how.
+        """
         task = wanted.whole_task
         self.store.add_tasks([task])
         self.store.begin_iteration(wanted.iteration)
@@ -89,18 +91,19 @@ class Host:
             policy="student",
             seed=wanted.seed,
         )
-        if row.exit is not None:
+        if row.exit not in (None, Exit.INFRASTRUCTURE_FAULT):
+            raise ValueError(f"trajectory {row.id} has ended ({row.exit})")
+        if row.exit:
             row = self.store.reopen_trajectory(row.id)
         labeller = self.labeller if wanted.purpose is Purpose.COLLECT else None
         return SessionSpec(row, self.store.task(task.instance_id), self.roll_in, self.policies, labeller, self.sampling)
 
     def begin_conversation(self) -> SessionSpec:
         """A new trajectory of the plain key's."""
-        known = [row.attempt for row in self.store.trajectories() if row.instance_id == PLAIN]
-        return self.open(Wanted(task=PLAIN, attempt=max(known, default=-1) + 1))
+        return self.open(Wanted(task=PLAIN, attempt=self.store.next_attempt(PLAIN)))
 
     def end(self, trajectory_id: int, outcome: Outcome) -> None:
         """Record how it ended."""
         self.store.end_trajectory(trajectory_id, outcome.exit, outcome.patch)
         if outcome.resolved is not None and outcome.exit is not Exit.INFRASTRUCTURE_FAULT:
-            self.store.grade_trajectory(trajectory_id, outcome.resolved, {"graded": "by the agent's own harness"})
+            self.store.grade_trajectory(trajectory_id, outcome.resolved, {"judged_by": "harness"})

@@ -36,6 +36,8 @@ from rollin.store import Exit, Store
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+CONVERSATIONS = 256
+"""Of the plain key, remembered at once. One that is gone on with after so many others is a new trajectory."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,22 @@ class Gateway:
         max_body_mb: int = 16,
         body_seconds: float = 60.0,
         standing: Standing | None = None,
+        door: bool = False,
     ) -> None:
-        """Port 0 takes a free one. With `standing`, agents open sessions over HTTP. UserError if the port is taken."""
+        """Port 0 takes a free one. With `standing`, agents open sessions over HTTP; with `door`, agents in a sandbox
+        can call (`way_in`). UserError if the port is taken."""
         self._store = store
         self._max_body = max_body_mb * 2**20
         self._body_seconds = body_seconds
         self._sessions: dict[bytes, Session] = {}
         self._standing = standing
         self._conversations: list[Session] = []
-        """Of the plain key, the latest last."""
+        """Of the plain key; the one that was gone on with last is the last."""
         self._metrics = Metrics()
         self._labels = Labeller(store, self._metrics, concurrency=label_concurrency)
         self._socket = _listen(host, port)
         self._folder = tempfile.TemporaryDirectory(prefix="rollin-")
-        self._door = _listen_at(Path(self._folder.name) / "gateway.sock")
+        self._sockets = [self._socket, *([_listen_at(self._door)] if door else [])]
         self._url = f"http://{host}:{self._socket.getsockname()[1]}/v1"
         # A command may run for minutes between two calls; a connection that the server drops meanwhile would fail.
         config = uvicorn.Config(
@@ -100,7 +104,11 @@ class Gateway:
     @property
     def way_in(self) -> dict[str, Path]:
         """What a sandbox has to be shown so that an agent inside it can call (see `sandboxes/bridge.py`)."""
-        return {bridge.DOOR: Path(self._folder.name) / "gateway.sock", bridge.HERE: Path(bridge.__file__)}
+        return {bridge.DOOR: self._door, bridge.HERE: Path(bridge.__file__)}
+
+    @property
+    def _door(self) -> Path:
+        return Path(self._folder.name) / "gateway.sock"
 
     @property
     def open_sessions(self) -> int:
@@ -127,8 +135,8 @@ class Gateway:
             self.run(self._labels.cancel())
             self._server.should_exit = True
             self._thread.join()
-        self._socket.close()
-        self._door.close()
+        for each in self._sockets:
+            each.close()
         self._folder.cleanup()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -188,7 +196,7 @@ class Gateway:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        serving = self._loop.create_task(self._server.serve(sockets=[self._socket, self._door]))
+        serving = self._loop.create_task(self._server.serve(sockets=self._sockets))
         while not self._server.started and not serving.done():
             await asyncio.sleep(0.005)
         self._ready.set()
@@ -206,7 +214,13 @@ class Gateway:
                 Route("/metrics", self._expose, methods=["GET"]),
                 *(standing if self._standing else []),
             ],
-            exception_handlers={wire.WireError: _wire_error, HTTPException: _http_error, Exception: _bug},
+            exception_handlers={
+                wire.WireError: _wire_error,
+                ContextOverflow: _overflow,
+                InfrastructureFault: _fault,
+                HTTPException: _http_error,
+                Exception: _bug,
+            },
         )
 
     async def _chat(self, request: Request) -> Response:
@@ -215,13 +229,7 @@ class Gateway:
         call = wire.parse(wire.WireRequest, body)
         state = call.state()
         session = self._sessions.get(key) or await self._conversation(state)
-        try:
-            turn, action = await session.answer(state, call.asked())
-        except ContextOverflow as overflow:
-            message = f"This model's maximum context length is exceeded: {overflow}"
-            raise wire.WireError(400, message, code="context_length_exceeded") from overflow
-        except InfrastructureFault as fault:
-            raise wire.WireError(503, str(fault), kind="server_error", code="infrastructure_fault") from fault
+        turn, action = await session.answer(state, call.asked())
         return wire.answer(call, session.spec.trajectory.id, turn, action)
 
     async def _models(self, request: Request) -> Response:
@@ -236,11 +244,11 @@ class Gateway:
     async def _post_session(self, request: Request) -> Response:
         standing = self._host(request)
         wanted = wire.parse(Wanted, await self._body(request))
-        spec = standing.host.open(wanted)
         try:
+            spec = standing.host.open(wanted)
             key = await self._open(spec)
         except ValueError as error:
-            raise wire.WireError(409, f"{error}; end it first, or name another attempt") from error
+            raise wire.WireError(409, f"{error}; name another attempt, or end it first") from error
         return JSONResponse({"key": key, "base_url": self._url, "trajectory": spec.trajectory.id}, 201)
 
     async def _end_session(self, request: Request) -> Response:
@@ -258,11 +266,15 @@ class Gateway:
     async def _conversation(self, state: list[Message]) -> Session:
         """The plain key's trajectory that a state goes on with: the one that shares most with it; else a new one."""
         assert self._standing is not None  # or the key would be no session's
-        longest = max(self._conversations, key=lambda session: session.goes_on(state), default=None)
-        if longest is None or not longest.goes_on(state):
-            longest = Session(self._standing.host.begin_conversation(), self._store, self._labels, self._metrics)
-            self._conversations.append(longest)
-        return longest
+        known = max(self._conversations, key=lambda session: session.goes_on(state), default=None)
+        if known is not None and known.goes_on(state):
+            self._conversations.remove(known)
+        else:
+            known = Session(self._standing.host.begin_conversation(), self._store, self._labels, self._metrics)
+            if len(self._conversations) == CONVERSATIONS:
+                self._leave(self._conversations.pop(0))
+        self._conversations.append(known)
+        return known
 
     def _host(self, request: Request) -> Standing:
         assert self._standing is not None  # there is no such address otherwise
@@ -317,7 +329,10 @@ def _listen_at(path: Path) -> socket.socket:
     """A Unix socket, for sandboxes, which have no network. Its folder is closed to everybody else; a sandbox is shown
     the socket itself, and runs as another user."""
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    door.bind(str(path))
+    try:
+        door.bind(str(path))
+    except OSError as error:
+        raise UserError(f"cannot listen on {path} ({error}); set TMPDIR to a short path that can be written") from error
     path.chmod(0o666)
     door.listen(1024)
     return door
@@ -326,6 +341,15 @@ def _listen_at(path: Path) -> socket.socket:
 async def _wire_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, wire.WireError)
     return error.response()
+
+
+async def _overflow(request: Request, error: Exception) -> Response:
+    message = f"This model's maximum context length is exceeded: {error}"
+    return wire.WireError(400, message, code="context_length_exceeded").response()
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return wire.WireError(503, str(error), kind="server_error", code="infrastructure_fault").response()
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -105,6 +105,12 @@ class WireRequest(BaseModel):
     n: Literal[1] | None = None
     tools: list[_WireTool] | None = None
 
+    @model_validator(mode="after")
+    def _up_to_date(self) -> Self:
+        if found := OUTDATED & set(self.model_extra or {}):
+            raise ValueError(f"{min(found)} is outdated; use tools and tool_choice")
+        return self
+
     def state(self) -> list[Message]:
         """The conversation, below the tools that are offered."""
         conversation = [message.message() for message in self.messages]
@@ -140,16 +146,13 @@ Body = TypeVar("Body", bound=BaseModel)
 def parse(kind: type[Body], body: bytes) -> Body:
     """WireError 400 with the field at fault."""
     try:
-        request = kind.model_validate(json.loads(body))
+        return kind.model_validate(json.loads(body))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
         raise WireError(400, f"{field}: {first['msg']}. {_advice(field)}".rstrip()) from error
     except (ValueError, RecursionError) as error:
         raise WireError(400, "the body is not JSON") from error
-    if found := OUTDATED & set(request.model_extra or {}):
-        raise WireError(400, f"{min(found)}: outdated. Use tools and tool_choice.")
-    return request
 
 
 def _advice(field: str) -> str:

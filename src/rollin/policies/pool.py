@@ -75,12 +75,24 @@ class Pool:
 def endpoint(
     base_url: str | Sequence[str], model: str, *, api_key_env: str, requests_per_minute: float | None = None
 ) -> EndpointPolicy | Pool:
-    """The policy of a model behind one URL or several; the limit is each server's."""
+    """The policy of a model behind one URL or several, which was found to answer; the limit is each server's. UserError
+    where it doesn't."""
 
     def one(url: str, retries: int) -> EndpointPolicy:
         limit = requests_per_minute
         return EndpointPolicy(url, model, api_key_env=api_key_env, retries=retries, requests_per_minute=limit)
 
-    if isinstance(base_url, str):
-        return one(base_url, RETRIES)
-    return Pool([one(url, 0) for url in base_url])  # another server is the better second try
+    def made() -> EndpointPolicy | Pool:
+        if isinstance(base_url, str):
+            return one(base_url, RETRIES)
+        return Pool([one(url, 0) for url in base_url])  # another server is the better second try
+
+    asyncio.run(_check(made()))
+    return made()  # a policy belongs to the event loop that first asks it
+
+
+async def _check(policy: EndpointPolicy | Pool) -> None:
+    try:
+        await policy.check()
+    finally:
+        await policy.close()

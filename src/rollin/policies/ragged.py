@@ -134,7 +134,7 @@ def ragged_attention(
 
     `packed` says that the mask is a trie's (see `training/trie.py`).
     """
-    if packed and attention_mask is not None and not query.is_cuda:
+    if packed and attention_mask is not None and query.device.type == "cpu" and not rest.get("dropout"):
         return packed_attention(query, key, value, attention_mask, scaling), None
     if ragged is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)

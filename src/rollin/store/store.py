@@ -154,6 +154,12 @@ class Store:
         condition = "instance_id = ? AND iteration = ? AND attempt = ? AND purpose = ? AND policy = ?"
         return self._trajectories(condition, *name)[0]
 
+    def next_attempt(self, instance_id: str) -> int:
+        """One more than the highest attempt at a task, whatever its iteration."""
+        return int(
+            self._all("SELECT coalesce(max(attempt) + 1, 0) FROM trajectories WHERE instance_id = ?", instance_id)[0][0]
+        )
+
     def end_trajectory(self, trajectory_id: int, ended_by: Exit, patch: str | None = None) -> TrajectoryRow:
         """It ended so, with this patch."""
         with self._transaction() as db:

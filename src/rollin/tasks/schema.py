@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -90,6 +90,12 @@ class Task(BaseModel):
     """Where the first commit's files come from: `kata:<name>`, or `pypi:<package>==<version>`."""
     history: list[Commit] = []
     """Commits on top of the pristine files. The last one is `base_commit`."""
+
+    @classmethod
+    def bare(cls, instance_id: str, **more: object) -> Self:
+        """One that so far has nothing to repair and no tests: `more` fills in what there is."""
+        blank = {"repo": "", "base_commit": "", "problem_statement": "", "patch": ""}
+        return cls.model_validate({**blank, "FAIL_TO_PASS": [], "PASS_TO_PASS": [], **more, "instance_id": instance_id})
 
 
 def read_tasks(path: Path) -> list[Task]:

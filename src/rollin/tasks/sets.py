@@ -68,20 +68,8 @@ class GymTasks(BaseModel):
 
     def tasks(self, split: Split, seed: int) -> list[Task]:
         """Other ones on each side of the split."""
-        blank = Task(
-            instance_id="",
-            repo=f"gym/{self.name}",
-            base_commit="",
-            problem_statement="",
-            patch="",
-            FAIL_TO_PASS=[],
-            PASS_TO_PASS=[],
-            source="gym",
-            split=split,
-            module=f"{self.name}-{split}",
-        )
-        names = (f"{self.name}-{split}-{seed}-{number}" for number in range(self.count))
-        return [blank.model_copy(update={"instance_id": name}) for name in names]
+        same = {"repo": f"gym/{self.name}", "source": "gym", "split": split, "module": f"{self.name}-{split}"}
+        return [Task.bare(f"{self.name}-{split}-{seed}-{number}", **same) for number in range(self.count)]
 
 
 def _kind(content: Any) -> str:

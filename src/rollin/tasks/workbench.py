@@ -110,14 +110,9 @@ def head_files(unit: Unit, history: Sequence[Commit]) -> Mapping[str, str]:
 
 
 def _blank(unit: Unit) -> Task:
-    return Task(
-        instance_id=unit.name,
+    return Task.bare(
+        unit.name,
         repo=f"{'kata' if unit.source == 'kata' else 'pypi'}/{unit.module}",
-        base_commit="",
-        problem_statement="",
-        patch="",
-        FAIL_TO_PASS=[],
-        PASS_TO_PASS=[],
         source=unit.source,
         split=Split.EVAL,
         module=unit.module,
