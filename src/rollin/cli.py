@@ -210,12 +210,14 @@ def serve(
 
 def _watch(status: Callable[[], str]) -> None:
     """Show a line that keeps up with what happens, until Ctrl-C; where there is no terminal, a line a minute."""
-    said = ""
+    said, seconds = "", 0
     with console.status(status()) as line:
         while True:
-            time.sleep(1 if console.is_terminal else 60)
+            # In short naps: Ctrl-C that comes just before one begins is heard when it is over.
+            time.sleep(1)
+            seconds += 1
             line.update(status())
-            if not console.is_terminal and status() != said:
+            if not console.is_terminal and seconds % 60 == 0 and status() != said:
                 said = status()
                 console.print(said, highlight=False)
 
