@@ -80,12 +80,12 @@ class Fault:
 
     @property
     def reading(self) -> str:
-        """Its right line as far as the sign goes that was lost; all of it where the indentation is wrong."""
+        """Its right line as far as what was lost goes; all of it where the indentation is wrong."""
         (wrong,), (right,) = self.wrong, self.right
         if self.is_indent:
             return right.rstrip()
         lost = (place for place in range(len(wrong), -1, -1) if wrong[:place] + self.new + wrong[place:] == right)
-        return right[: next(lost) + 1]
+        return right[: next(lost) + len(self.new)]
 
     @property
     def is_argument(self) -> bool:

@@ -143,9 +143,31 @@ def readings(path: str, number: int) -> str:
     return f"python -Wi - {number} ./{path} {_TRY}"
 
 
+_PUT = r"""<<'E'
+import sys
+_, n, f, text = sys.argv
+n = int(n)
+lines = open(f).readlines()
+old = lines[n - 1]
+k = 0
+for i, c in enumerate(old):
+  if c == ")":
+    k += 1
+    lines[n - 1] = old[:i] + text + old[i:]
+    print(old[:i] + text, "#", k)
+    open(f"/tmp/{k}", "w").writelines(lines)
+E"""
+_PLACES = re.compile(rf"python - (\d+) \./(\S+) '[^']*' {re.escape(_PUT)}")
+
+
+def places(path: str, number: int, text: str) -> str:
+    """Tries an argument at the end of each call on a line, and shows and leaves them as `readings` does."""
+    return f"python - {number} ./{path} '{text}' {_PUT}"
+
+
 def readings_of(command: str) -> tuple[str, int] | None:
     """Of which line a command tries readings: its file and number; None for any other command."""
-    found = _READINGS.fullmatch(command)
+    found = _READINGS.fullmatch(command) or _PLACES.fullmatch(command)
     return (found[2], int(found[1])) if found else None
 
 

@@ -28,6 +28,7 @@ from rollin.policies.expert.steps import (
     check_repair,
     in_short,
     pick,
+    places,
     readings,
     run_tests,
     taken,
@@ -73,7 +74,7 @@ def test_again(screen: Screen, task: Task) -> Step:
 
 def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     """Repair it if the screen shows what that needs, else look."""
-    if fault.is_unreadable and task.family is Family.VISIBLE and (step := _make_readable(fault, screen)):
+    if fault.is_of_line and task.family is Family.VISIBLE and (step := _find_place(fault, screen)):
         return step
     number = place(fault, screen, task)
     step = look(fault, screen, task) if number is None else None
@@ -85,21 +86,22 @@ def work_on(fault: Fault, screen: Screen, task: Task) -> Step:
     return step or Step(_saying(fault, number or fault.line, text), and_check(command, screen.test_file))
 
 
-def _make_readable(fault: Fault, screen: Screen) -> Step | None:
-    """Try what its line could have lost, then take the reading that is meant; None where it failed elsewhere."""
+def _find_place(fault: Fault, screen: Screen) -> Step | None:
+    """Try where on its line it can be repaired, then take the reading that is meant; None where it failed elsewhere."""
     frames = [frame for frame in screen.tests.traceback if frame.path == fault.path] if screen.tests else []
     if not frames or frames[-1].text != fault.wrong[0].strip():
         return None
-    command = readings(fault.path, frames[-1].number)
-    if screen.done(command):
-        return _take(fault, screen)
-    return Step(f"Line {frames[-1].number} can't be read.", command)
+    number = frames[-1].number
+    thought, command = f"Line {number} can't be read.", readings(fault.path, number)
+    if fault.is_argument:
+        thought, command = f"Line {number} lacks {fault.new.strip(', ')}.", places(fault.path, number, fault.new)
+    return _take(fault, screen) if screen.done(command) else Step(thought, command)
 
 
 def _take(fault: Fault, screen: Screen) -> Step | None:
     """Take the reading that is meant, where the latest try showed it and it was not taken before."""
     shown = screen.readings
-    if not (shown and fault.is_unreadable and shown.path == fault.path):
+    if not (shown and fault.is_of_line and shown.path == fault.path):
         return None
     place, command = shown.place_of(fault.reading), taken(fault.path, shown.number, fault.reading)
     if place is None or any(event.command == command for event in screen.since_base):
@@ -134,7 +136,7 @@ def repairs(event: Event, task: Task) -> Fault | None:
 def _ways(fault: Fault, number: int, task: Task) -> list[str]:
     """The commands that repair a fault whose line has that number now."""
     ways = [repair(fault, number, text_of(fault.path, task)), rewrite(fault, number)]
-    return [*ways, taken(fault.path, number, fault.reading)] if fault.is_unreadable else ways
+    return [*ways, taken(fault.path, number, fault.reading)] if fault.is_of_line else ways
 
 
 def _mend(left: list[Fault], screen: Screen) -> Step | None:
