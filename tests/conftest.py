@@ -1,5 +1,6 @@
 """Parts that many tests share: a real tokenizer, a tiny random model, the real 135M model."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rollin.models import PACKAGED, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
 from rollin.store import Store
 
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or LiteLLM asks the network for its price list
 # A busy machine is slow, which is no failure of what a property test tests.
 settings.register_profile("rollin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rollin")

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +308,9 @@ def test_tokens_are_kept_when_a_server_gives_them() -> None:
         assert (action.token_ids, action.logprobs) == ([7, 8], [-0.5, -1.5])
         policy = EndpointPolicy(url, "m")
         (action,) = asking(policy, lambda: policy.act(question()))
-        assert (action.token_ids, action.logprobs) == (None, None)
+        assert (action.token_ids, action.logprobs, action.logprobs_answered) == (None, None, None)
+        (action,) = asking(policy, lambda: policy.act(replace(question(), asked={"logprobs": True})))
+        assert action.logprobs_answered == tokens["content"]
 
 
 def test_requests_wait_for_their_turn() -> None:

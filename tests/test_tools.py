@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import action_ids, state_ids
 from rollin.messages import Function, Message, Tool, ToolCall, offered, offering, read, spelled, usable
-from rollin.mixture import Constant, Student, TurnMixture
+from rollin.mixture import Actor, Constant, Student, TurnMixture
 from rollin.policies.base import Action, Request, Sampling
 from rollin.policies.local import LocalPolicy
 from rollin.store import LabelStatus
@@ -56,6 +57,29 @@ def client(run: Run, request: pytest.FixtureRequest) -> openai.OpenAI:
 
 def both_say(run: Run, *said: Action) -> None:
     run.student.script = run.teacher.script = lambda request: said[request.turn]
+
+
+def test_log_probabilities_come_with_the_tokens_where_they_are_asked_for(
+    run: Run, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    policy = LocalPolicy(tiny_model, tokenizer, slots=2, context_tokens=2000)
+    spec = run.spec(roll_in=Student())
+    policies = {**spec.policies, Actor.STUDENT: policy}
+    client = run.client(run.gateway.open_session(replace(spec, policies=policies, sampling={})))
+    whole = client.chat.completions.create(model="m", messages=ASK, logprobs=True)  # type: ignore[arg-type]
+    (turn,) = run.store.turns(1)
+    said = whole.choices[0].logprobs
+    assert said is not None
+    assert said.content is not None
+    assert [entry.logprob for entry in said.content] == turn.action.logprobs
+    assert "".join(entry.token for entry in said.content).startswith(turn.action.content[:5])
+    run.gateway.await_labels()
+    assert "logprobs" not in run.teacher.requests[0].asked, "a label needs none"
+    stream = client.chat.completions.create(model="m", messages=ASK, stream=True)  # type: ignore[arg-type]
+    (streamed, *_) = [chunk.choices[0].logprobs for chunk in stream]
+    assert streamed is not None
+    assert streamed.model_dump() == said.model_dump(), "the same call again: the same answer, whole or in pieces"
+    run.gateway.run(policy.close())
 
 
 def test_calls_come_back_and_their_results_go_on(run: Run, client: openai.OpenAI) -> None:

@@ -3,6 +3,7 @@
 Message      one chat message, in OpenAI's form
 ToolCall     one call of a tool, in OpenAI's form
 offered      the tools that a state offers, and the conversation without them
+storable     a value with text that a file takes
 usable       whether an action's calls are calls of tools that there are
 spelled      words and calls as one text, and `read` back: Hermes' form, which Qwen, SmolLM and others are trained on
 """
@@ -10,12 +11,13 @@ spelled      words and calls as one text, and `read` back: Hermes' form, which Q
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 ROLE = "tools"
 """The role of the message that a state begins with if its harness offers tools: their definitions, as JSON. So a state
 is one sequence of messages, with tools or without, and the store keeps definitions once."""
 Tool = dict[str, Any]
+Json = TypeVar("Json")
 _CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
 
 
@@ -45,6 +47,12 @@ class Message(TypedDict):
     """An assistant's."""
     tool_call_id: NotRequired[str]
     """Which call a `tool` message answers."""
+
+
+def storable(value: Json) -> Json:
+    """JSON can spell half a surrogate pair, which no file and no tokenizer takes; it becomes `?`."""
+    cleaned: Json = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return cleaned
 
 
 def offering(tools: Sequence[Tool]) -> Message:
@@ -116,4 +124,4 @@ def _arguments(call: ToolCall) -> dict[str, Any] | None:
         arguments = json.loads(call["function"]["arguments"])
     except ValueError:
         return None
-    return arguments if isinstance(arguments, dict) else None
+    return storable(arguments) if isinstance(arguments, dict) else None

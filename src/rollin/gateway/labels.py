@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway.metrics import Metrics
-from rollin.gateway.wire import storable, storable_calls
-from rollin.messages import Message, offered, usable
+from rollin.messages import Message, offered, storable, usable
 from rollin.mixture import Actor
-from rollin.policies.base import Action, Policy, Request
+from rollin.policies.base import LOGPROBS, Action, Policy, Request
 from rollin.store import Label, LabelSource, LabelStatus, Store
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ def label_of(action: Action, messages: Sequence[Message], source: LabelSource) -
 
 def storable_action(action: Action) -> Action:
     """With text that a file takes."""
-    return replace(action, content=storable(action.content), tool_calls=storable_calls(action.tool_calls))
+    return replace(action, content=storable(action.content), tool_calls=storable(action.tool_calls))
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,8 @@ class Labeller:
         if turn_id in self._asked:
             return
         self._asked.add(turn_id)
+        # They are of the action that the harness gets. Some servers give none, and refuse who asks.
+        request = replace(request, asked={name: v for name, v in request.asked.items() if name not in LOGPROBS})
         self._count(pending=1)
         task = asyncio.get_running_loop().create_task(self._obtain(teacher, request, turn_id))
         tasks = self._tasks[request.trajectory]

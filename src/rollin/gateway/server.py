@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -29,6 +30,7 @@ from rollin.gateway import wire
 from rollin.gateway.hosting import Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
+from rollin.gateway.responses import ResponsesRequest
 from rollin.gateway.session import Session, SessionReport, SessionSpec
 from rollin.messages import Message
 from rollin.sandboxes import bridge
@@ -209,7 +211,8 @@ class Gateway:
         ]
         return Starlette(
             routes=[
-                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/chat/completions", partial(self._turn, wire.ChatRequest), methods=["POST"]),
+                Route("/v1/responses", partial(self._turn, ResponsesRequest), methods=["POST"]),
                 Route("/v1/models", self._models, methods=["GET"]),
                 Route("/metrics", self._expose, methods=["GET"]),
                 *(standing if self._standing else []),
@@ -223,14 +226,15 @@ class Gateway:
             },
         )
 
-    async def _chat(self, request: Request) -> Response:
+    async def _turn(self, kind: type[wire.ChatRequest | ResponsesRequest], request: Request) -> Response:
+        """A call of the harness's, in either of OpenAI's forms."""
         key = self._key(request)
         body = await self._body(request)
-        call = wire.parse(wire.WireRequest, body)
+        call = wire.parse(kind, body)
         state = call.state()
         session = self._sessions.get(key) or await self._conversation(state)
         turn, action = await session.answer(state, call.asked())
-        return wire.answer(call, session.spec.trajectory.id, turn, action)
+        return call.answer(session.spec.trajectory.id, turn, action)
 
     async def _models(self, request: Request) -> Response:
         self._key(request)

@@ -5,6 +5,7 @@ to decide it. All else that it asks for goes on to whoever acts.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -12,14 +13,17 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from rollin.messages import Message, Tool, ToolCall, offering
+from rollin.messages import Message, Tool, ToolCall, offering, storable
 from rollin.policies.base import Action
 
 OURS = {"temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "seed"}
 """What the recipe decides."""
-NOT_ASKED = {"user", "store", "metadata", "service_tier", "logprobs", "top_logprobs"}
+NOT_ASKED = {"user", "store", "metadata", "service_tier"}
 """What is between a harness and its provider, and no part of the question."""
 OUTDATED = {"functions", "function_call"}
+TEXT = {"text", "input_text", "output_text"}
+"""Types of content parts that are text."""
+_HALF_PAIR = re.compile(rb"\\u[dD]")
 PIECE = 20
 """Characters of an action in one chunk of a stream."""
 
@@ -37,11 +41,11 @@ class WireError(Exception):
         return JSONResponse(self.body, self.status, {"x-should-retry": "false"})
 
 
-def _text(content: object) -> object:
+def read_text(content: object) -> object:
     """A message's content as one string; text parts are joined. Other values are left for pydantic to refuse."""
     if content is None:
         return ""
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") in TEXT for part in content):
         return "".join(str(part.get("text", "")) for part in content)
     return content
 
@@ -56,10 +60,14 @@ class _WireCall(BaseModel):
     type: Literal["function"] = "function"
     function: _WireFunction
 
+    def call(self) -> ToolCall:
+        function = self.function
+        return {"id": self.id, "type": "function", "function": {"name": function.name, "arguments": function.arguments}}
+
 
 class WireMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str, BeforeValidator(_text)] = ""
+    content: Annotated[str, BeforeValidator(read_text)] = ""
     name: str | None = None
     tool_calls: list[_WireCall] | None = None
     tool_call_id: str | None = None
@@ -72,13 +80,13 @@ class WireMessage(BaseModel):
 
     def message(self) -> Message:
         """As the store and the policies know it."""
-        message: Message = {"role": self.role, "content": storable(self.content)}
+        message: Message = {"role": self.role, "content": self.content}
         if self.name is not None:
-            message["name"] = storable(self.name)
+            message["name"] = self.name
         if self.tool_calls:
-            message["tool_calls"] = [_storable_call(call) for call in self.tool_calls]
+            message["tool_calls"] = [call.call() for call in self.tool_calls]
         if self.tool_call_id is not None:
-            message["tool_call_id"] = storable(self.tool_call_id)
+            message["tool_call_id"] = self.tool_call_id
         return message
 
 
@@ -93,7 +101,7 @@ class _StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class WireRequest(BaseModel):
+class ChatRequest(BaseModel):
     """What a harness sends. Fields that are not named here go on as they are."""
 
     model_config = ConfigDict(extra="allow")
@@ -120,24 +128,18 @@ class WireRequest(BaseModel):
         """What else is asked for."""
         return {name: value for name, value in (self.model_extra or {}).items() if name not in OURS | NOT_ASKED}
 
+    def answer(self, trajectory_id: int, turn: int, action: Action) -> Response:
+        """The action as a chat completion, or as a stream of its chunks. It doesn't say who acted: a harness must not
+        be able to tell."""
+        identity = {"id": f"chatcmpl-{trajectory_id}-{turn}", "created": int(time.time()), "model": self.model}
+        if not self.stream:
+            return JSONResponse(_completion(identity, action))
+        with_usage = self.stream_options is not None and self.stream_options.include_usage
+        # The action is whole and committed before its first piece leaves: a stream that breaks loses no turn.
+        return StreamingResponse(_events(identity, action, with_usage=with_usage), media_type="text/event-stream")
+
     def _tools(self) -> list[Tool]:
-        return [json.loads(storable(tool.model_dump_json())) for tool in self.tools or []]
-
-
-def storable(text: str) -> str:
-    """JSON can spell half a surrogate pair, which no file and no tokenizer takes; it becomes `?`."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def storable_calls(calls: list[ToolCall]) -> list[ToolCall]:
-    """The same for tool calls."""
-    return [_storable_call(_WireCall.model_validate(call)) for call in calls]
-
-
-def _storable_call(call: _WireCall) -> ToolCall:
-    function = call.function
-    name, arguments = storable(function.name), storable(function.arguments)
-    return {"id": storable(call.id), "type": "function", "function": {"name": name, "arguments": arguments}}
+        return [tool.model_dump() for tool in self.tools or []]
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -146,7 +148,8 @@ Body = TypeVar("Body", bound=BaseModel)
 def parse(kind: type[Body], body: bytes) -> Body:
     """WireError 400 with the field at fault."""
     try:
-        return kind.model_validate(json.loads(body))
+        said = json.loads(body.decode())
+        return kind.model_validate(storable(said) if _HALF_PAIR.search(body) else said)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
@@ -163,22 +166,11 @@ def _advice(field: str) -> str:
     return ""
 
 
-def answer(request: WireRequest, trajectory_id: int, turn: int, action: Action) -> Response:
-    """The action as a chat completion, or as a stream of its chunks. It doesn't say who acted: a harness must not be
-    able to tell."""
-    identity = {"id": f"chatcmpl-{trajectory_id}-{turn}", "created": int(time.time()), "model": request.model}
-    if not request.stream:
-        return JSONResponse(_completion(identity, action))
-    with_usage = request.stream_options is not None and request.stream_options.include_usage
-    # The action is whole and committed before its first piece leaves: a stream that breaks loses no turn.
-    return StreamingResponse(_events(identity, action, with_usage=with_usage), media_type="text/event-stream")
-
-
 def _completion(identity: dict[str, Any], action: Action) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": action.content}
     if action.tool_calls:
         message |= {"content": action.content or None, "tool_calls": action.tool_calls}
-    choice = {"index": 0, "message": message, "finish_reason": _finish(action), "logprobs": None}
+    choice = {"index": 0, "message": message, "finish_reason": _finish(action), "logprobs": _logprobs(action)}
     return identity | {"object": "chat.completion", "choices": [choice], "usage": _usage(action)}
 
 
@@ -189,16 +181,17 @@ def _events(identity: dict[str, Any], action: Action, *, with_usage: bool) -> It
         data = identity | {"object": "chat.completion.chunk", "choices": choices} | more
         return f"data: {json.dumps(data)}\n\n"
 
-    def delta(said: dict[str, Any], finish: str | None = None) -> str:
-        return chunk([{"index": 0, "delta": said, "finish_reason": finish, "logprobs": None}])
+    def delta(said: dict[str, Any], finish: str | None = None, logprobs: dict[str, Any] | None = None) -> str:
+        return chunk([{"index": 0, "delta": said, "finish_reason": finish, "logprobs": logprobs}])
 
-    yield delta({"role": "assistant", "content": None if action.tool_calls and not action.content else ""})
-    for piece in _pieces(action.content):
+    content = None if action.tool_calls and not action.content else ""
+    yield delta({"role": "assistant", "content": content}, logprobs=_logprobs(action))
+    for piece in pieces(action.content):
         yield delta({"content": piece})
     for index, call in enumerate(action.tool_calls):
         opening = {"index": index, **call, "function": {"name": call["function"]["name"], "arguments": ""}}
         yield delta({"tool_calls": [opening]})
-        for piece in _pieces(call["function"]["arguments"]):
+        for piece in pieces(call["function"]["arguments"]):
             yield delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
     yield delta({}, _finish(action))
     if with_usage:
@@ -206,12 +199,17 @@ def _events(identity: dict[str, Any], action: Action, *, with_usage: bool) -> It
     yield "data: [DONE]\n\n"
 
 
-def _pieces(text: str) -> Iterator[str]:
+def pieces(text: str) -> Iterator[str]:
+    """As a stream has them."""
     return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
 
 
 def _finish(action: Action) -> str:
     return "tool_calls" if action.tool_calls and action.finish_reason == "stop" else action.finish_reason
+
+
+def _logprobs(action: Action) -> dict[str, Any] | None:
+    return None if action.logprobs_answered is None else {"content": action.logprobs_answered, "refusal": None}
 
 
 def _usage(action: Action) -> dict[str, int]:

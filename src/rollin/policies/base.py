@@ -8,7 +8,7 @@ Policy       answers requests
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +25,10 @@ class Sampling(BaseModel):
     top_p: float = 1.0
     max_tokens: int = 128
     """Length limit of one action, in tokens."""
+
+
+LOGPROBS = {"logprobs", "top_logprobs"}
+"""How a harness asks for log-probabilities."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Action:
     """Log-probability of each of `token_ids` under the distribution it was sampled from (natural logarithm)."""
     seconds: float = 0.0
     tool_calls: list[ToolCall] = field(default_factory=list)
+    logprobs_answered: list[dict[str, Any]] | None = None
+    """Each token with its log-probability in OpenAI's form, where the harness asked for that. It is not stored."""
 
     @property
     def text(self) -> str:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping
 
 import aiohttp
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.messages import ToolCall, offered
@@ -29,6 +29,8 @@ RETRIES = 5
 
 
 class _Token(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
     logprob: float
 
 
@@ -142,7 +144,7 @@ class EndpointPolicy:
             raise InfrastructureFault(
                 f"{self.name} at {self._base_url} failed ({refusal.status or 'no answer'}): {refusal.reason}"
             ) from refusal
-        return _action(completion, time.perf_counter() - started)
+        return _action(completion, time.perf_counter() - started, with_logprobs=bool(asked.get("logprobs")))
 
     def forget(self, trajectory: str) -> None:
         """Nothing is kept here."""
@@ -237,8 +239,9 @@ def _proxy(url: str) -> str | None:
     return urllib.request.getproxies().get(parts.scheme)
 
 
-def _action(completion: _Completion, seconds: float) -> Action:
+def _action(completion: _Completion, seconds: float, *, with_logprobs: bool) -> Action:
     choice, usage = completion.choices[0], completion.usage or _Usage()
+    said = choice.logprobs.content if choice.logprobs and with_logprobs else None
     token_ids, logprobs = _tokens(choice)
     return Action(
         content=choice.message.content or "",
@@ -248,6 +251,7 @@ def _action(completion: _Completion, seconds: float) -> Action:
         completion_tokens=usage.completion_tokens,
         token_ids=token_ids,
         logprobs=logprobs,
+        logprobs_answered=None if said is None else [token.model_dump() for token in said],
         seconds=seconds,
     )
 

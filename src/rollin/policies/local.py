@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -214,8 +215,16 @@ class LocalPolicy:
             completion_tokens=len(job.tokens),
             token_ids=job.tokens,
             logprobs=job.logprobs,
+            logprobs_answered=self._spelled(job) if job.request.asked.get("logprobs") else None,
             seconds=time.monotonic() - job.started,
         )
+
+    def _spelled(self, job: _Job) -> list[dict[str, Any]]:
+        tokens = [str(self.tokenizer.decode([token])) for token in job.tokens]
+        return [
+            {"token": token, "logprob": logprob, "bytes": list(token.encode()), "top_logprobs": []}
+            for token, logprob in zip(tokens, job.logprobs, strict=True)
+        ]
 
 
 def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator) -> tuple[int, float]:
