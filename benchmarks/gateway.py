@@ -48,15 +48,15 @@ OBSERVATION = "tests/test_module.py .F.. [ 50%]\n" * 30
 TASK = Task.bare("bench")
 
 
-def upstream(port: int) -> None:
-    """A server that answers every call alike, after UPSTREAM_SECONDS."""
+def upstream(port: int, seconds: float) -> None:
+    """A server that answers every call alike, after so many seconds."""
     message = {"role": "assistant", "content": ACTION}
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
 
     async def complete(request: Request) -> Response:
         await request.json()
-        await asyncio.sleep(UPSTREAM_SECONDS)
+        await asyncio.sleep(seconds)
         return JSONResponse(answer)
 
     app = Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"])])
@@ -110,9 +110,9 @@ async def _converse(client: aiohttp.ClientSession, url: str, key: str, turns: in
 
 
 @contextmanager
-def running_upstream() -> Iterator[str]:
+def running_upstream(seconds: float = UPSTREAM_SECONDS) -> Iterator[str]:
     port = 18231
-    process = multiprocessing.get_context("spawn").Process(target=upstream, args=(port,))
+    process = multiprocessing.get_context("spawn").Process(target=upstream, args=(port, seconds))
     process.start()
     url = f"http://127.0.0.1:{port}/v1"
     for _ in range(200):
