@@ -164,6 +164,20 @@ def test_a_gateway_that_is_gone_is_a_fault(bench: Bench) -> None:
     assert ending.exit is Exit.INFRASTRUCTURE_FAULT
 
 
+def test_it_sees_more_of_the_host_where_it_asks_for_it(bench: Bench, tmp_path: Path) -> None:
+    tool = tmp_path / "opt" / "tool"
+    tool.parent.mkdir()
+    tool.write_text("echo VALUE = 7 > module.py; touch $(dirname $0)/x 2>/dev/null && exit 3; exit 0")
+    ending, module = bench.roll_out(f"bash {tool}", visible=[tool.parent])
+    assert (ending.exit, module) == (Exit.SUBMITTED, "VALUE = 7\n"), "and may not write there"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "examples"])
+def test_what_it_cannot_be_shown_is_said(path: str) -> None:
+    with pytest.raises(UserError, match=f"nothing at {path}"):
+        CommandHarness(CommandSettings(kind="command", command="true", visible=[Path(path)]))
+
+
 def test_a_folder_that_is_not_there_is_said() -> None:
     with pytest.raises(UserError, match="no folder /nowhere"):
         CommandHarness(CommandSettings(kind="command", command="x", folder=Path("/nowhere")))

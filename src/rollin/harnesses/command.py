@@ -33,6 +33,8 @@ class CommandSettings(BaseModel):
     `OPENAI_API_KEY`, and all of the Python environment that rollin runs in."""
     folder: Path | None = None
     """The program's own files, which it finds in /agent, read-only."""
+    visible: list[Path] = []
+    """More of the host that the program needs (another Python, node), seen where it is, read-only. Absolute paths."""
     seconds: float = Field(default=1800, gt=0)
     """Wall time of a trajectory."""
     env: dict[str, str] = {}
@@ -46,9 +48,12 @@ class CommandHarness:
     inside = True
 
     def __init__(self, settings: CommandSettings) -> None:
-        """UserError where the program's folder is not there."""
+        """UserError where something that it is to see is not there."""
         if settings.folder and not settings.folder.is_dir():
             raise UserError(f"harness.folder: there is no folder {settings.folder}; check the path")
+        for path in settings.visible:
+            if not path.is_absolute() or not path.exists():
+                raise UserError(f"harness.visible: there is nothing at {path}; give its absolute path")
         self.settings = settings
 
     @property
@@ -59,7 +64,8 @@ class CommandHarness:
     @property
     def folders(self) -> Mapping[str, Path]:
         """See `Harness`."""
-        return {FOLDER: self.settings.folder} if self.settings.folder else {}
+        own = {FOLDER: self.settings.folder} if self.settings.folder else {}
+        return own | {str(path): path for path in self.settings.visible}
 
     def run(self, task: Task, sandbox: Sandbox | None, base_url: str, key: str) -> HarnessExit:
         """See `Harness`. A program that fails is a fault around the agent, not the model's doing."""
