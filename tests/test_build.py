@@ -15,7 +15,7 @@ from rollin.tasks.cli import app
 from rollin.tasks.grading import grade, run_tests
 from rollin.tasks.reports import leaks
 from rollin.tasks.repository import materialise, repository_shas
-from rollin.tasks.schema import Family, Split, Task, read_tasks
+from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
 from rollin.tasks.sets import BuiltTasks
 from rollin.tasks.units import FOLDERS
 from rollin.tasks.workbench import Workbench
@@ -176,3 +176,12 @@ def test_a_number_of_faults_without_the_family_that_has_one_is_refused(tmp_path)
             catch_exceptions=False,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_statement_may_hold_any_character(tmp_path):
+    """JSON needs no escape for some that Python takes for ends of lines."""
+    task = Task.bare("mine-1", problem_statement="a\u2028b\x85c\x0bd é")
+    (tmp_path / "t.jsonl").write_text(json.dumps(task.model_dump(mode="json"), ensure_ascii=False) + "\n", "utf-8")
+    assert read_tasks(tmp_path / "t.jsonl") == [task]
+    write_tasks(tmp_path / "again.jsonl", [task])
+    assert read_tasks(tmp_path / "again.jsonl") == [task]

@@ -69,11 +69,11 @@ def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path
 @pytest.mark.parametrize(
     ("methods", "arms", "said"),
     [
-        (["sft", "dager"], {}, "none of sft, grpo"),
+        (["sft", "dager"], {}, "is no method; "),
         (["sft", MATCHED], {}, "add dagger"),
         (["opd"], {}, "the arm opd"),
         (["sft"], {"sft": {"methd": 1}}, "did you mean 'method'"),
-        (["sft"], {"stf": {}}, "'stf' is none of"),
+        (["sft"], {"stf": {}}, "'stf' is no method"),
     ],
 )
 def test_a_comparison_that_cannot_be_is_refused_before_it_begins(

@@ -164,8 +164,13 @@ def test_beta_follows_a_student_that_was_measured_on_training_tasks(
         (["run", "RECIPE", "method=dager"], "did you mean 'dagger'"),
         (["run", "RECIPE", "teacher={kind: endpoint, model: m, url: u}"], "did you mean 'base_url'"),
         (["run", "nowhere.yaml"], "cannot read the recipe"),
+        (["run", "CORRUPT"], "is not text in UTF-8"),
         (["run", "RECIPE", "student.model=/no/such/model"], "check the path"),
         (["run", "RECIPE", "tasks.eval=[{file: TASKS}]"], "line 1"),
+        (["run", "RECIPE", "tasks.eval=[{file: CORRUPT}]"], "is not text in UTF-8"),
+        (["run", "RECIPE", "tasks.train=[{file: EMPTY}]"], "holds no task"),
+        (["compare", "RECIPE", "--methods", "dagger,sfd"], "did you mean 'sft'"),
+        (["label", "nowhere", "--teacher", "http://127.0.0.1:9/v1", "--teacher-model", "m"], "is not a run"),
         (["run", "RECIPE", "--out", "/proc/run"], "cannot"),
         (["resume", "nowhere"], "is not a run"),
         (["show", "nowhere"], "is not a run"),
@@ -177,8 +182,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 ) -> None:
     recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
     (tmp_path / "tasks.jsonl").write_text('{"instance_id": "a"}\n')
-    (tmp_path / "corrupt.gguf").write_bytes(b"GGUF" + bytes(100))
-    names = {"RECIPE": recipe, "TASKS": tmp_path / "tasks.jsonl", "CORRUPT": tmp_path / "corrupt.gguf"}
+    (tmp_path / "corrupt.gguf").write_bytes(b"GGUF" + bytes(100) + b"\xff")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    files = {"TASKS": "tasks.jsonl", "CORRUPT": "corrupt.gguf", "EMPTY": "empty.jsonl"}
+    names = {"RECIPE": recipe, **{name: tmp_path / file for name, file in files.items()}}
     for name, place in names.items():
         arguments = [argument.replace(name, str(place)) for argument in arguments]
     if arguments[0] == "run" and "--out" not in arguments:
@@ -189,6 +196,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert said in err
     assert "Traceback" not in out + err
     assert len([line for line in err.splitlines() if line.startswith("rollin:")]) == 1
+    assert not (tmp_path / "run").exists(), "what didn't come to a run leaves nothing"
 
 
 def recorded(path: Path) -> list[tuple[object, ...]]:

@@ -105,9 +105,9 @@ def compare(
     loaded = load_recipe(recipe, settings or [])
     directory = out or Path("comparisons") / loaded.name
     names = [*dict.fromkeys(name.strip() for name in methods.split(","))]
+    comparison = Comparison(loaded, names, range(seeds), directory)
     if against not in names:
         raise UserError(f"--against {against!r} is none of the methods {', '.join(names)}; add it, or name one of them")
-    comparison = Comparison(loaded, names, range(seeds), directory)
     if not dry:
         comparison.run(_reporter())
     found = Findings.of(comparison)

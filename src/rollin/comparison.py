@@ -15,7 +15,7 @@ from rollin.errors import UserError
 from rollin.evaluation.paired import Outcomes
 from rollin.method import METHODS
 from rollin.progress import Reporter
-from rollin.recipe import Budget, EvaluationSettings, Recipe, parse_recipe
+from rollin.recipe import Budget, EvaluationSettings, Recipe, nearest, parse_recipe
 from rollin.report.measures import STUDENT
 from rollin.store import IterationRow, Phase, Purpose, Store
 
@@ -100,7 +100,7 @@ class Comparison:
         known = [*METHODS, MATCHED]
         for name in (*self.methods, *self.recipe.arms):
             if name not in known:
-                raise UserError(f"method {name!r} is none of {', '.join(known)}")
+                raise UserError(f"{name!r} is no method{nearest(name, known)}")
         if MATCHED in self.methods and MATCHED_TO not in self.methods:
             raise UserError(f"{MATCHED} has as many labels as {MATCHED_TO} had; add {MATCHED_TO} to --methods")
         self.arms()  # what is wrong with an arm is said before the first one runs

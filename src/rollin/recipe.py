@@ -1,7 +1,7 @@
 """A run's settings: read from YAML, changed by `key=value`, validated before anything starts."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -150,7 +150,7 @@ class Recipe(Settings):
             return method
         name = method.get("name", "dagger")
         if name not in METHODS:
-            raise ValueError(f"{name!r} is none of {', '.join(METHODS)}{_nearest(str(name), METHODS)}")
+            raise ValueError(f"{name!r} is no method{nearest(str(name), METHODS)}")
         return METHODS[name].model_dump() | method
 
     @field_validator("harness", mode="before")
@@ -193,9 +193,11 @@ class Recipe(Settings):
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file with `key.sub=value` applied. Raises UserError in one sentence."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the recipe {path} is not text in UTF-8; check the path") from error
     except yaml.YAMLError as error:
         raise UserError(f"the recipe {path} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
     if not isinstance(content, dict):
@@ -254,15 +256,17 @@ def _explain(error: ValidationError) -> str:
     first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", -len(e["loc"])))
     place, valid = _place(first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown setting {place!r}{_nearest(str(first['loc'][-1]), valid)}"
+        return f"unknown setting {place!r}{nearest(str(first['loc'][-1]), valid)}"
     if first["type"] == "missing":
         return f"setting {place!r} is missing; add it"
     message = first["msg"].removeprefix("Value error, ")
     return f"setting {place!r}: {message[0].lower()}{message[1:]}" if place else message
 
 
-def _nearest(word: str, known: Any) -> str:
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: what was meant, or what there is."""
+    known = [*known]
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else f"; valid ones are {', '.join(known)}"
 
 

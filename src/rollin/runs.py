@@ -1,7 +1,7 @@
 """A run: one directory with its recipe, `run.db`, checkpoints and report. Starting one, and going on with one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -47,9 +47,9 @@ DATABASE = "run.db"
 
 def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     """Run a recipe in a new directory. Raises UserError before anything is written where the input is bad."""
-    _make(directory)
-    cast = _cast(recipe, directory)  # first: what is missing is said before the tasks are built
-    train, evaluation = _load_tasks(recipe, reporter)
+    with _place(directory):
+        cast = _cast(recipe, directory)  # first: what is missing is said before the tasks are built
+        train, evaluation = _load_tasks(recipe, reporter)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
@@ -87,8 +87,10 @@ def database(directory: Path) -> Path:
     return path
 
 
-def _make(directory: Path) -> None:
-    """A place for a new run. Found out first: minutes of building tasks should not end in an unwritable directory."""
+@contextmanager
+def _place(directory: Path) -> Iterator[None]:
+    """A place for a new run, made first: minutes of building tasks should not end in an unwritable directory. Where it
+    doesn't come to a run, nothing is left."""
     if (directory / DATABASE).exists():
         raise UserError(f"{directory} holds a run already: resume it, or choose another directory with --out")
     try:
@@ -97,6 +99,12 @@ def _make(directory: Path) -> None:
         (directory / ".writable").unlink()
     except OSError as error:
         raise UserError(f"cannot write to the run directory {directory}: {error.strerror}; choose another") from error
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # where it holds something, somebody else's
+            directory.rmdir()
+        raise
 
 
 def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Task]]:

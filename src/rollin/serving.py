@@ -119,8 +119,9 @@ def serving(
 
 def fill_in(directory: Path, teacher: Model, reporter: Reporter) -> dict[LabelStatus, int]:
     """Ask for the labels that a run's collected turns have not got. How many stand how afterwards. UserError."""
+    path = database(directory)
     policy = teacher.policy(Actor.TEACHER)
-    with Store.resume(database(directory)) as store, Gateway(store) as gateway:
+    with Store.resume(path) as store, Gateway(store) as gateway:
         rows, sampling = store.trajectories(purpose=Purpose.COLLECT), {Actor.TEACHER: teacher.sampling}
         specs = [SessionSpec(row, store.task(row.instance_id), Teacher(), {}, policy, sampling) for row in rows]
         asked = sum(map(gateway.ask_for_missing_labels, specs))

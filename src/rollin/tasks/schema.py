@@ -101,10 +101,16 @@ class Task(BaseModel):
 def read_tasks(path: Path) -> list[Task]:
     """Tasks of a JSONL file, in its order. UserError names the line of what can't be read."""
     try:
-        lines = path.read_text().splitlines()
+        # Not `splitlines`: JSON may hold what Python takes for other ends of lines.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise UserError(f"cannot read the task file {path}: {error.strerror}; check the path") from error
-    return list(_parse(path, lines))
+    except UnicodeDecodeError as error:
+        raise UserError(f"the task file {path} is not text in UTF-8; give a JSONL file") from error
+    tasks = list(_parse(path, lines))
+    if not tasks:
+        raise UserError(f"the task file {path} holds no task; check the path")
+    return tasks
 
 
 def _parse(path: Path, lines: list[str]) -> Iterator[Task]:
@@ -124,4 +130,4 @@ def _parse(path: Path, lines: list[str]) -> Iterator[Task]:
 def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
     """One JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(task.model_dump_json() + "\n" for task in tasks))
+    path.write_text("".join(task.model_dump_json() + "\n" for task in tasks), encoding="utf-8")

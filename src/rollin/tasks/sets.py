@@ -109,6 +109,9 @@ def load_tasks(
     settings: TaskSettings, cache_dir: Path, advance: Callable[[int], None]
 ) -> tuple[list[Task], list[Task]]:
     """(train, eval). `advance` hears of each task built. UserError for overlapping sides or too few tasks."""
+    for task_set in (*settings.train, *settings.eval):
+        if isinstance(task_set, FiledTasks):
+            read_tasks(task_set.file)  # first: what can't be read is said before minutes of building
     train = _side(settings.train, Split.TRAIN, settings.seed, cache_dir, advance)
     evaluation = _side(settings.eval, Split.EVAL, settings.seed, cache_dir, advance)
     both = {task.module or task.repo for task in train} & {task.module or task.repo for task in evaluation}
