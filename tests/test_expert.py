@@ -21,6 +21,7 @@ from rollin.models import PACKAGED, load_tokenizer
 from rollin.policies.base import Action, Request
 from rollin.policies.expert import Expert, steps
 from rollin.policies.expert.knowledge import faults_of
+from rollin.policies.expert.looks import place
 from rollin.policies.expert.screen import Event, Screen, command_of
 from rollin.policies.expert.steps import THEN_TEST, Step
 from rollin.policies.expert.visible import repairs
@@ -260,6 +261,23 @@ def test_a_line_that_was_spoilt_is_written_anew(tasks: list[Task], cache: Path) 
             assert str(steps.SEE_CHANGES) not in said
             spoilt += 1
     assert spoilt
+
+
+def test_a_line_that_reads_like_the_wrong_one_is_left_alone() -> None:
+    """A listing that shows the first `return` only is no place to repair the second."""
+    first = "def f(x):\n    if x:\n        return\n    print(x)\n\n\n"
+    right = first + "def g(x):\n    for y in x:\n        print(y)\n    return\n"
+    wrong = right.replace("\n    return", "\n        return")
+    history, patch = [Commit(subject="All", files={"m.py": wrong})], diff({"m.py": wrong}, {"m.py": right})
+    task = Task.bare("twins", family=Family.SEMANTIC, history=history, patch=patch)
+    (fault,) = faults_of(task.patch)
+    lines = [f"{number}:{line}" for number, line in enumerate(wrong.split("\n"), start=1)]
+    places = []
+    for shown in (lines[:6], lines):
+        said = "Read on.\n```bash\ngrep -n ^ m.py\n```"
+        state = [Message(role="assistant", content=said), Message(role="user", content="\n".join(shown))]
+        places.append(place(fault, Screen([*opening(task), *state]), task))
+    assert places == [None, 10]
 
 
 @dataclass

@@ -24,10 +24,17 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
     slip = fault.is_spelling and task.family is Family.VISIBLE
     if slip and fault.is_data:
         return fault.line if _spelled(fault, screen) else None
-    numbers = [sighting.number for sighting in seen if _shows(sighting, fault, task)]
+    twins = _twins(fault, task)
+    numbers = [sighting.number for sighting in seen if _shows(sighting, fault, task) and sighting.number not in twins]
     if not numbers or (slip and not _spelled(fault, screen)):
         return None
     return fault.line if fault.line in numbers else numbers[-1]
+
+
+def _twins(fault: Fault, task: Task) -> set[int]:
+    """The numbers of other lines that read like the wrong one, and are right."""
+    lines = enumerate(text_of(fault.path, task).split("\n"), start=1)
+    return {number for number, line in lines if line.strip() == fault.wrong[0].strip()} - {fault.line}
 
 
 def _seen(path: str, screen: Screen) -> list[Sighting]:
