@@ -57,6 +57,7 @@ class Learner:
     ) -> TrainingResult:
         """Train the last iteration's weights on each trajectory's samples, and save them as this iteration's."""
         policy = self.at(iteration - 1)
+        policy.rest()
         fitting = [[sample for sample in group if sample.tokens <= settings.max_tokens] for group in groups]
         self._at = -1  # until the training is through, the weights are nobody's
         result = train(

@@ -109,8 +109,13 @@ class LocalPolicy:
 
     def reset(self) -> None:
         """The weights have changed: what the cache holds is no longer theirs. Call it with no request under way."""
-        self._slots = [_Slot() for _ in self._slots]
+        self.rest()
         quicken(self.model, self._dtype)
+
+    def rest(self) -> None:
+        """Give back the cache's memory until there are requests again. Call it with none under way."""
+        self._slots = [_Slot() for _ in self._slots]
+        self._cache.clear()
 
     async def close(self) -> None:
         self._inbox.put(None)

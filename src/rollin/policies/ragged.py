@@ -61,7 +61,12 @@ class SlotCache:
         """Make room for `tokens` tokens in every slot, keeping what they hold."""
         room = -(-tokens // GROWTH) * GROWTH - self.layers[0].shape[3]
         if room > 0:
-            self.layers = [torch.nn.functional.pad(layer, (0, 0, 0, room)) for layer in self.layers]
+            for number, layer in enumerate(self.layers):  # one by one, so that old and new are never all there
+                self.layers[number] = torch.nn.functional.pad(layer, (0, 0, 0, room))
+
+    def clear(self) -> None:
+        """Give all room back."""
+        self.layers = [layer[:, :, :, :0].clone() for layer in self.layers]
 
 
 @dataclass(frozen=True)
