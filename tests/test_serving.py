@@ -1,5 +1,7 @@
 """A gateway that stands by itself: sessions over HTTP, the plain key, labels that are filled in later. Real models."""
 
+import json
+import os
 import re
 import signal
 import subprocess
@@ -175,6 +177,33 @@ def test_what_a_server_lacks_is_said(tiny_directory: Path, tmp_path: Path) -> No
     ):
         pass
     assert not (tmp_path / "run.db").exists()
+
+
+def test_the_log_has_an_object_for_every_turn(tiny_directory: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rollin", "serve", "--student", str(tiny_directory), "--port", "0"]
+    options = ["--max-tokens", "6", "--out", str(tmp_path / "run"), "--teacher", str(tiny_directory)]
+    env = os.environ | {"ROLLIN_LOG": "info", "ROLLIN_LOG_FORMAT": "json", "ROLLIN_PLAIN_KEY": "planted-key"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, env=env) as process:
+        assert process.stdout
+        shown = next(line for line in process.stdout if "OPENAI_BASE_URL" in line)
+        client = openai.OpenAI(base_url=re.findall(r"URL=(\S+)", shown)[0], api_key="planted-key", http_client=HTTP)
+        client.chat.completions.create(model="m", messages=[ASK])  # type: ignore[list-item]
+        process.send_signal(signal.SIGINT)
+        _, logged = process.communicate(timeout=20)
+    lines = [json.loads(line) for line in logged.splitlines()]
+    (turn,) = [line for line in lines if "actor" in line]
+    assert (turn["trajectory"], turn["turn"], turn["actor"], turn["completion_tokens"]) == (1, 0, "student", 6)
+    assert "planted-key" not in logged
+    assert ASK["content"] not in logged
+
+
+def test_an_unknown_log_level_is_said() -> None:
+    env = os.environ | {"ROLLIN_LOG": "loud"}
+    said = subprocess.run(
+        [sys.executable, "-m", "rollin", "doctor"], capture_output=True, text=True, env=env, check=False
+    )
+    assert (said.returncode, "set it to debug" in said.stderr) == (2, True)
 
 
 def test_serve_and_label_from_the_command_line(tiny_directory: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 
 from rollin import __version__
@@ -292,8 +293,8 @@ def _resumable(directory: Path) -> Iterator[None]:
 
 def main() -> None:
     """The entry point: bad input is one sentence and exit code 2, an infrastructure fault is one and 3."""
-    logging.basicConfig(level=os.environ.get("ROLLIN_LOG", "ERROR").upper(), stream=sys.stderr)
     try:
+        _log()
         app()
     except UserError as error:
         _fail(str(error), 2)
@@ -301,6 +302,19 @@ def main() -> None:
         _fail(f"the infrastructure failed: {fault}", 3)
     except KeyboardInterrupt:
         _leave(130)
+
+
+def _log() -> None:
+    """To stderr. `ROLLIN_LOG` is rollin's own level (`info` tells every turn and label), `ROLLIN_LOG_FORMAT=json` makes
+    an object of every line."""
+    level = os.environ.get("ROLLIN_LOG", "error").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise UserError(f"ROLLIN_LOG is {level.lower()!r}; set it to debug, info, warning or error")
+    handler = logging.StreamHandler()
+    if os.environ.get("ROLLIN_LOG_FORMAT") == "json":
+        handler.setFormatter(JsonFormatter("{asctime}{levelname}{name}{message}", style="{"))
+    logging.basicConfig(level="ERROR", handlers=[handler])
+    logging.getLogger("rollin").setLevel(level)
 
 
 def _fail(sentence: str, code: int) -> None:

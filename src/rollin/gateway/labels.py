@@ -116,7 +116,11 @@ class Labeller:
             async with self._slots:
                 label = await self._label(teacher, request)
                 self._store.record_label(turn_id, label)
-            self._metrics.lag.observe(time.monotonic() - asked)
+            lag = time.monotonic() - asked
+            trajectory, turn = int(request.trajectory), request.turn
+            told = {"trajectory": trajectory, "turn": turn, "label": label.status, "seconds": lag}
+            log.info("trajectory %d, turn %d: label %s after %.2f s", trajectory, turn, label.status, lag, extra=told)
+            self._metrics.lag.observe(lag)
             self._metrics.labels.labels(label.status).inc()
             ready = label.status is LabelStatus.READY
             self._count(pending=-1, ready=ready, missing=not ready)

@@ -181,6 +181,7 @@ class Gateway:
         session = Session(spec, self._store, self._labels, self._metrics)
         session.ask_for_missing_labels()
         key = secrets.token_urlsafe(24)
+        log.info("trajectory %d: opened", spec.trajectory.id, extra={"trajectory": spec.trajectory.id})
         self._sessions[_fingerprint(key)] = session
         return key
 
@@ -192,7 +193,10 @@ class Gateway:
         forgetting = asyncio.get_running_loop().create_task(session.forget())
         self._forgetting.add(forgetting)  # the loop itself only keeps weak references to tasks
         forgetting.add_done_callback(self._forgetting.discard)
-        return session.report()
+        report = session.report()
+        told = {"trajectory": session.spec.trajectory.id, "turns": report.turns, "fault": report.fault}
+        log.info("trajectory %d: closed after %d turns", told["trajectory"], report.turns, extra=told)
+        return report
 
     # --- the server ---------------------------------------------------------------------------------------------
 

@@ -238,5 +238,16 @@ class Session:
             trajectory, call.turn, call.messages, actor, action, label, started, thread=call.thread
         )
         self._metrics.turns.labels(actor).inc()
+        seconds = time.time() - started
+        told = {
+            "trajectory": trajectory,
+            "turn": call.turn,
+            "thread_number": call.thread,
+            "actor": actor,
+            "seconds": seconds,
+            "prompt_tokens": action.prompt_tokens,
+            "completion_tokens": action.completion_tokens,
+        }
+        log.info("trajectory %d, turn %d: the %s acted in %.2f s", trajectory, call.turn, actor, seconds, extra=told)
         if teacher is not None and label.status is LabelStatus.PENDING:
             self._labels.ask(teacher, self.spec.request(call, Actor.TEACHER), row.id)
