@@ -132,6 +132,7 @@ def test_what_else_is_asked_goes_on_by_the_names_of_chat_completions(run: Run, c
         ({"input": [{"type": "computer_call"}]}, "input.0: Input tag 'computer_call'"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "no images or sound"),
         ({"input": "hello", "tools": [{"type": "web_search"}]}, "tools.0"),
+        ({"input": [{"type": "reasoning"}]}, "nothing to answer"),
         ([], "Input should be"),
     ],
 )
@@ -177,3 +178,11 @@ def test_mini_swe_agents_own_model_for_responses(run: Run, tmp_path: Path) -> No
     assert [turn.action.content for turn in turns] == ["Write it.", "I forgot to call a tool.", ""]
     roles = [message["role"] for message in run.store.state_messages(turns[2].state_id)]
     assert roles == ["tools", "system", "user", "assistant", "tool", "user"], "it leaves out what called no tool"
+
+
+@pytest.mark.parametrize(
+    "more", [{"text": {"format": "json"}}, {"tool_choice": {"type": "allowed_tools"}}, {"reasoning": {}}]
+)
+def test_odd_but_legal_requests_are_served(run: Run, more: Any) -> None:
+    client = run.client(run.gateway.open_session(run.spec()))
+    assert post(client, {"input": "hello"} | more).status_code == 200

@@ -7,7 +7,8 @@ What the model said in one turn, its words and its calls, are items of their own
 import json
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from itertools import count
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -127,6 +128,12 @@ class ResponsesRequest(BaseModel):
             raise ValueError("no response is kept here; send the whole conversation as input")
         return said
 
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if all(isinstance(item, _Thought) for item in self.input):
+            raise ValueError("there is nothing to answer; send the conversation as input")
+        return self
+
     def state(self) -> list[Message]:
         """The conversation as chat completions would send it, below the tools that are offered."""
         said = [{"role": "system", "content": self.instructions}] if self.instructions else []
@@ -140,9 +147,9 @@ class ResponsesRequest(BaseModel):
         """What else is asked for, by the names of chat completions."""
         more = {name: value for name, value in (self.model_extra or {}).items() if name not in OURS | NOT_ASKED}
         choice, form = self.tool_choice, (self.text or {}).get("format")
-        if isinstance(choice, dict):
+        if isinstance(choice, dict) and choice.get("type") == "function":
             choice = {"type": "function", "function": {"name": choice.get("name")}}
-        if form and form.get("type") == "json_schema":
+        if isinstance(form, dict) and form.get("type") == "json_schema":
             form = {"type": "json_schema", "json_schema": {k: v for k, v in form.items() if k != "type"}}
         effort = (self.reasoning or {}).get("effort")
         asked = {"tool_choice": choice, "response_format": form, "reasoning_effort": effort}
@@ -206,7 +213,7 @@ def _output(name: str, status: str, action: Action) -> list[dict[str, Any]]:
 
 def _events(response: dict[str, Any]) -> Iterator[str]:
     """Server-sent events: the response begun, each item with its text in pieces, the response whole."""
-    numbers = iter(range(10**9))
+    numbers = count()
 
     def event(kind: str, **more: object) -> str:
         data = {"type": kind, "sequence_number": next(numbers)} | more
