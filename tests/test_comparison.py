@@ -1,5 +1,6 @@
 """Methods side by side, with real runs of a tiny student."""
 
+import sqlite3
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,11 +12,20 @@ from rollin.errors import UserError
 from rollin.method import METHODS
 from rollin.recipe import load_recipe
 from rollin.report.comparing import Findings
+from rollin.runs import DATABASE
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
+
+
+def counted_by_sql(database: Path) -> tuple[int, ...]:
+    """What docs/store.md says that a run used."""
+    page = (Path(__file__).parents[1] / "docs" / "store.md").read_text()
+    (query,) = (block.split("```")[0] for block in page.split("```sql\n") if "training_tokens" in block)
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
+        return tuple(map(int, db.execute(query).fetchone()))
 
 
 def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
@@ -45,6 +55,9 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert facts["dagger"].teacher_tokens > facts["sft"].teacher_tokens > 0
     assert sum(facts["dagger"].failures.values()) == 2
     assert [len(arm.curve) for arm in found.arms] == [1, 1, 1]
+    assert {arm.name: (arm.turns, arm.teacher_tokens, arm.trained_tokens) for arm in found.arms} == {
+        arm.name: counted_by_sql(arm.directory / DATABASE) for arm in arms.values()
+    }
     again = finish(rollin(cache, "compare", path, *options))  # nothing is left to do
     assert " of 3: " not in again
     other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
