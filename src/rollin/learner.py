@@ -1,6 +1,5 @@
 """The student: its weights after each iteration, and the policy that acts with them."""
 
-import ctypes
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION
 from rollin.recipe import StudentSettings
 from rollin.training.objectives import Need, Objective
-from rollin.training.trainer import TrainingResult, TrainingSettings, train
+from rollin.training.trainer import TrainingResult, TrainingSettings, give_back_memory, train
 from rollin.training.trie import Sample, pack_groups
 
 
@@ -59,7 +58,7 @@ class Learner:
         """Train the last iteration's weights on each trajectory's samples, and save them as this iteration's."""
         policy = self.at(iteration - 1)
         policy.rest()
-        _give_back_memory()
+        give_back_memory()
         fitting = [[sample for sample in group if sample.tokens <= settings.max_tokens] for group in groups]
         self._at = -1  # until the training is through, the weights are nobody's
         result = train(
@@ -75,7 +74,7 @@ class Learner:
             seed=seed,
             progress=progress,
         )
-        _give_back_memory()
+        give_back_memory()
         self._save(iteration)
         self._moved_to(iteration)
         return result
@@ -112,11 +111,3 @@ class Learner:
         self._at = iteration
         with torch.inference_mode():
             self.policy.reset()
-
-
-def _give_back_memory() -> None:
-    """glibc keeps what is freed between what is not. Tensors of ever other sizes leave gigabytes of that behind: a
-    training of 11 steps 1.1 GB, three iterations of recipes/cpu.yaml 5."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
