@@ -39,6 +39,11 @@ def post(server: Server, path: str, body: object, key: str | None = None) -> htt
     return httpx.post(server.gateway.url.removesuffix("/v1") + path, json=body, headers=headers)
 
 
+def hears_ctrl_c() -> None:
+    """In a new process. Where the tests run in a shell's background, they inherit that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def say(server: Server, key: str, messages: list[dict[str, str]]) -> list[dict[str, str]]:
     """The conversation with the answer and an observation."""
     client = openai.OpenAI(base_url=server.gateway.url, api_key=key, http_client=HTTP)
@@ -184,7 +189,9 @@ def test_the_log_has_an_object_for_every_turn(tiny_directory: Path, tmp_path: Pa
     options = ["--max-tokens", "6", "--out", str(tmp_path / "run"), "--teacher", str(tiny_directory)]
     env = os.environ | {"ROLLIN_LOG": "info", "ROLLIN_LOG_FORMAT": "json", "ROLLIN_PLAIN_KEY": "planted-key"}
     pipe = subprocess.PIPE
-    with subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, env=env) as process:
+    with subprocess.Popen(
+        [*command, *options], stdout=pipe, stderr=pipe, text=True, env=env, preexec_fn=hears_ctrl_c
+    ) as process:
         assert process.stdout
         shown = next(line for line in process.stdout if "OPENAI_BASE_URL" in line)
         client = openai.OpenAI(base_url=re.findall(r"URL=(\S+)", shown)[0], api_key="planted-key", http_client=HTTP)
@@ -221,7 +228,9 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, tmp_path: P
         "--out",
         str(directory),
     ]
-    with subprocess.Popen([*serve, "--teacher", str(tiny_directory)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*serve, "--teacher", str(tiny_directory)], stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
+    ) as process:
         assert process.stdout
         shown = next(line for line in process.stdout if "OPENAI_BASE_URL" in line)
         url, key = re.findall(r"=(\S+)", shown)
