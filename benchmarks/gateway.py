@@ -136,7 +136,7 @@ def through_gateway(pool: Pool, policy: Policy, turns: int) -> tuple[list[float]
     with tempfile.TemporaryDirectory() as folder, Store.create(Path(folder) / "run.db", {}) as store:
         store.add_tasks([TASK])
         with Gateway(store) as gateway:
-            keys = [gateway.open_session(_spec(store, policy, attempt)) for attempt in range(TRAJECTORIES)]
+            keys = [gateway.open_session(spec(store, policy, attempt)) for attempt in range(TRAJECTORIES)]
             cpu = time.process_time()
             times = pool.apply(clients, (gateway.url, keys, turns))
             cpu = time.process_time() - cpu
@@ -146,7 +146,8 @@ def through_gateway(pool: Pool, policy: Policy, turns: int) -> tuple[list[float]
     return times, cpu * 1000 / (TRAJECTORIES * turns)
 
 
-def _spec(store: Store, policy: Policy, attempt: int) -> SessionSpec:
+def spec(store: Store, policy: Policy, attempt: int) -> SessionSpec:
+    """A trajectory in which this policy acts and labels, by turns as either."""
     row = store.open_trajectory(
         TASK.instance_id, iteration=1, attempt=attempt, purpose=Purpose.COLLECT, policy="bench", seed=0
     )

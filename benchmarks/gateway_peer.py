@@ -18,17 +18,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import aiohttp
 import httpx
-from gateway import ACTION, OBSERVATION, TASK, running_upstream
+from gateway import ACTION, OBSERVATION, TASK, running_upstream, spec
 
-from rollin.gateway import Gateway, SessionSpec
-from rollin.mixture import Actor, Student
+from rollin.gateway import Gateway
 from rollin.policies.endpoint import EndpointPolicy
-from rollin.store import Purpose, Store
+from rollin.store import Store
 
 TURNS = 20
 SECONDS = 15.0
@@ -76,15 +76,9 @@ def ours(upstream: str, clients: int) -> Iterator[tuple[str, list[str]]]:
         store.add_tasks([TASK])
         policy = EndpointPolicy(upstream, "m")
         with Gateway(store) as gateway:
-            yield gateway.url, [gateway.open_session(_spec(store, policy, attempt)) for attempt in range(clients)]
+            specs = [replace(spec(store, policy, attempt), labeller=None) for attempt in range(clients)]
+            yield gateway.url, [*map(gateway.open_session, specs)]
             gateway.run(policy.close())
-
-
-def _spec(store: Store, policy: EndpointPolicy, attempt: int) -> SessionSpec:
-    row = store.open_trajectory(
-        TASK.instance_id, iteration=1, attempt=attempt, purpose=Purpose.COLLECT, policy="bench", seed=0
-    )
-    return SessionSpec(row, TASK, Student(), {Actor.STUDENT: policy})
 
 
 @contextmanager

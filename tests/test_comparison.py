@@ -82,7 +82,7 @@ def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path
 @pytest.mark.parametrize(
     ("methods", "arms", "said"),
     [
-        (["sft", "dager"], {}, "is no method; "),
+        (["sft", "dager"], {}, "'dager' is no method; did you mean 'dagger'"),
         (["sft", MATCHED], {}, "add dagger"),
         (["opd"], {}, "the arm opd"),
         (["sft"], {"sft": {"methd": 1}}, "did you mean 'method'"),

@@ -199,6 +199,13 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "run").exists(), "what didn't come to a run leaves nothing"
 
 
+def test_a_folder_that_was_there_stays_where_a_run_does_not_begin(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "run").mkdir()
+    recipe = write_recipe(tmp_path / "small.yaml", Path("/no/such/model"))
+    finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"), 2)
+    assert (tmp_path / "run").is_dir()
+
+
 def recorded(path: Path) -> list[tuple[object, ...]]:
     """All that a run decided, without times and ids."""
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
@@ -228,25 +235,28 @@ def test_twenty_kills_lose_no_committed_turn_and_change_nothing(
 ) -> None:
     """Run after run is killed at random moments and resumed, until there were twenty kills; each ends as a calm one."""
     recipe = write_recipe(tmp_path / "small.yaml", tiny_directory, tasks_per_iteration=3)
+    finish(rollin(cache, "run", recipe, "--out", tmp_path / "first"))  # builds the tasks
+    begun = time.monotonic()
     finish(rollin(cache, "run", recipe, "--out", tmp_path / "calm"))
+    seconds = time.monotonic() - begun
     chance, kills, runs = random.Random(0), 0, 0
     while kills < KILLS:
         runs += 1
         assert runs <= KILLS, "the runs end before they can be killed"
         stormy = tmp_path / f"stormy-{runs}"
-        kills += storm(recipe, stormy, cache, chance, KILLS - kills)
+        kills += storm(recipe, stormy, cache, chance, KILLS - kills, seconds)
         assert recorded(stormy / "run.db") == recorded(tmp_path / "calm" / "run.db")
 
 
-def storm(recipe: Path, directory: Path, cache: Path, chance: random.Random, most: int) -> int:
-    """Bring a run to its end through at most so many kills; how many it took."""
+def storm(recipe: Path, directory: Path, cache: Path, chance: random.Random, most: int, calm: float) -> int:
+    """Bring a run that takes `calm` seconds to its end through at most so many kills; how many it took."""
     database, kills = directory / "run.db", 0
     process = rollin(cache, "run", recipe, "--out", directory)
     while kills < most:
         while not database.exists():
             time.sleep(0.1)
         try:
-            process.wait(timeout=chance.uniform(6.0, 14.0))
+            process.wait(timeout=chance.uniform(0.2, 0.9) * calm)
             break  # it came to its end before it could be killed
         except subprocess.TimeoutExpired:
             before = committed(database)

@@ -93,6 +93,7 @@ def _place(directory: Path) -> Iterator[None]:
     doesn't come to a run, nothing is left."""
     if (directory / DATABASE).exists():
         raise UserError(f"{directory} holds a run already: resume it, or choose another directory with --out")
+    ours = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / ".writable").touch()
@@ -102,8 +103,9 @@ def _place(directory: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # where it holds something, somebody else's
-            directory.rmdir()
+        with suppress(OSError):  # where it holds something by now
+            if ours:
+                directory.rmdir()
         raise
 
 

@@ -13,26 +13,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from rollin.gateway import wire
 from rollin.gateway.wire import WireMessage, pieces, read_text
 from rollin.messages import Message, Tool, offering
 from rollin.policies.base import Action
 
 OURS = {"temperature", "top_p", "max_output_tokens"}
 """What the recipe decides."""
-NOT_ASKED = {
-    "background",
-    "include",
-    "max_tool_calls",
-    "metadata",
-    "prompt_cache_key",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "top_logprobs",
-    "truncation",
-    "user",
-}
-"""What is between a harness and its provider, and no part of the question."""
+NOT_ASKED = wire.NOT_ASKED | {"background", "include", "max_tool_calls", "top_logprobs", "truncation"}
+"""What is no part of the question."""
 
 
 class _Said(BaseModel):
