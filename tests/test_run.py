@@ -1,5 +1,6 @@
 """A whole run with real parts: sandboxes, gateway, mini-swe-agent, a tiny student that trains; what interrupts it."""
 
+import contextlib
 import os
 import random
 import signal
@@ -235,28 +236,24 @@ def test_twenty_kills_lose_no_committed_turn_and_change_nothing(
 ) -> None:
     """Run after run is killed at random moments and resumed, until there were twenty kills; each ends as a calm one."""
     recipe = write_recipe(tmp_path / "small.yaml", tiny_directory, tasks_per_iteration=3)
-    finish(rollin(cache, "run", recipe, "--out", tmp_path / "first"))  # builds the tasks
-    begun = time.monotonic()
     finish(rollin(cache, "run", recipe, "--out", tmp_path / "calm"))
-    seconds = time.monotonic() - begun
     chance, kills, runs = random.Random(0), 0, 0
     while kills < KILLS:
         runs += 1
         assert runs <= KILLS, "the runs end before they can be killed"
         stormy = tmp_path / f"stormy-{runs}"
-        kills += storm(recipe, stormy, cache, chance, KILLS - kills, seconds)
+        kills += storm(recipe, stormy, cache, chance, KILLS - kills)
         assert recorded(stormy / "run.db") == recorded(tmp_path / "calm" / "run.db")
 
 
-def storm(recipe: Path, directory: Path, cache: Path, chance: random.Random, most: int, calm: float) -> int:
-    """Bring a run that takes `calm` seconds to its end through at most so many kills; how many it took."""
+def storm(recipe: Path, directory: Path, cache: Path, chance: random.Random, most: int) -> int:
+    """Bring a run to its end through at most so many kills, each some turns and up to two seconds after the last; how
+    many it took."""
     database, kills = directory / "run.db", 0
     process = rollin(cache, "run", recipe, "--out", directory)
-    while kills < most:
-        while not database.exists():
-            time.sleep(0.1)
+    while kills < most and lives_to_commit(process, database, chance.randint(1, 6)):
         try:
-            process.wait(timeout=chance.uniform(0.2, 0.9) * calm)
+            process.wait(timeout=chance.uniform(0.0, 2.0))
             break  # it came to its end before it could be killed
         except subprocess.TimeoutExpired:
             before = committed(database)
@@ -267,3 +264,14 @@ def storm(recipe: Path, directory: Path, cache: Path, chance: random.Random, mos
             process = rollin(cache, "resume", directory)
     finish(process)
     return kills
+
+
+def lives_to_commit(process: subprocess.Popen[str], database: Path, turns: int) -> bool:
+    """Wait until so many more turns are committed. False where the run ends before."""
+    start = len(committed(database))
+    while process.poll() is None:
+        with contextlib.suppress(sqlite3.OperationalError):  # it has no tables yet
+            if len(committed(database)) >= start + turns:
+                return True
+        time.sleep(0.05)
+    return False
