@@ -132,7 +132,7 @@ def trie_loss(
 
 def _logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
     """[label tokens, vocabulary]. Logits are as large as the rest of a small model: computed where a label token is
-    predicted, only; twice where two labels part, which is less than to pick them out of what is computed once."""
+    predicted, only; twice where two labels part."""
     with torch.autocast(inputs["source"].device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
         output = model(
             input_ids=inputs["input_ids"],
