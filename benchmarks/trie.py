@@ -53,7 +53,7 @@ def operations(model: PreTrainedModel, tokens: int, label_tokens: int) -> float:
     """Multiplications of a forward and a backward pass over so many tokens, each of which sees all before it."""
     embedding = next(model.get_input_embeddings().parameters()).numel()  # which the output shares
     weights = model.num_parameters() - embedding
-    attention = model.config.num_hidden_layers * model.config.hidden_size * tokens**2
+    attention = int(model.config.num_hidden_layers * model.config.hidden_size) * tokens**2
     # Backward does all twice over, and the scores of attention once more.
     return 3.0 * weights * tokens + 3.5 * attention + 3.0 * embedding * label_tokens
 
