@@ -1,5 +1,6 @@
 """Methods side by side, with real runs of a tiny student."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from test_run import finish, rollin, write_recipe
 
 from rollin.comparison import MATCHED, Comparison
 from rollin.errors import UserError
+from rollin.evaluation.result import Result
 from rollin.method import METHODS
 from rollin.recipe import load_recipe
 from rollin.report.comparing import Findings
@@ -39,7 +41,8 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     comparison = Comparison(load_recipe(path), ["sft", MATCHED, "dagger"], [0], tmp_path / "compared")
     arms = {arm.name: arm for arm in comparison.arms()}
     assert all(arm.done for arm in arms.values())
-    assert arms["dagger"].labels() == arms[MATCHED].labels() > arms["sft"].labels() > 0
+    results = {name: arm.result() for name, arm in arms.items()}
+    assert results["dagger"].labels == results[MATCHED].labels > results["sft"].labels > 0
     rows = pq.read_table(tmp_path / "compared" / "outcomes.parquet").to_pylist()
     assert {row["method"] for row in rows} == {"base", "sft", MATCHED, "dagger"}
     assert len(rows) == 4 * 2
@@ -50,18 +53,42 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     page = (tmp_path / "compared" / "comparison.html").read_text()
     assert "What it cost" in page
     assert "src=" not in page.replace('src="data:image/png;base64,', "")  # it needs nothing from elsewhere
-    facts = {arm.name: arm for arm in found.arms}
-    assert facts["dagger"].labels == facts[MATCHED].labels
-    assert facts["dagger"].teacher_tokens > facts["sft"].teacher_tokens > 0
-    assert sum(facts["dagger"].failures.values()) == 2
-    assert [len(arm.curve) for arm in found.arms] == [1, 1, 1]
-    assert {arm.name: (arm.turns, arm.teacher_tokens, arm.trained_tokens) for arm in found.arms} == {
-        arm.name: counted_by_sql(arm.directory / DATABASE) for arm in arms.values()
+    assert results["dagger"].teacher_tokens > results["sft"].teacher_tokens > 0
+    assert sum(results["dagger"].failures.values()) == 2
+    assert [len(arm.curve) for arm in found.arms] == [1, 1, 1, 1]
+    assert {name: (found.turns, found.teacher_tokens, found.trained_tokens) for name, found in results.items()} == {
+        name: counted_by_sql(arm.directory / DATABASE) for name, arm in arms.items()
     }
     again = finish(rollin(cache, "compare", path, *options))  # nothing is left to do
     assert " of 3: " not in again
+    shutil.copytree(tmp_path / "compared" / "results", tmp_path / "elsewhere" / "results")
+    there = (*options[:-1], tmp_path / "elsewhere")
+    again = finish(rollin(cache, "compare", path, *there))  # nor is where only the results are
+    assert " of 3: " not in again
+    elsewhere = Comparison(load_recipe(path), ["sft", MATCHED, "dagger"], [0], tmp_path / "elsewhere")
+    assert Findings.of(elsewhere).tables("dagger") == found.tables("dagger")
     other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
     assert "begun with other settings" in " ".join(other.split())
+    (tmp_path / "elsewhere" / "results" / "sft-0.json").write_text("{}")
+    assert "sft-0.json holds no run's result" in " ".join(finish(rollin(cache, "compare", path, *there), 2).split())
+
+
+def test_drift_from_a_local_teacher_is_measured_where_that_is_asked_for(
+    tmp_path: Path, cache: Path, tiny_directory: Path
+) -> None:
+    teacher = {"kind": "local", "model": str(tiny_directory)}
+    path = write_recipe(tmp_path / "small.yaml", tiny_directory, teacher=teacher, iterations=1)
+    options = ("--methods", "dagger", "--seeds", 1, "--out", tmp_path / "compared")
+    finish(rollin(cache, "compare", path, *options))
+    printed = finish(rollin(cache, "compare", path, *options, "--drift", 1))  # the runs are still there
+    assert "Covariate shift" in printed
+    (before,) = Result.read(tmp_path / "compared" / "results" / "base.json").drifts
+    (after,) = Result.read(tmp_path / "compared" / "results" / "dagger-0.json").drifts
+    assert before.value == pytest.approx(0, abs=1e-6)  # the student is the teacher, so far
+    assert after.value > 1e-4
+    assert before.trajectories == after.trajectories == 1
+    with pytest.raises(UserError, match="--drift needs a teacher of kind local"):
+        Comparison(load_recipe(write_recipe(path, tiny_directory)), ["dagger"], [0], tmp_path, drift=1)
 
 
 def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path, tiny_directory: Path) -> None:

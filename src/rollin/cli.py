@@ -92,12 +92,14 @@ def compare(
     methods: Annotated[str, typer.Option(help="Which, with commas between them.")] = "sft,sft-matched,dagger",
     seeds: Annotated[int, typer.Option(help="Runs of each method, with seeds 0, 1, 2 ...", min=1)] = 3,
     against: Annotated[str, typer.Option(help="The method that the others are compared with.")] = "dagger",
+    drift: Annotated[int, typer.Option(help="Trajectories on which to measure drift from a local teacher.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Where the runs go (default: comparisons/NAME).")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Run nothing; show what is done and what was found.")] = False,
 ) -> None:
     """Train the same student by several methods on the same tasks, and say what sets them apart.
 
-    The same command goes on with a comparison that was stopped.
+    The same command goes on with a comparison that was stopped. Each run that is done leaves a small file in
+    OUT/results; put there from another machine, it need not be run again.
     """
     from rollin.comparison import Comparison
     from rollin.recipe import load_recipe
@@ -106,7 +108,7 @@ def compare(
     loaded = load_recipe(recipe, settings or [])
     directory = out or Path("comparisons") / loaded.name
     names = [*dict.fromkeys(name.strip() for name in methods.split(","))]
-    comparison = Comparison(loaded, names, range(seeds), directory)
+    comparison = Comparison(loaded, names, range(seeds), directory, drift)
     if against not in names:
         raise UserError(f"--against {against!r} is none of the methods {', '.join(names)}; add it, or name one of them")
     if not dry:
@@ -153,7 +155,7 @@ def report(directory: RunPath) -> None:
     _report(directory)
 
 
-@app.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-3`")
+@app.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-1`")
 def drift(
     directory: RunPath,
     teacher: Annotated[str, typer.Option(help="A local model that shares the student's tokenizer.")],

@@ -1,6 +1,6 @@
 """Methods side by side: the same tasks, the same student, several seeds; a run each, and what sets them apart.
 
-Arm           one method with one seed: a recipe, and the run that is made of it
+Arm           one method with one seed: a recipe, the run that is made of it, and what that came to
 Comparison    all arms, in the order in which they run; repeated, it goes on where it was stopped
 """
 
@@ -12,12 +12,13 @@ from typing import Any
 
 from rollin import runs
 from rollin.errors import UserError
+from rollin.evaluation.drift import drifts
 from rollin.evaluation.paired import Outcomes
+from rollin.evaluation.result import Result
 from rollin.method import METHODS
 from rollin.progress import Reporter
-from rollin.recipe import Budget, EvaluationSettings, Recipe, nearest, parse_recipe
-from rollin.report.measures import STUDENT
-from rollin.store import IterationRow, Phase, Purpose, Store
+from rollin.recipe import Budget, EvaluationSettings, LocalTeacher, Recipe, nearest, parse_recipe
+from rollin.store import Store
 
 MATCHED = "sft-matched"
 """The control: SFT with as many labels as DAgger had. More teacher data, and no mixing."""
@@ -26,6 +27,8 @@ SPARE = 1.5
 """Tasks that the control collects for each of DAgger's: the teacher alone takes fewer turns, so it needs more."""
 BASE = "base"
 """The student before training, measured once for all arms."""
+RESULTS = "results"
+"""Where in a comparison's directory each arm leaves what it came to. Put there from elsewhere, it counts as done."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Arm:
     seed: int
     recipe: Recipe
     directory: Path
+    """Its run's."""
+    file: Path
+    """What it came to, once it is done. Where this is there, the run isn't needed."""
 
     @property
     def title(self) -> str:
@@ -43,48 +49,41 @@ class Arm:
 
     @property
     def begun(self) -> bool:
+        """Whether its run is here."""
         return (self.directory / runs.DATABASE).is_file()
+
+    def result(self) -> Result | None:
+        """What it came to, or has come to so far; None where it isn't begun."""
+        if self.file.is_file():
+            return Result.read(self.file)
+        return self._so_far() if self.begun else None
 
     @property
     def done(self) -> bool:
         """Whether its run has come to its end."""
-        last = self.last()
-        return last is not None and last.number == self.recipe.iterations and last.phase is Phase.DONE
-
-    @property
-    def seconds(self) -> float:
-        """From its first iteration's beginning to its last one's end, pauses included; 0 while it isn't done."""
-        if not self.done:
-            return 0.0
-        with Store.read(self.directory / runs.DATABASE) as store:
-            rounds = store.iterations()
-        return (rounds[-1].ended or rounds[-1].started) - rounds[0].started
-
-    def last(self) -> IterationRow | None:
-        """Its latest iteration."""
-        if not self.begun:
-            return None
-        with Store.read(self.directory / runs.DATABASE) as store:
-            return next(iter(reversed(store.iterations())), None)
-
-    def labels(self) -> int:
-        """How many labels its last iteration trained on."""
-        last = self.last()
-        return last.trained("labels") if last else 0
+        result = self.result()
+        return result is not None and result.done
 
     def outcomes(self) -> Outcomes:
         """Of its last evaluation: (seed, task) -> resolved."""
-        return outcomes_of(self.directory, self.seed)
+        result = self.result()
+        return {(self.seed, task): resolved for task, resolved in result.outcomes.items()} if result else {}
 
+    def keep(self, drift: int) -> None:
+        """Write down what it came to, with the student's drift from a local teacher on so many trajectories, if that
+        is to be measured and its run is here."""
+        result = self.result()
+        if result is None or not self.begun or (self.file.is_file() and (result.drifts or not drift)):
+            return
+        if drift and isinstance(self.recipe.teacher, LocalTeacher):
+            with Store.read(self.directory / runs.DATABASE) as store:
+                found = drifts(store, self.directory, self.recipe.teacher.model, drift)
+            result = result.model_copy(update={"drifts": found})
+        result.write(self.file)
 
-def outcomes_of(directory: Path, seed: int) -> Outcomes:
-    """Of a run's last evaluation of its student; what the infrastructure ended is left out."""
-    with Store.read(directory / runs.DATABASE) as store:
-        measured = [e.iteration for e in store.evaluations() if e.policy == STUDENT]
-        if not measured:
-            return {}
-        rows = store.trajectories(iteration=measured[-1], purpose=Purpose.EVAL)
-    return {(seed, row.instance_id): row.resolved for row in rows if row.resolved is not None}
+    def _so_far(self) -> Result:
+        with Store.read(self.directory / runs.DATABASE) as store:
+            return Result.of(store)
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,8 @@ class Comparison:
     methods: Sequence[str]
     seeds: Sequence[int]
     directory: Path
+    drift: int = 0
+    """Trajectories of each evaluation on which the student's drift from a local teacher is measured."""
 
     def __post_init__(self) -> None:
         known = [*METHODS, MATCHED]
@@ -103,6 +104,8 @@ class Comparison:
                 raise UserError(f"{name!r} is no method{nearest(name, known)}")
         if MATCHED in self.methods and MATCHED_TO not in self.methods:
             raise UserError(f"{MATCHED} has as many labels as {MATCHED_TO} had; add {MATCHED_TO} to --methods")
+        if self.drift and not isinstance(self.recipe.teacher, LocalTeacher):
+            raise UserError("--drift needs a teacher of kind local: no other gives its log-probabilities")
         self.arms()  # what is wrong with an arm is said before the first one runs
 
     def arms(self) -> list[Arm]:
@@ -114,24 +117,31 @@ class Comparison:
     def arm(self, name: str, seed: int) -> Arm:
         return next(arm for arm in self.arms() if (arm.name, arm.seed) == (name, seed))
 
+    @property
+    def base(self) -> Arm:
+        """The student before training: no method, and the same for all seeds."""
+        return self._placed(BASE, 0, self.recipe)
+
     def run(self, reporter: Reporter) -> None:
         """Bring every arm to its end. Raises whatever stops a run; run again, it goes on. UserError where an arm was
         begun with other settings: two recipes in one table would be no comparison."""
         for arm in self.arms():
-            if arm.begun and not self._is_of(arm):
+            result = arm.result()
+            if result and not _is_of(arm, result):
                 raise UserError(f"{arm.directory} was begun with other settings; choose another directory with --out")
-        if not outcomes_of_base(self.directory):
+        if not self.base.outcomes():
             reporter.say("the student before training")
-            runs.evaluate(self.recipe, self.directory / BASE, reporter)
+            runs.evaluate(self.recipe, self.base.directory, reporter)
+        self.base.keep(self.drift)
         arms = self.arms()
         for number, arm in enumerate(arms, 1):
-            if arm.done:
-                continue
-            reporter.say(f"{number} of {len(arms)}: {arm.title}{self._left(arms)}")
-            if arm.begun:
-                runs.resume(arm.directory, reporter)
-            else:
-                runs.start(self._matched(arm), arm.directory, reporter)
+            if not arm.done:
+                reporter.say(f"{number} of {len(arms)}: {arm.title}{_left(arms)}")
+                if arm.begun:
+                    runs.resume(arm.directory, reporter)
+                else:
+                    runs.start(self._matched(arm), arm.directory, reporter)
+            arm.keep(self.drift)
 
     def outcomes(self, name: str) -> Outcomes:
         """Of a method's arms that are done."""
@@ -151,7 +161,11 @@ class Comparison:
             "arms": {},
         }
         recipe = parse_recipe(_changed(common, self.recipe.arms.get(name, {})) | of_comparison, f"the arm {name}")
-        return Arm(name, seed, recipe, self.directory / f"{name}-{seed}")
+        return self._placed(name, seed, recipe)
+
+    def _placed(self, name: str, seed: int, recipe: Recipe) -> Arm:
+        place = BASE if name == BASE else f"{name}-{seed}"
+        return Arm(name, seed, recipe, self.directory / place, self.directory / RESULTS / f"{place}.json")
 
     def _matched(self, arm: Arm) -> Recipe:
         """An arm's recipe; the control's once it is known what it has to match."""
@@ -159,23 +173,23 @@ class Comparison:
             return arm.recipe
         model = self.arm(MATCHED_TO, arm.seed)
         sizes = [math.ceil(SPARE * model.recipe.tasks_in(i)) for i in range(1, model.recipe.iterations + 1)]
-        budget = Budget(labels=model.labels())
+        matched = model.result()
+        budget = Budget(labels=matched.labels if matched else None)
         return arm.recipe.model_copy(update={"tasks_per_iteration": sizes, "budget": budget})
 
-    def _is_of(self, arm: Arm) -> bool:
-        """Whether a run was made of the arm's recipe, but for what the control takes from another arm."""
-        with Store.read(arm.directory / runs.DATABASE) as store:
-            begun = dict(store.recipe())
-        free = {"tasks_per_iteration", "budget"} if arm.name == MATCHED else set[str]()
-        return all(
-            begun.get(key) == value for key, value in arm.recipe.model_dump(mode="json").items() if key not in free
-        )
 
-    def _left(self, arms: Sequence[Arm]) -> str:
-        """An estimate from the arms that are done; empty where none is."""
-        known = [arm.seconds for arm in arms if arm.done]
-        left = len(arms) - len(known)
-        return f"; about {sum(known) / len(known) * left / 60:.0f} minutes left" if known else ""
+def _is_of(arm: Arm, result: Result) -> bool:
+    """Whether a run was made of the arm's recipe, but for what the control takes from another arm."""
+    free = {"tasks_per_iteration", "budget"} if arm.name == MATCHED else set[str]()
+    recipe = arm.recipe.model_dump(mode="json")
+    return all(result.recipe.get(key) == value for key, value in recipe.items() if key not in free)
+
+
+def _left(arms: Sequence[Arm]) -> str:
+    """An estimate from the arms that are done; empty where none is."""
+    known = [result.seconds for arm in arms if (result := arm.result()) and result.done]
+    left = len(arms) - len(known)
+    return f"; about {sum(known) / len(known) * left / 60:.0f} minutes left" if known else ""
 
 
 def _changed(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,8 +200,3 @@ def _changed(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
         same = isinstance(group, dict) and isinstance(value, dict) and value.get("kind") in (None, group.get("kind"))
         changed[name] = {**group, **value} if same and isinstance(group, dict) else value
     return changed
-
-
-def outcomes_of_base(directory: Path) -> Outcomes:
-    """Of the student before training; empty while that isn't measured."""
-    return outcomes_of(directory / BASE, 0) if (directory / BASE / runs.DATABASE).is_file() else {}

@@ -1,5 +1,6 @@
 """Covariate shift, measured: how far the student is from the teacher in the states that it reaches by itself."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,8 @@ class Drift:
 
 
 def drifts(store: Store, directory: Path, teacher: str, most: int | None = None) -> list[Drift]:
-    """One for each evaluation of a run's student; `most` bounds the trajectories. UserError where none was evaluated,
-    or where the teacher has other tokens.
+    """One for each evaluation of a run's student, on at most `most` of its trajectories, spread over the tasks.
+    UserError where none was evaluated, or where the teacher has other tokens.
 
     The sum is over the whole vocabulary at each token that the student said, in the states that it reached alone.
     """
@@ -50,7 +51,8 @@ def drifts(store: Store, directory: Path, teacher: str, most: int | None = None)
         source = str(directory / "checkpoints" / each.checkpoint) if each.iteration else each.checkpoint
         check_tokens(teacher, source)
         model, tokenizer = load_model(source, ATTENTION), load_tokenizer(source)
-        rows = store.trajectories(iteration=each.iteration, purpose=Purpose.EVAL)[:most]
+        rows = store.trajectories(iteration=each.iteration, purpose=Purpose.EVAL)
+        rows = sorted(rows, key=lambda row: row.instance_id)[:: math.ceil(len(rows) / most) if most else 1]
         groups = [[executed(store, turn, tokenizer) for turn in store.turns(row.id)] for row in rows]
         found.append(drift(each.iteration, model, white_box, [group for group in groups if group]))
     return found

@@ -11,18 +11,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from rollin import runs
-from rollin.comparison import BASE, Comparison, outcomes_of_base
+from rollin.comparison import BASE, Comparison
 from rollin.evaluation.paired import Outcomes, difference
 from rollin.evaluation.rate import Rate, wilson
-from rollin.report.arms import Facts, costs, failing, scaling
+from rollin.report.arms import Facts, costs, drifting, failing, scaling
 from rollin.report.page import page
 from rollin.report.plot import COLOURS, DPI, FAINT, INK, PAPER, SIZE, frame
 from rollin.report.tables import Table
-from rollin.store import Store
-from rollin.tasks.schema import Family, Task
+from rollin.tasks.schema import Family
 
-APART = "semantic"
+APART = Family.SEMANTIC.value
 """The family that is reported by itself: the hard one."""
 
 
@@ -32,28 +30,31 @@ class Findings:
 
     outcomes: Mapping[str, Outcomes]
     """By method, and BASE for the student before training."""
-    tasks: Mapping[str, Task]
+    of_group: Mapping[str, str]
+    """Held-out task -> `<source> <family>`."""
     arms: Sequence[Facts]
+    """The student before training first, if that is measured."""
 
     @classmethod
     def of(cls, comparison: Comparison) -> "Findings":
-        outcomes = {name: comparison.outcomes(name) for name in comparison.methods}
-        tasks = {}
-        if base := outcomes_of_base(comparison.directory):
-            outcomes = {BASE: base} | outcomes
-            with Store.read(comparison.directory / BASE / runs.DATABASE) as store:
-                tasks = {task.instance_id: task for task in store.tasks()}
-        arms = [Facts.of(arm) for arm in comparison.arms()]
-        return cls({name: found for name, found in outcomes.items() if found}, tasks, arms)
+        outcomes = {BASE: comparison.base.outcomes()}
+        outcomes |= {name: comparison.outcomes(name) for name in comparison.methods}
+        before = comparison.base.result()
+        arms = [Facts(arm.name, arm.title, arm.result()) for arm in comparison.arms()]
+        return cls(
+            {name: found for name, found in outcomes.items() if found},
+            before.groups if before else {},
+            [Facts(BASE, "before training", before), *arms] if before else arms,
+        )
 
     def groups(self) -> dict[str, set[str]]:
         """Name -> tasks: all but the hard family first, then each source's families."""
         groups: dict[str, set[str]] = {}
-        for name, task in self.tasks.items():
-            if task.family is not Family.SEMANTIC:
-                groups.setdefault(f"all but {APART}", set()).add(name)
-        for name, task in sorted(self.tasks.items(), key=lambda item: (item[1].source, item[1].family.value)):
-            groups.setdefault(f"{task.source} {task.family.value}", set()).add(name)
+        for task, group in self.of_group.items():
+            if APART not in group:
+                groups.setdefault(f"all but {APART}", set()).add(task)
+        for task, group in sorted(self.of_group.items(), key=lambda item: item[1]):
+            groups.setdefault(group, set()).add(task)
         return groups
 
     def rates(self) -> Table:
@@ -91,10 +92,11 @@ class Findings:
         """All that was found, as far as it is there."""
         found = self.outcomes.get(BASE, {})
         before = Rate(sum(map(bool, found.values())), len(found)) if found else None
+        cost = costs([arm for arm in self.arms if arm.name != BASE], before)
         if not self.outcomes:
-            return [costs(self.arms, before)]
-        of_arms = [failing(self.arms), scaling(self.arms), costs(self.arms, before)]
-        return [self.rates(), self.differences(reference), *of_arms]
+            return [cost]
+        of_arms = [failing(self.arms), drifting(self.arms), scaling(self.arms), cost]
+        return [table for table in (self.rates(), self.differences(reference), *of_arms) if table.rows]
 
     def page(self, title: str, reference: str, picture: Path, path: Path) -> Path:
         """Tables and picture as one HTML file, which is returned."""
@@ -137,7 +139,7 @@ class Findings:
             axes.plot(labels, rates, "o-", color=self._colour(arm.name), markersize=4, linewidth=1)
 
     def _colour(self, name: str) -> str:
-        methods = [*dict.fromkeys(arm.name for arm in self.arms)]
+        methods = [*dict.fromkeys(arm.name for arm in self.arms if arm.name != BASE)]
         return FAINT if name == BASE else COLOURS[methods.index(name) % len(COLOURS)]
 
     def write(self, path: Path) -> Path:
