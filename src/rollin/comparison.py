@@ -181,8 +181,8 @@ class Comparison:
 def _is_of(arm: Arm, result: Result) -> bool:
     """Whether a run was made of the arm's recipe, but for what the control takes from another arm."""
     free = {"tasks_per_iteration", "budget"} if arm.name == MATCHED else set[str]()
-    recipe = arm.recipe.model_dump(mode="json")
-    return all(result.recipe.get(key) == value for key, value in recipe.items() if key not in free)
+    begun = parse_recipe(result.recipe, f"the recipe of {arm.title}")  # settings that came since have their defaults
+    return begun.model_dump(exclude=free) == arm.recipe.model_dump(exclude=free)
 
 
 def _left(arms: Sequence[Arm]) -> str:

@@ -1,4 +1,4 @@
-"""The student: its weights after each iteration, and the policy that acts with them."""
+"""The student: its weights after each iteration, and the policy that acts with them, here or at a server."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -8,21 +8,26 @@ import torch
 
 from rollin.errors import UserError
 from rollin.models import load_model, load_tokenizer
+from rollin.policies.base import Policy
+from rollin.policies.endpoint import EndpointPolicy
+from rollin.policies.engines import Engines, engines
 from rollin.policies.local import LocalPolicy
+from rollin.policies.pool import Pool, endpoint
 from rollin.policies.ragged import ATTENTION
-from rollin.recipe import StudentSettings
+from rollin.recipe import Served, StudentSettings
 from rollin.training.objectives import Need, Objective
 from rollin.training.trainer import TrainingResult, TrainingSettings, give_back_memory, train
 from rollin.training.trie import Sample, pack_groups
 
 
 class Learner:
-    """One model in this process that acts, learns and acts again. Checkpoints lie in `directory`/iteration-N."""
+    """One model that acts, learns in this process and acts again. Checkpoints lie in `directory`/iteration-N."""
 
     def __init__(
         self, settings: StudentSettings, directory: Path, slots: int, teacher: torch.nn.Module | None = None
     ) -> None:
-        """`teacher` is the white-box one, where there is one. Raises UserError where the model cannot be loaded."""
+        """`teacher` is the white-box one, where there is one. Raises UserError where the model cannot be loaded, or the
+        server that it is to act at doesn't answer."""
         self._settings = settings
         self._directory = directory
         self._teacher = teacher
@@ -35,15 +40,17 @@ class Learner:
             context_tokens=settings.context_tokens,
             precision=settings.precision,
         )
+        self._remote = _Remote.of(settings.served) if settings.served else None
 
-    def at(self, iteration: int) -> LocalPolicy:
-        """The policy with the weights that this iteration's training left (0: before any)."""
-        if iteration != self._at:
-            source = str(self.checkpoint(iteration)) if iteration else self._settings.model
-            weights = load_model(source, ATTENTION).state_dict()
-            self.policy.model.load_state_dict(weights)
-            self._moved_to(iteration)
-        return self.policy
+    def at(self, iteration: int) -> Policy:
+        """The policy with the weights that this iteration's training left (0: before any). InfrastructureFault where a
+        server doesn't take them."""
+        self._move(iteration)
+        if self._remote is None:
+            return self.policy
+        if not self.checkpoint(iteration).exists():  # 0: the server has perhaps seen another run's weights since
+            self._save(iteration)
+        return self._remote.at(self.checkpoint(iteration))
 
     def learn(
         self,
@@ -56,13 +63,13 @@ class Learner:
         progress: Callable[[int, int, float], None],
     ) -> TrainingResult:
         """Train the last iteration's weights on each trajectory's samples, and save them as this iteration's."""
-        policy = self.at(iteration - 1)
-        policy.rest()
+        self._move(iteration - 1)
+        self.policy.rest()
         give_back_memory()
         fitting = [[sample for sample in group if sample.tokens <= settings.max_tokens] for group in groups]
         self._at = -1  # until the training is through, the weights are nobody's
         result = train(
-            policy.model,
+            self.policy.model,
             pack_groups(fitting, settings.max_tokens),
             settings,
             precision=self._settings.precision,
@@ -81,7 +88,7 @@ class Learner:
 
     def stay(self, iteration: int) -> TrainingResult:
         """Save the last iteration's weights as this one's."""
-        self.at(iteration - 1)
+        self._move(iteration - 1)
         self._save(iteration)
         self._at = iteration
         return TrainingResult(
@@ -91,6 +98,20 @@ class Learner:
     def checkpoint(self, iteration: int) -> Path:
         """Where this iteration's weights lie."""
         return self._directory / f"iteration-{iteration}"
+
+    async def close(self) -> None:
+        """What acts is not asked any more."""
+        await self.policy.close()
+        if self._remote is not None:
+            await self._remote.policy.close()
+
+    def _move(self, iteration: int) -> None:
+        """Bring the model in this process to an iteration's weights."""
+        if iteration == self._at:
+            return
+        source = str(self.checkpoint(iteration)) if iteration else self._settings.model
+        self.policy.model.load_state_dict(load_model(source, ATTENTION).state_dict())
+        self._moved_to(iteration)
 
     def _save(self, iteration: int) -> None:
         """Whole or not at all: a checkpoint appears under its name when all of it is written."""
@@ -111,3 +132,27 @@ class Learner:
         self._at = iteration
         with torch.inference_mode():
             self.policy.reset()
+
+
+class _Remote:
+    """The student at its server."""
+
+    def __init__(self, engines: Engines, policy: EndpointPolicy | Pool) -> None:
+        self.policy = policy
+        self._engines = engines
+        self._loaded: Path | None = None
+
+    @classmethod
+    def of(cls, served: Served) -> "_Remote":
+        """UserError where it doesn't answer."""
+        kept = {"logprobs": True, "return_token_ids": True}
+        policy = endpoint(served.base_url, served.model, api_key_env=served.api_key_env, extra=kept)
+        return cls(engines(served.engine, served.base_url, served.model, served.api_key_env), policy)
+
+    def at(self, checkpoint: Path) -> EndpointPolicy | Pool:
+        """The policy with a checkpoint's weights."""
+        if checkpoint != self._loaded:
+            self._loaded = None  # should one of several servers fail, all are told again
+            self._engines.load(checkpoint)
+            self._loaded = checkpoint
+        return self.policy

@@ -13,12 +13,13 @@ from rollin.learner import Learner
 from rollin.method import Method
 from rollin.mixture import Actor, ByProgress, RollIn, Student, TurnMixture
 from rollin.policies.base import Policy, Sampling
+from rollin.policies.engines import Engines
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
-from rollin.training.samples import affordable, training_samples, within
+from rollin.training.samples import affordable, scored, training_samples, within
 from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
 
@@ -36,6 +37,8 @@ class Loop:
     train_tasks: list[Task]
     eval_tasks: list[Task]
     reporter: Reporter
+    scorer: Engines | None = None
+    """Who tells the teacher's log-probabilities, where the objective wants them and the teacher is at a server."""
 
     def run(self) -> None:
         """All iterations, from wherever the store says that the run is."""
@@ -92,6 +95,7 @@ class Loop:
         data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
         data = affordable(data, self.share(iteration).training_tokens, self.recipe.seed)
+        data = scored(data, self.scorer) if self.scorer else data
         self.compare_lengths(iteration, data)
         graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
         may_be_empty = (self.method.selective and graded) or self.recipe.budget.training_tokens is not None

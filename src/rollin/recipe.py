@@ -15,6 +15,7 @@ from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.method import METHODS, Method
 from rollin.models import Precision
 from rollin.policies.base import Sampling
+from rollin.policies.engines import EngineName
 from rollin.sandboxes.base import Limits
 from rollin.store import Spent
 from rollin.tasks.sets import TaskSettings
@@ -28,6 +29,20 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Served(Settings):
+    """A server at which the student acts, while this process trains it. Each iteration's weights are loaded there; it
+    has to see the run's directory under the same path."""
+
+    engine: EngineName
+    """What serves it; vLLM wants VLLM_SERVER_DEV_MODE=1 to load weights."""
+    base_url: str | Annotated[list[str], Field(min_length=1)]
+    """Or several of the same."""
+    model: str
+    """What the server calls it."""
+    api_key_env: str = "STUDENT_API_KEY"
+    """The environment variable that holds the server's key, if it wants one."""
+
+
 class StudentSettings(Settings):
     """The model that learns."""
 
@@ -39,6 +54,8 @@ class StudentSettings(Settings):
     precision: Precision = "auto"
     """In which numbers a CPU multiplies matrices, acting and training: `auto` is bfloat16 where the processor has
     instructions for it, else float32. Weights are float32 in any case; a GPU follows the model's own dtype."""
+    served: Served | None = None
+    """Let it act at a server of vLLM or SGLang instead of in this process."""
 
 
 class ExpertTeacher(Settings):
@@ -58,6 +75,8 @@ class EndpointTeacher(Settings):
     """The environment variable that holds the key. Keys are never written into a recipe."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """Of each server, at most; more wait for their turn."""
+    engine: EngineName | None = None
+    """Of a server of vLLM or SGLang, tokens' log-probabilities can be had: reverse KL wants them."""
     sampling: Sampling = Sampling(max_tokens=1024)
 
 
@@ -163,10 +182,11 @@ class Recipe(Settings):
     def _possible(self) -> "Recipe":
         """Whether the method can have what its objective needs."""
         method = self.method
-        if Need.TEACHER in method.objective.needs and self.teacher.kind != "local":
+        if Need.TEACHER in method.objective.needs and not self._white_box:
             raise ValueError(
-                f"the objective {method.objective.kind} needs the log-probabilities of a teacher of kind 'local', and"
-                f" this one is of kind {self.teacher.kind!r}; name a local teacher or another method"
+                f"the objective {method.objective.kind} needs the log-probabilities of a teacher of kind 'local' (or,"
+                " estimated from samples, of an endpoint with an engine), and this one is of kind"
+                f" {self.teacher.kind!r}; name another teacher or another method"
             )
         if Need.OUTCOMES in method.objective.needs and method.attempts < 2:
             kind = method.objective.kind
@@ -178,6 +198,14 @@ class Recipe(Settings):
         if Need.BEHAVIOUR in method.objective.needs and not self.student.sampling.temperature:
             raise ValueError(f"the objective {method.objective.kind} needs chance; set student.sampling.temperature")
         return self
+
+    @property
+    def _white_box(self) -> bool:
+        """Whether the teacher gives the log-probabilities that the objective wants."""
+        if self.teacher.kind == "endpoint":
+            sampled = Need.BEHAVIOUR in self.method.objective.needs  # of the sampled tokens alone
+            return self.teacher.engine is not None and sampled
+        return self.teacher.kind == "local"
 
     def tasks_in(self, iteration: int) -> int:
         """How many training tasks are attempted in an iteration (1 is the first)."""

@@ -19,6 +19,7 @@ from rollin.loop import Loop
 from rollin.models import check_tokens, load_model, load_tokenizer
 from rollin.plugins import load
 from rollin.policies.base import Policy, Sampling
+from rollin.policies.engines import Engines, engines
 from rollin.policies.expert import Expert
 from rollin.policies.function import FunctionPolicy
 from rollin.policies.local import LocalPolicy
@@ -122,8 +123,11 @@ def _cast(recipe: Recipe, directory: Path) -> tuple[Learner, Policy, Harness]:
     teacher = _teacher(recipe)
     white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
-    if Need.TEACHER in recipe.method.objective.needs and isinstance(recipe.teacher, LocalTeacher):
-        check_tokens(recipe.teacher.model, recipe.student.model)
+    if Need.TEACHER in recipe.method.objective.needs:
+        if isinstance(recipe.teacher, LocalTeacher):
+            check_tokens(recipe.teacher.model, recipe.student.model)
+        if scorer := _scorer(recipe):
+            scorer.check_tokens(learner.tokenizer)
     return learner, teacher, harness
 
 
@@ -137,7 +141,8 @@ def _teacher(recipe: Recipe) -> Policy:
         return FunctionPolicy(load(settings.function), settings.function, lambda said: len(action_ids(tokenizer, said)))
     if isinstance(settings, EndpointTeacher):
         s = settings
-        return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=s.requests_per_minute)
+        limit = s.requests_per_minute
+        return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=limit)
     model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
     return LocalPolicy(
         model,
@@ -147,6 +152,14 @@ def _teacher(recipe: Recipe) -> Policy:
         context_tokens=settings.context_tokens,
         precision=settings.precision,
     )
+
+
+def _scorer(recipe: Recipe) -> Engines | None:
+    """Who says how likely the teacher finds tokens, where it is at a server and the objective wants to know."""
+    s = recipe.teacher
+    if Need.TEACHER not in recipe.method.objective.needs or not isinstance(s, EndpointTeacher) or s.engine is None:
+        return None
+    return engines(s.engine, s.base_url, s.model, s.api_key_env)
 
 
 def _harness(settings: HarnessSettings) -> Harness:
@@ -178,7 +191,8 @@ def _loop(
             [task for task in tasks if task.split is split] for split in (Split.TRAIN, Split.EVAL)
         )
         try:
-            yield Loop(recipe, store, rollouts, learner, teacher, sampling, train_tasks, eval_tasks, reporter)
+            scorer = _scorer(recipe)
+            yield Loop(recipe, store, rollouts, learner, teacher, sampling, train_tasks, eval_tasks, reporter, scorer)
         finally:
-            for policy in (learner.policy, teacher):
-                gateway.run(policy.close())
+            for actor in (learner, teacher):
+                gateway.run(actor.close())

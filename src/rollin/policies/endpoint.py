@@ -11,7 +11,8 @@ import random
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.messages import ToolCall, offered
 from rollin.policies.base import Action, Request, Sampling
+
+T = TypeVar("T")
 
 SEED_BITS = 31
 """What every server takes; ours have 63."""
@@ -109,7 +112,7 @@ class EndpointPolicy:
         beyond `requests_per_minute` wait for their turn.
         """
         self.name = model
-        self._base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
         self._key_env = api_key_env
         self._key = os.environ.get(api_key_env, "")
         self._extra = dict(extra or {})
@@ -124,7 +127,7 @@ class EndpointPolicy:
     async def check(self) -> None:
         """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model."""
         try:
-            await self._post(self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1)))
+            await self._complete(self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1)))
         except _RefusalError as refusal:
             raise UserError(self._advice(refusal)) from refusal
         except InfrastructureFault as fault:
@@ -137,14 +140,25 @@ class EndpointPolicy:
         body = {"seed": request.seed % 2**SEED_BITS} | asked | self._body([*conversation], request.sampling)
         started = time.perf_counter()
         try:
-            completion = await self._patiently(body)
+            completion = await self._patiently(lambda: self._complete(body))
         except _RefusalError as refusal:
             if _is_overflow(refusal):
                 raise ContextOverflow(refusal.reason) from refusal
-            raise InfrastructureFault(
-                f"{self.name} at {self._base_url} failed ({refusal.status or 'no answer'}): {refusal.reason}"
-            ) from refusal
+            raise self._fault(refusal) from refusal
         return _action(completion, time.perf_counter() - started, with_logprobs=bool(asked.get("logprobs")))
+
+    async def call(self, path: str, body: dict[str, object]) -> Any:
+        """Post to another path of the server (`/v1/...`, or what an engine has beside it) as patiently; its answer, or
+        None where that is no JSON. InfrastructureFault where it refuses, or doesn't answer in the end."""
+        url = self.base_url.removesuffix("/v1") + path
+        try:
+            answer = await self._patiently(lambda: self._post(url, body))
+        except _RefusalError as refusal:
+            raise self._fault(refusal, path) from refusal
+        try:
+            return json.loads(answer)
+        except ValueError:
+            return None
 
     def forget(self, trajectory: str) -> None:
         """Nothing is kept here."""
@@ -157,18 +171,29 @@ class EndpointPolicy:
     def _body(self, messages: list[object], sampling: Sampling) -> dict[str, object]:
         return {"model": self.name, "messages": messages} | sampling.model_dump() | self._extra
 
-    async def _patiently(self, body: dict[str, object]) -> _Completion:
-        """Post, and again while the server is in trouble: after 0.5 s, 1 s, 2 s ..., or when it says."""
+    def _fault(self, refusal: _RefusalError, path: str = "") -> InfrastructureFault:
+        said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
+        return InfrastructureFault(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
+
+    async def _complete(self, body: dict[str, object]) -> _Completion:
+        content = await self._post(f"{self.base_url}/chat/completions", body)
+        try:
+            return _Completion.model_validate_json(content)
+        except ValidationError as error:
+            raise InfrastructureFault(f"{self.base_url} answered with something that is no chat completion") from error
+
+    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Ask, and again while the server is in trouble: after 0.5 s, 1 s, 2 s ..., or when it says."""
         for attempt in range(self._retries):
             try:
-                return await self._post(body)
+                return await ask()
             except _RefusalError as refusal:
                 if refusal.status not in {0} | TRANSIENT:
                     raise
                 # At random within the pause, so that all trajectories don't come back at once.
                 pause = refusal.pause if refusal.pause is not None else 0.5 * 2**attempt * random.uniform(0.5, 1)
                 await asyncio.sleep(min(pause, LONGEST_PAUSE))
-        return await self._post(body)
+        return await ask()
 
     async def _turn(self) -> None:
         """Wait until another request is allowed."""
@@ -177,7 +202,7 @@ class EndpointPolicy:
         self._free = start + self._interval
         await asyncio.sleep(start - now)
 
-    async def _post(self, body: dict[str, object]) -> _Completion:
+    async def _post(self, url: str, body: dict[str, object]) -> bytes:
         if self._interval:
             await self._turn()
         if self._session is None:
@@ -187,7 +212,6 @@ class EndpointPolicy:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         data = json.dumps({name: value for name, value in body.items() if value is not None})
         try:
-            url = f"{self._base_url}/chat/completions"
             async with self._session.post(url, data=data, headers=headers, proxy=self._proxy) as answer:
                 content = await answer.read()
         except TimeoutError as error:
@@ -196,10 +220,7 @@ class EndpointPolicy:
             raise _RefusalError(0, self._line(str(error) or type(error).__name__)) from error
         if answer.status != 200:
             raise self._refusal(answer, content)
-        try:
-            return _Completion.model_validate_json(content)
-        except ValidationError as error:
-            raise InfrastructureFault(f"{self._base_url} answered with something that is no chat completion") from error
+        return content
 
     def _refusal(self, answer: aiohttp.ClientResponse, content: bytes) -> _RefusalError:
         """Servers put their reason under `error`, under `detail`, or in plain text."""
@@ -219,7 +240,7 @@ class EndpointPolicy:
         return " ".join((text.replace(self._key, "[key]") if self._key else text).split())[:300]
 
     def _advice(self, refusal: _RefusalError) -> str:
-        url, status, reason = self._base_url, refusal.status, refusal.reason
+        url, status, reason = self.base_url, refusal.status, refusal.reason
         if status == 0:
             return f"nothing answers at {url} ({reason}); start the server, or mend the URL"
         if status in (401, 403):

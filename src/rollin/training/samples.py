@@ -3,8 +3,10 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from statistics import mean, stdev
+from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
@@ -63,6 +65,20 @@ def affordable(groups: Sequence[list[Sample]], tokens: int | None, seed: int) ->
             break
         kept.append(group)
     return kept
+
+
+class Scorer(Protocol):
+    """Tells the teacher's log-probabilities."""
+
+    def score(self, sequences: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+        """Of the tokens of each sequence from the given place on."""
+        ...
+
+
+def scored(groups: Sequence[list[Sample]], scorer: Scorer) -> list[list[Sample]]:
+    """The samples with the teacher's log-probability of each label token."""
+    found = iter(scorer.score([(s.state + s.label, len(s.state)) for group in groups for s in group]))
+    return [[replace(sample, teacher=next(found)) for sample in group] for group in groups]
 
 
 def weights_of(rows: Sequence[TrajectoryRow], method: Method) -> dict[int, float]:

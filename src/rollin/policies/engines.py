@@ -1,0 +1,127 @@
+"""What vLLM and SGLang can do beyond OpenAI's API: take new weights, and say how likely tokens of another's are.
+
+    vLLM      POST /collective_rpc {"method": "reload_weights", "kwargs": {"weights_path": ...}}, /reset_prefix_cache
+              (both want VLLM_SERVER_DEV_MODE=1), and `prompt_logprobs` of /v1/completions
+    SGLang    POST /update_weights_from_disk {"model_path": ...}, and `return_logprob` of /generate
+
+By their documentation and source (vLLM 0.33, SGLang 0.5.23). The tests have a server of our own that speaks the same.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from rollin.errors import InfrastructureFault, UserError
+from rollin.policies.endpoint import EndpointPolicy
+
+EngineName = Literal["vllm", "sglang"]
+AT_ONCE = 16
+"""Sequences that are scored at once, by each server."""
+PROBE = "def naïve(x):\n\treturn '→' + str(x)  # 1234567 <|im_start|>"
+"""Two tokenizers that cut this alike are taken for the same."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """One server, or several of the same model."""
+
+    name: EngineName
+    urls: Sequence[str]
+    """Base URLs, such as http://host:8000/v1."""
+    model: str
+    api_key_env: str
+
+    def load(self, weights: Path) -> None:
+        """Let every server act with the weights of a checkpoint directory, which it has to see under the same path.
+        InfrastructureFault where one doesn't: with servers that differ there is nothing to go on with."""
+        place = weights.resolve()
+        asyncio.run(self._at_all(lambda server: _LOAD[self.name](server, place)))
+
+    def score(self, sequences: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+        """For each (tokens, number of the first that counts), the log-probability of each token from there on, given
+        those before it. InfrastructureFault where a server doesn't answer in the end."""
+        return asyncio.run(self._score(sequences))
+
+    def check_tokens(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """UserError where a server's tokenizer cuts text otherwise."""
+        ours = tokenizer.encode(PROBE, add_special_tokens=False)
+
+        async def same(server: EndpointPolicy) -> None:
+            body = {"model": self.model, "prompt": PROBE, "add_special_tokens": False}
+            theirs = await server.call("/tokenize", body)
+            if theirs.get("tokens") != ours:
+                raise UserError(
+                    f"{server.base_url} has another tokenizer than the student, and they are to be compared token by"
+                    " token; use a teacher that shares the student's"
+                )
+
+        asyncio.run(self._at_all(same))
+
+    async def _at_all(self, do: Callable[[EndpointPolicy], Coroutine[Any, Any, None]]) -> None:
+        servers = self._servers()
+        try:
+            await asyncio.gather(*(do(server) for server in servers))
+        finally:
+            for server in servers:
+                await server.close()
+
+    async def _score(self, sequences: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+        servers = self._servers()
+        slots = [asyncio.Semaphore(AT_ONCE) for _ in servers]
+
+        async def one(number: int, tokens: list[int], first: int) -> list[float]:
+            place = number % len(servers)
+            async with slots[place]:
+                found = await _SCORE[self.name](servers[place], tokens, first)
+            if len(found) != len(tokens) - first:
+                raise InfrastructureFault(
+                    f"{servers[place].base_url} gave {len(found)} log-probabilities, not one each"
+                )
+            return found
+
+        try:
+            return await asyncio.gather(*(one(number, *each) for number, each in enumerate(sequences)))
+        finally:
+            for server in servers:
+                await server.close()
+
+    def _servers(self) -> list[EndpointPolicy]:
+        """New ones: they belong to the event loop that asks them."""
+        return [EndpointPolicy(url, self.model, api_key_env=self.api_key_env) for url in self.urls]
+
+
+def engines(name: EngineName, base_url: str | Sequence[str], model: str, api_key_env: str) -> Engines:
+    """The engines behind one URL or several."""
+    return Engines(name, [base_url] if isinstance(base_url, str) else base_url, model, api_key_env)
+
+
+async def _load_vllm(server: EndpointPolicy, weights: Path) -> None:
+    await server.call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights)}})
+    await server.call("/reset_prefix_cache", {})  # keys and values of the old weights
+
+
+async def _load_sglang(server: EndpointPolicy, weights: Path) -> None:
+    await server.call("/update_weights_from_disk", {"model_path": str(weights)})  # it empties its cache by itself
+
+
+async def _score_vllm(server: EndpointPolicy, tokens: list[int], first: int) -> list[float]:
+    asked = {"model": server.name, "prompt": tokens, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+    answer = await server.call("/v1/completions", asked)
+    places = answer["choices"][0]["prompt_logprobs"][first:]
+    return [place[str(token)]["logprob"] for place, token in zip(places, tokens[first:], strict=True)]
+
+
+async def _score_sglang(server: EndpointPolicy, tokens: list[int], first: int) -> list[float]:
+    sampling = {"max_new_tokens": 1, "temperature": 0.0}
+    asked = {"input_ids": tokens, "sampling_params": sampling, "return_logprob": True, "logprob_start_len": first - 1}
+    answer = await server.call("/generate", asked)
+    # (log-probability, token, text) up to the last one; that at which it starts may have none.
+    return [place[0] for place in answer["meta_info"]["input_token_logprobs"][first - len(tokens) :]]
+
+
+_LOAD = {"vllm": _load_vllm, "sglang": _load_sglang}
+_SCORE = {"vllm": _score_vllm, "sglang": _score_sglang}
