@@ -11,17 +11,16 @@ from rollin.budget import Share
 from rollin.evaluation.rate import Rate, by_group
 from rollin.learner import Learner
 from rollin.method import Method
-from rollin.mixture import Actor, ByProgress, RollIn, Student, TurnMixture
-from rollin.policies.base import Policy, Sampling
+from rollin.mixture import ByProgress, RollIn, TurnMixture
 from rollin.policies.engines import Engines
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
-from rollin.rollout import Attempt, Cast, Rollouts
-from rollin.store import EvaluationRow, Phase, Purpose, Store, TrajectoryRow
+from rollin.store import EvaluationRow, Phase, Purpose, Store
 from rollin.tasks.schema import Task
 from rollin.training.samples import affordable, scored, training_samples, within
 from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
+from rollin.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,8 @@ class Loop:
 
     recipe: Recipe
     store: Store
-    rollouts: Rollouts
+    trials: Trials
     learner: Learner
-    teacher: Policy
-    teacher_sampling: Sampling
     train_tasks: list[Task]
     eval_tasks: list[Task]
     reporter: Reporter
@@ -60,20 +57,7 @@ class Loop:
 
     def roll_in(self, iteration: int) -> None:
         """Student and teacher act, turn by turn as the roll-in says; the teacher labels every state they reach."""
-        cast = Cast(
-            name="student",
-            roll_in=self.rolling_in(iteration),
-            policies={Actor.STUDENT: self.learner.at(iteration - 1), Actor.TEACHER: self.teacher},
-            labeller=self.teacher if self.method.label == "teacher" else None,
-            sampling={Actor.STUDENT: self.recipe.student.sampling, Actor.TEACHER: self.teacher_sampling},
-        )
-        tasks = self.tasks_of(iteration)
-        rows = self.trajectories(
-            "rolling in", iteration, Purpose.COLLECT, tasks, cast, self.method.attempts, self.share(iteration)
-        )
-        labels = self.rollouts.settle_labels(cast, iteration)
-        if self.method.turns == "corrected":
-            self.rollouts.judge(cast, self.teacher, iteration)
+        rows, labels = self.trials.mixed(iteration, self.tasks_of(iteration), self.rolling_in(iteration))
         self.store.advance_iteration(
             iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
         )
@@ -84,7 +68,7 @@ class Loop:
         if not isinstance(roll_in, TurnMixture) or not isinstance(roll_in.beta, ByProgress):
             return roll_in
         tasks = self.tasks_of(iteration)[: roll_in.beta.tasks]
-        rows = self.alone("measuring progress", iteration, Purpose.PROBE, tasks, weights=iteration - 1)
+        rows = self.trials.alone("measuring progress", iteration, Purpose.PROBE, tasks, weights=iteration - 1)
         settled = roll_in.given(Rate.of(rows).value)
         self.store.advance_iteration(iteration, Phase.COLLECTING, beta=beta_of(settled, iteration))
         return settled
@@ -94,7 +78,8 @@ class Loop:
         first = 1 if self.method.aggregate == "all" else iteration
         data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
-        data = affordable(data, self.share(iteration).training_tokens, self.recipe.seed)
+        share = Share(self.recipe, self.store, iteration)
+        data = affordable(data, share.training_tokens, self.recipe.seed)
         data = scored(data, self.scorer) if self.scorer else data
         self.compare_lengths(iteration, data)
         graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
@@ -143,13 +128,9 @@ class Loop:
 
     def evaluate(self, iteration: int) -> Rate:
         """The student alone on tasks of modules that it never trained on."""
-        rows = self.alone(
-            "evaluating",
-            iteration,
-            Purpose.EVAL,
-            self.eval_tasks,
-            weights=iteration,
-            labels=self.recipe.evaluation.labels,
+        labels = self.recipe.evaluation.labels
+        rows = self.trials.alone(
+            "evaluating", iteration, Purpose.EVAL, self.eval_tasks, weights=iteration, labels=labels
         )
         rate, groups = Rate.of(rows), by_group(rows, {task.instance_id: task for task in self.eval_tasks})
         checkpoint = self.learner.checkpoint(iteration).name if iteration else self.recipe.student.model
@@ -161,56 +142,10 @@ class Loop:
             self.reporter.say(f"iteration {iteration}: {name}: resolved {group}")
         return rate
 
-    def alone(
-        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], *, weights: int, labels: bool = False
-    ) -> list[TrajectoryRow]:
-        """The student alone, greedy, with the weights that an iteration left; labels beside it, if they are wanted."""
-        greedy = Sampling(max_tokens=self.recipe.student.sampling.max_tokens)
-        student = {Actor.STUDENT: self.learner.at(weights)}
-        sampling = {Actor.STUDENT: greedy, Actor.TEACHER: self.teacher_sampling}
-        cast = Cast("student", Student(), student, self.teacher if labels else None, sampling)
-        rows = self.trajectories(doing, iteration, purpose, tasks, cast)
-        if labels:
-            self.rollouts.settle_labels(cast, iteration, purpose)
-        return rows
-
-    def trajectories(
-        self,
-        doing: str,
-        iteration: int,
-        purpose: Purpose,
-        tasks: list[Task],
-        cast: Cast,
-        each: int = 1,
-        share: Share | None = None,
-    ) -> list[TrajectoryRow]:
-        """So many attempts at each task, with progress; or, as many at a time as go at once, what the share allows."""
-        attempts = [Attempt(task, iteration, purpose, number) for task in tasks for number in range(each)]
-        size = self.recipe.concurrency if share and share.bounds_collecting else max(1, len(attempts))
-        rows, resolved = list[TrajectoryRow](), list[bool]()
-        with self.reporter.phase(f"iteration {iteration}: {doing}", len(attempts)) as bar:
-
-            def done(row: TrajectoryRow) -> None:
-                resolved.append(bool(row.resolved))
-                bar.advance(note=f"{sum(resolved)} resolved")
-
-            for start in range(0, len(attempts), size):
-                if share and share.collected(rows):
-                    self.reporter.say(
-                        f"iteration {iteration}: the budget allows {len(rows)} of {len(attempts)} trajectories"
-                    )
-                    break
-                rows += self.rollouts.run(attempts[start : start + size], cast, done)
-        return rows
-
     @property
     def method(self) -> Method:
         """What is particular about this run: a row of the table, which the recipe may have changed."""
         return self.recipe.method
-
-    def share(self, iteration: int) -> Share:
-        """What an iteration may use of the recipe's budget."""
-        return Share(self.recipe, self.store, iteration)
 
     def phase(self, iteration: int) -> Phase:
         """How far an iteration has come; a new one begins by collecting."""

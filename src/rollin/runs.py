@@ -42,6 +42,7 @@ from rollin.tasks.cache import cache_folder
 from rollin.tasks.schema import Split, Task
 from rollin.tasks.sets import load_tasks
 from rollin.training.objectives import Need
+from rollin.trials import Trials
 
 DATABASE = "run.db"
 
@@ -191,8 +192,8 @@ def _loop(
             [task for task in tasks if task.split is split] for split in (Split.TRAIN, Split.EVAL)
         )
         try:
-            scorer = _scorer(recipe)
-            yield Loop(recipe, store, rollouts, learner, teacher, sampling, train_tasks, eval_tasks, reporter, scorer)
+            trials = Trials(recipe, store, rollouts, learner, teacher, sampling, reporter)
+            yield Loop(recipe, store, trials, learner, train_tasks, eval_tasks, reporter, _scorer(recipe))
         finally:
             for actor in (learner, teacher):
                 gateway.run(actor.close())

@@ -1,0 +1,76 @@
+"""Trajectories as the loop wants them, with progress: of a mixture, labelled; or of the student alone."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from rollin.budget import Share
+from rollin.learner import Learner
+from rollin.mixture import Actor, RollIn, Student
+from rollin.policies.base import Policy, Sampling
+from rollin.progress import Reporter
+from rollin.recipe import Recipe
+from rollin.rollout import Attempt, Cast, Rollouts
+from rollin.store import Purpose, Store, TrajectoryRow
+from rollin.tasks.schema import Task
+
+
+@dataclass(frozen=True)
+class Trials:
+    """One run's student and teacher, let loose on tasks."""
+
+    recipe: Recipe
+    store: Store
+    rollouts: Rollouts
+    learner: Learner
+    teacher: Policy
+    teacher_sampling: Sampling
+    reporter: Reporter
+
+    def mixed(self, iteration: int, tasks: list[Task], roll_in: RollIn) -> tuple[list[TrajectoryRow], dict[str, int]]:
+        """(the trajectories of an iteration, how many labels stand how). Who acts is the roll-in's to say; the student
+        acts with the weights that the iteration before left."""
+        method = self.recipe.method
+        cast = Cast(
+            name="student",
+            roll_in=roll_in,
+            policies={Actor.STUDENT: self.learner.at(iteration - 1), Actor.TEACHER: self.teacher},
+            labeller=self.teacher if method.label == "teacher" else None,
+            sampling={Actor.STUDENT: self.recipe.student.sampling, Actor.TEACHER: self.teacher_sampling},
+        )
+        attempts = [Attempt(task, iteration, Purpose.COLLECT, n) for task in tasks for n in range(method.attempts)]
+        rows = self._run("rolling in", attempts, cast, Share(self.recipe, self.store, iteration))
+        labels = self.rollouts.settle_labels(cast, iteration)
+        if method.turns == "corrected":
+            self.rollouts.judge(cast, self.teacher, iteration)
+        return rows, labels
+
+    def alone(
+        self, doing: str, iteration: int, purpose: Purpose, tasks: list[Task], *, weights: int, labels: bool = False
+    ) -> list[TrajectoryRow]:
+        """The student alone, greedy, with the weights that an iteration left; labels beside it, if they are wanted."""
+        greedy = Sampling(max_tokens=self.recipe.student.sampling.max_tokens)
+        student = {Actor.STUDENT: self.learner.at(weights)}
+        sampling = {Actor.STUDENT: greedy, Actor.TEACHER: self.teacher_sampling}
+        cast = Cast("student", Student(), student, self.teacher if labels else None, sampling)
+        rows = self._run(doing, [Attempt(task, iteration, purpose) for task in tasks], cast)
+        if labels:
+            self.rollouts.settle_labels(cast, iteration, purpose)
+        return rows
+
+    def _run(self, doing: str, attempts: list[Attempt], cast: Cast, share: Share | None = None) -> list[TrajectoryRow]:
+        """All attempts; or, as many at a time as go at once, what the share allows."""
+        size = self.recipe.concurrency if share and share.bounds_collecting else max(1, len(attempts))
+        rows, ended = list[TrajectoryRow](), Counter[bool]()
+        title = f"iteration {attempts[0].iteration}: {doing}" if attempts else doing
+        with self.reporter.phase(title, len(attempts)) as bar:
+
+            def done(row: TrajectoryRow) -> None:
+                ended[bool(row.resolved)] += 1
+                bar.advance(note=f"{ended[True]} resolved")
+
+            for start in range(0, len(attempts), size):
+                if share and share.collected(rows):
+                    self.reporter.say(f"{title}: the budget allows {len(rows)} of {len(attempts)} trajectories")
+                    break
+                rows += self.rollouts.run(attempts[start : start + size], cast, done)
+        return rows
