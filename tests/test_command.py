@@ -87,6 +87,23 @@ def bench(tmp_path: Path, template: Path) -> Iterator[Bench]:
         yield Bench(store, gateway, template, folder)
 
 
+def test_mini_swe_agents_own_command_line_repairs(bench: Bench) -> None:
+    """`mini`, as it is installed, with the configuration of recipes/mini.yaml."""
+    commands = ["cat module.py", "sed -i s/0/1/ module.py", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"]
+
+    def act(request: Request) -> str:
+        return f"So.\n```bash\n{commands[request.turn]}\n```"
+
+    settings = load_recipe(ROOT / "recipes" / "mini.yaml").harness
+    assert isinstance(settings, CommandSettings)
+    ending, module = bench.roll_out(settings.command, act, folder=ROOT / "examples" / "mini", env=settings.env)
+    assert (ending.exit, ending.detail, module) == (Exit.SUBMITTED, "", "VALUE = 1\n")
+    *_, last = bench.store.turns(len(bench.store.trajectories()))
+    state = bench.store.state_messages(last.state_id)
+    assert [message["role"] for message in state] == ["system", "user", *["assistant", "user"] * 2]
+    assert state[3]["content"].strip() == "VALUE = 0"
+
+
 def test_an_agent_of_ones_own_repairs(bench: Bench) -> None:
     commands = ["cat module.py", "sed -i s/0/1/ module.py; echo $COLOUR", "done"]
     ending, module = bench.roll_out("python /agent/agent.py", lambda r: commands[r.turn], env={"COLOUR": "blue"})
