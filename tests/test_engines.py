@@ -68,9 +68,15 @@ def test_a_server_that_takes_no_weights_stops_the_run_which_goes_on_later(
     with closed.listening() as url:
         there = f"student.served={{engine: vllm, base_url: {url}, model: m}}"
         printed = finish(rollin(cache, "run", recipe, there, "--out", tmp_path / "run"), 3)
-        assert "/collective_rpc failed (404)" in " ".join(printed.split())
-        closed.dev_mode = True
+    assert "/collective_rpc failed (404)" in " ".join(printed.split())
     assert f"rollin resume {tmp_path / 'run'}" in " ".join(printed.split())
+    refused = finish(rollin(cache, "resume", tmp_path / "run", "training.learning_rate=1"), 2)
+    assert "training.learning_rate can't change in a run that has begun" in " ".join(refused.split())
+    served, url = server
+    finish(rollin(cache, "resume", tmp_path / "run", f"student.served.base_url={url}"))  # it is elsewhere by now
+    assert len(served.loaded) == 2
+    finish(rollin(cache, "resume", tmp_path / "run"))  # which is remembered
+    assert url in (tmp_path / "run" / "recipe.yaml").read_text()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

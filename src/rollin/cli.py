@@ -54,13 +54,21 @@ def run(
     _report(directory)
 
 
-@app.command(epilog="Example: `rollin resume runs/quickstart-20260101-120000`")
-def resume(directory: RunPath) -> None:
+Places = Annotated[
+    list[str] | None, typer.Argument(help="Where a server is by now: KEY.base_url=URL.", metavar="[KEY=VALUE]...")
+]
+
+
+@app.command(
+    epilog="Examples: `rollin resume runs/quickstart-20260101-120000`,"
+    " `rollin resume runs/x teacher.base_url=http://elsewhere:8000/v1`"
+)
+def resume(directory: RunPath, places: Places = None) -> None:
     """Go on with a run that was stopped or killed: committed turns are kept."""
     from rollin import runs
 
     with _resumable(directory):
-        runs.resume(directory, _reporter())
+        runs.resume(directory, _reporter(), places or [])
     _report(directory)
 
 

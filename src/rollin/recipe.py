@@ -236,6 +236,23 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(content, str(path))
 
 
+PLACES = {"base_url", "api_key_env", "requests_per_minute"}
+"""Settings that say where something is: they may change while a run goes on."""
+
+
+def moved(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """A run's recipe with other places. UserError for a change of anything else: the run would be two in one."""
+    content = recipe.model_dump(mode="json")
+    for change in changes:
+        key = change.partition("=")[0]
+        if key.rpartition(".")[2] not in PLACES:
+            raise UserError(
+                f"{key} can't change in a run that has begun (only {', '.join(sorted(PLACES))} can); start another run"
+            )
+        _apply(content, change)
+    return parse_recipe(content, "the changed recipe")
+
+
 def _named(method: Any) -> Any:
     """The short form of a method, its name alone, in the long one."""
     return {"name": method} if isinstance(method, str) else method

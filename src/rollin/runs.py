@@ -1,6 +1,6 @@
 """A run: one directory with its recipe, `run.db`, checkpoints and report. Starting one, and going on with one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from rollin.recipe import (
     HarnessSettings,
     LocalTeacher,
     Recipe,
+    moved,
     parse_recipe,
 )
 from rollin.rollout import Rollouts
@@ -53,20 +54,29 @@ def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
         cast = _cast(recipe, directory)  # first: what is missing is said before the tasks are built
         train, evaluation = _load_tasks(recipe, reporter)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
-        (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        _write(recipe, directory)
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
         store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in evaluation)
         with _loop(recipe, store, *cast, reporter) as loop:
             loop.run()
 
 
-def resume(directory: Path, reporter: Reporter) -> None:
-    """Go on with a run that was stopped or killed; a finished one is left as it is. Raises UserError."""
+def resume(directory: Path, reporter: Reporter, changes: Sequence[str] = ()) -> None:
+    """Go on with a run that was stopped or killed; a finished one is left as it is. `changes` (key=value) say where
+    servers are by now. Raises UserError."""
     with Store.resume(database(directory)) as store:
-        recipe = parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}")
+        recipe = moved(parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}"), changes)
         cast = _cast(recipe, directory)
+        if changes:
+            store.move(recipe.model_dump(mode="json"))
+            _write(recipe, directory)
         with _loop(recipe, store, *cast, reporter) as loop:
             loop.run()
+
+
+def _write(recipe: Recipe, directory: Path) -> None:
+    """For people; the store has its own."""
+    (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
 
 def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:

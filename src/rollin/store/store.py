@@ -89,6 +89,11 @@ class Store:
         recipe: dict[str, object] = json.loads(self._all("SELECT value FROM meta WHERE key = 'recipe'")[0][0])
         return recipe
 
+    def move(self, recipe: Mapping[str, object]) -> None:
+        """The run goes on elsewhere: settings that say where things are, are now these."""
+        with self._transaction() as db:
+            db.execute("UPDATE meta SET value = ? WHERE key = 'recipe'", (json.dumps(recipe),))
+
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Those already known are kept as they are."""
         rows = [(t.instance_id, t.repo, t.family, t.split, t.model_dump_json()) for t in tasks]
