@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from engine_server import EngineServer
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
 from test_run import finish, rollin, write_recipe
 from transformers import PreTrainedTokenizerBase
 
@@ -128,6 +130,21 @@ def test_another_tokenizer_is_refused(tiny_directory: Path, tmp_path: Path) -> N
 def test_scores_that_are_not_there_are_a_fault(tiny_directory: Path) -> None:
     with pytest.raises(InfrastructureFault, match="no answer"):
         engines("vllm", "http://127.0.0.1:9/v1", "m", "NO_KEY").score([([1, 2], 1)])
+
+
+def test_what_is_no_engine_is_said(tiny_directory: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    async def nothing(request: HttpRequest) -> Response:
+        return JSONResponse({"choices": [{"text": ""}]})
+
+    odd = EngineServer(tiny_directory)
+    odd.prompt_logprobs = odd.tokenize = nothing  # type: ignore[method-assign]
+    with odd.listening() as url:
+        with pytest.raises(InfrastructureFault, match="did not give each token's log-probability as vllm does"):
+            engines("vllm", url, "m", "NO_KEY").score([([1, 2], 1)])
+        with pytest.raises(UserError, match="another tokenizer"):
+            engines("vllm", url, "m", "NO_KEY").check_tokens(tokenizer)
+    with pytest.raises(UserError, match="check that it is sglang that serves there"):
+        engines("sglang", url, "m", "NO_KEY").check_tokens(tokenizer)
 
 
 def test_what_a_server_can_not_give_is_said_first(tiny_directory: Path) -> None:

@@ -47,19 +47,22 @@ class Engines:
         return asyncio.run(self._score(sequences))
 
     def check_tokens(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """UserError where a server's tokenizer cuts text otherwise."""
+        """UserError where a server's tokenizer cuts text otherwise, or it doesn't say how."""
         ours = tokenizer.encode(PROBE, add_special_tokens=False)
 
         async def same(server: EndpointPolicy) -> None:
             body = {"model": self.model, "prompt": PROBE, "add_special_tokens": False}
-            theirs = await server.call("/tokenize", body)
-            if theirs.get("tokens") != ours:
+            answer = await server.call("/tokenize", body)
+            if not isinstance(answer, dict) or answer.get("tokens") != ours:
                 raise UserError(
                     f"{server.base_url} has another tokenizer than the student, and they are to be compared token by"
                     " token; use a teacher that shares the student's"
                 )
 
-        asyncio.run(self._at_all(same))
+        try:
+            asyncio.run(self._at_all(same))
+        except InfrastructureFault as fault:
+            raise UserError(f"{fault}; check that it is {self.name} that serves there") from fault
 
     async def _at_all(self, do: Callable[[EndpointPolicy], Coroutine[Any, Any, None]]) -> None:
         servers = self._servers()
@@ -76,11 +79,12 @@ class Engines:
         async def one(number: int, tokens: list[int], first: int) -> list[float]:
             place = number % len(servers)
             async with slots[place]:
-                found = await _SCORE[self.name](servers[place], tokens, first)
+                try:
+                    found = await _SCORE[self.name](servers[place], tokens, first)
+                except (LookupError, TypeError, ValueError) as error:
+                    raise self._odd(servers[place]) from error
             if len(found) != len(tokens) - first:
-                raise InfrastructureFault(
-                    f"{servers[place].base_url} gave {len(found)} log-probabilities, not one each"
-                )
+                raise self._odd(servers[place])
             return found
 
         try:
@@ -88,6 +92,9 @@ class Engines:
         finally:
             for server in servers:
                 await server.close()
+
+    def _odd(self, server: EndpointPolicy) -> InfrastructureFault:
+        return InfrastructureFault(f"{server.base_url} did not give each token's log-probability as {self.name} does")
 
     def _servers(self) -> list[EndpointPolicy]:
         """New ones: they belong to the event loop that asks them."""
