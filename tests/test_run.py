@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from rollin.store import Exit, Phase, Purpose, Store
+from rollin.tasks.schema import write_tasks
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,31 @@ def test_a_budget_ends_collecting_and_bounds_training(tmp_path: Path, cache: Pat
     assert sum(each["packed_tokens"] for each in trained if isinstance(each, dict)) <= 1500
 
 
+def test_what_a_student_began_with_is_learnt_from_again(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
+    first = {"iterations": 1, "evaluation": {"base": False}}
+    recipe = write_recipe(tmp_path / "first.yaml", tiny_directory, **first)
+    finish(rollin(cache, "run", recipe, "--out", tmp_path / "first"))
+    shown = f"demonstrations={tmp_path / 'first'}"
+    finish(rollin(cache, "run", recipe, shown, "tasks_per_iteration=1", "--out", tmp_path / "second"))
+    finish(rollin(cache, "run", recipe, shown, "method.aggregate=last", "--out", tmp_path / "third"))
+    labels = []
+    for name in ("first", "second", "third"):
+        with Store.read(tmp_path / name / "run.db") as store:
+            labels.append(store.iterations()[-1].trained("labels"))
+            own = sum(len(store.turns(row.id)) for row in store.trajectories(purpose=Purpose.COLLECT))
+            assert labels[-1] == own + (labels[0] if name == "second" else 0)
+    with Store.read(tmp_path / "first" / "run.db") as store:
+        seen = {task.module: task for task in store.tasks() if task.split == "train"}
+    files = [tmp_path / "train.jsonl", tmp_path / "eval.jsonl"]
+    for file, task in zip(files, seen.values(), strict=False):
+        write_tasks(file, [task])
+    tasks = {side: [{"file": str(file)}] for side, file in zip(("train", "eval"), files, strict=True)}
+    recipe = write_recipe(tmp_path / "other.yaml", tiny_directory, tasks=tasks, **first)
+    printed = finish(rollin(cache, "run", recipe, shown, "--out", tmp_path / "fourth"), 2)
+    assert "which are evaluated on" in " ".join(printed.split())
+    assert not (tmp_path / "fourth").exists()
+
+
 def test_beta_follows_a_student_that_was_measured_on_training_tasks(
     tmp_path: Path, cache: Path, tiny_directory: Path
 ) -> None:
@@ -173,6 +199,7 @@ def test_beta_follows_a_student_that_was_measured_on_training_tasks(
         (["compare", "RECIPE", "--methods", "dagger,sfd"], "did you mean 'sft'"),
         (["label", "nowhere", "--teacher", "http://127.0.0.1:9/v1", "--teacher-model", "m"], "is not a run"),
         (["run", "RECIPE", "--out", "/proc/run"], "cannot"),
+        (["run", "RECIPE", "demonstrations=nowhere"], "is not a run"),
         (["resume", "nowhere"], "is not a run"),
         (["show", "nowhere"], "is not a run"),
         (["run", "RECIPE", "student.model=CORRUPT"], "cannot be loaded"),

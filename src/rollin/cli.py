@@ -163,7 +163,7 @@ def report(directory: RunPath) -> None:
     _report(directory)
 
 
-@app.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-1`")
+@app.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-3`")
 def drift(
     directory: RunPath,
     teacher: Annotated[str, typer.Option(help="A local model that shares the student's tokenizer.")],

@@ -5,6 +5,7 @@ the store says is done is not done again, which is all there is to resuming.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rollin.budget import Share
@@ -34,6 +35,8 @@ class Loop:
     train_tasks: list[Task]
     eval_tasks: list[Task]
     reporter: Reporter
+    demonstrations: Sequence[list[Sample]] = ()
+    """What the student began with, by trajectory: part of what is aggregated."""
     scorer: Engines | None = None
     """Who tells the teacher's log-probabilities, where the objective wants them and the teacher is at a server."""
 
@@ -75,8 +78,10 @@ class Loop:
 
     def learn(self, iteration: int) -> None:
         """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
-        first = 1 if self.method.aggregate == "all" else iteration
-        data = training_samples(self.store, range(first, iteration + 1), self.learner.tokenizer, self.method)
+        everything = self.method.aggregate == "all"
+        iterations = range(1 if everything else iteration, iteration + 1)
+        data = training_samples(self.store, iterations, self.learner.tokenizer, self.method)
+        data = [*self.demonstrations, *data] if everything else data
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
         share = Share(self.recipe, self.store, iteration)
         data = affordable(data, share.training_tokens, self.recipe.seed)

@@ -157,6 +157,9 @@ class Recipe(Settings):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     budget: Budget = Budget()
+    demonstrations: Path | None = None
+    """Another run, whose trajectories are learnt from in every iteration, too: those that the student began with, lest
+    it forget them. For methods that aggregate all iterations; the others learn from the last one alone."""
     arms: dict[str, dict[str, Any]] = {}
     """For `rollin compare`: by method, what its runs have otherwise than the others."""
 

@@ -43,6 +43,8 @@ from rollin.tasks.cache import cache_folder
 from rollin.tasks.schema import Split, Task
 from rollin.tasks.sets import load_tasks
 from rollin.training.objectives import Need
+from rollin.training.samples import training_samples
+from rollin.training.trie import Sample
 from rollin.trials import Trials
 
 DATABASE = "run.db"
@@ -53,6 +55,8 @@ def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     with _place(directory):
         cast = _cast(recipe, directory)  # first: what is missing is said before the tasks are built
         train, evaluation = _load_tasks(recipe, reporter)
+        if recipe.demonstrations:
+            _check_apart(recipe.demonstrations, evaluation)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         _write(recipe, directory)
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
@@ -133,6 +137,8 @@ def _cast(recipe: Recipe, directory: Path) -> tuple[Learner, Policy, Harness]:
         check()
     teacher = _teacher(recipe)
     white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
+    if recipe.demonstrations:
+        database(recipe.demonstrations)
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
     if Need.TEACHER in recipe.method.objective.needs:
         if isinstance(recipe.teacher, LocalTeacher):
@@ -163,6 +169,25 @@ def _teacher(recipe: Recipe) -> Policy:
         context_tokens=settings.context_tokens,
         precision=settings.precision,
     )
+
+
+def _demonstrations(recipe: Recipe, learner: Learner) -> list[list[Sample]]:
+    """The trajectories that another run collected, as the method learns from them."""
+    if recipe.demonstrations is None or recipe.method.aggregate != "all":
+        return []
+    with Store.read(database(recipe.demonstrations)) as store:
+        iterations = [row.number for row in store.iterations()]
+        return training_samples(store, iterations, learner.tokenizer, recipe.method)
+
+
+def _check_apart(demonstrations: Path, eval_tasks: Sequence[Task]) -> None:
+    """UserError where a module that is evaluated on was demonstrated."""
+    with Store.read(database(demonstrations)) as store:
+        shown = {task.module or task.repo for task in store.tasks() if task.split is Split.TRAIN}
+    if both := shown & {task.module or task.repo for task in eval_tasks}:
+        raise UserError(
+            f"the demonstrations have tasks of {min(both)!r}, which are evaluated on; demonstrate with other modules"
+        )
 
 
 def _scorer(recipe: Recipe) -> Engines | None:
@@ -203,7 +228,8 @@ def _loop(
         )
         try:
             trials = Trials(recipe, store, rollouts, learner, teacher, sampling, reporter)
-            yield Loop(recipe, store, trials, learner, train_tasks, eval_tasks, reporter, _scorer(recipe))
+            shown = _demonstrations(recipe, learner)
+            yield Loop(recipe, store, trials, learner, train_tasks, eval_tasks, reporter, shown, _scorer(recipe))
         finally:
             for actor in (learner, teacher):
                 gateway.run(actor.close())
