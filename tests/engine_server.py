@@ -30,6 +30,8 @@ class EngineServer:
         self.emptied = 0
         self._numbers = count()
         self.dev_mode = dev_mode
+        self.empties = True
+        """Whether its cache can be emptied."""
 
     async def complete(self, request: HttpRequest) -> Response:
         body = await request.json()
@@ -81,7 +83,7 @@ class EngineServer:
 
     async def reset_prefix_cache(self, request: HttpRequest) -> Response:
         self.emptied += 1
-        return JSONResponse({"success": True})
+        return JSONResponse({"success": self.empties})
 
     async def update_weights_from_disk(self, request: HttpRequest) -> Response:
         self._load((await request.json())["model_path"])

@@ -69,6 +69,10 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert Findings.of(elsewhere).tables("dagger") == found.tables("dagger")
     other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
     assert "begun with other settings" in " ".join(other.split())
+    base = tmp_path / "elsewhere" / "results" / "base.json"
+    base.write_text(base.read_text().replace('"max_turns": 12', '"max_turns": 11'))
+    assert "base was begun with other settings" in " ".join(finish(rollin(cache, "compare", path, *there), 2).split())
+    shutil.copy(tmp_path / "compared" / "results" / "base.json", base)
     (tmp_path / "elsewhere" / "results" / "sft-0.json").write_text("{}")
     assert "sft-0.json holds no run's result" in " ".join(finish(rollin(cache, "compare", path, *there), 2).split())
 

@@ -10,10 +10,10 @@ from engine_server import EngineServer
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from test_run import finish, rollin, write_recipe
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.errors import InfrastructureFault, UserError
-from rollin.models import load_model
+from rollin.models import load_model, load_tokenizer
 from rollin.policies.engines import engines
 from rollin.recipe import parse_recipe
 from rollin.store import Purpose, Store
@@ -97,24 +97,37 @@ def test_scores_are_the_models_own(
         assert sample.teacher == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_server_that_keeps_its_cache_is_a_fault(tiny_directory: Path, server: tuple[EngineServer, str]) -> None:
+    served, url = server
+    served.empties = False
+    with pytest.raises(InfrastructureFault, match="keeps keys and values of its old weights"):
+        engines("vllm", url, "m", "NO_KEY").load(tiny_directory)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_student_is_distilled_from_a_teacher_at_a_server(
-    tmp_path: Path, cache: Path, tiny_directory: Path, server: tuple[EngineServer, str], engine: str
+    tmp_path: Path, cache: Path, tiny_directory: Path, tiny_model: PreTrainedModel, engine: str
 ) -> None:
     """The loss is that of the same teacher in this process."""
-    _, url = server
+    with torch.no_grad():
+        for parameter in tiny_model.parameters():
+            parameter *= 1.2  # another model than the student
+    tiny_model.save_pretrained(tmp_path / "teacher")
+    load_tokenizer(str(tiny_directory)).save_pretrained(tmp_path / "teacher")
     losses = []
-    for name, teacher in {
-        "local": {"kind": "local", "model": str(tiny_directory), "precision": "float32"},
-        "served": {"kind": "endpoint", "base_url": url, "model": "m", "engine": engine},
-    }.items():
-        chance = {"model": str(tiny_directory), "sampling": {"temperature": 1.0, "max_tokens": 12}}
-        changes = {"student": chance | {"precision": "float32"}, "teacher": teacher, "iterations": 1}
-        recipe = write_recipe(tmp_path / f"{name}.yaml", tiny_directory, method="opd", **changes)
-        options = ("evaluation.base=false", "evaluation.when=ends", "concurrency=1", "training.learning_rate=0.1")
-        finish(rollin(cache, "run", recipe, *options, "--out", tmp_path / name))
-        with Store.read(tmp_path / name / "run.db") as store:
-            losses.append(store.iterations()[-1].metrics["training"]["loss"])  # type: ignore[index]
+    with EngineServer(tmp_path / "teacher").listening() as url:
+        for name, teacher in {
+            "local": {"kind": "local", "model": str(tmp_path / "teacher"), "precision": "float32"},
+            "served": {"kind": "endpoint", "base_url": url, "model": "m", "engine": engine},
+        }.items():
+            chance = {"model": str(tiny_directory), "sampling": {"temperature": 1.0, "max_tokens": 12}}
+            changes = {"student": chance | {"precision": "float32"}, "teacher": teacher, "iterations": 1}
+            recipe = write_recipe(tmp_path / f"{name}.yaml", tiny_directory, method="opd", **changes)
+            options = ("evaluation.base=false", "evaluation.when=ends", "concurrency=1")
+            finish(rollin(cache, "run", recipe, *options, "--out", tmp_path / name))
+            with Store.read(tmp_path / name / "run.db") as store:
+                losses.append(store.iterations()[-1].metrics["training"]["loss"])  # type: ignore[index]
+    assert abs(losses[0]) > 0.01
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 

@@ -125,7 +125,7 @@ class Comparison:
     def run(self, reporter: Reporter) -> None:
         """Bring every arm to its end. Raises whatever stops a run; run again, it goes on. UserError where an arm was
         begun with other settings: two recipes in one table would be no comparison."""
-        for arm in self.arms():
+        for arm in (self.base, *self.arms()):
             result = arm.result()
             if result and not _is_of(arm, result):
                 raise UserError(f"{arm.directory} was begun with other settings; choose another directory with --out")
@@ -179,10 +179,12 @@ class Comparison:
 
 
 def _is_of(arm: Arm, result: Result) -> bool:
-    """Whether a run was made of the arm's recipe, but for what the control takes from another arm."""
+    """Whether a run was made of the arm's recipe, but for what the control takes from another arm. Before training only
+    the student, its tasks and where it works on them make a difference."""
     free = {"tasks_per_iteration", "budget"} if arm.name == MATCHED else set[str]()
+    only = {"student", "tasks", "harness", "sandbox"} if arm.name == BASE else None
     begun = parse_recipe(result.recipe, f"the recipe of {arm.title}")  # settings that came since have their defaults
-    return begun.model_dump(exclude=free) == arm.recipe.model_dump(exclude=free)
+    return begun.model_dump(include=only, exclude=free) == arm.recipe.model_dump(include=only, exclude=free)
 
 
 def _left(arms: Sequence[Arm]) -> str:

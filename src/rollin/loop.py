@@ -21,7 +21,7 @@ from rollin.tasks.schema import Task
 from rollin.training.samples import affordable, scored, training_samples, within
 from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
-from rollin.trials import Trials
+from rollin.trajectories import Trajectories
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Loop:
 
     recipe: Recipe
     store: Store
-    trials: Trials
+    trajectories: Trajectories
     learner: Learner
     train_tasks: list[Task]
     eval_tasks: list[Task]
@@ -60,7 +60,7 @@ class Loop:
 
     def roll_in(self, iteration: int) -> None:
         """Student and teacher act, turn by turn as the roll-in says; the teacher labels every state they reach."""
-        rows, labels = self.trials.mixed(iteration, self.tasks_of(iteration), self.rolling_in(iteration))
+        rows, labels = self.trajectories.mixed(iteration, self.tasks_of(iteration), self.rolling_in(iteration))
         self.store.advance_iteration(
             iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
         )
@@ -71,7 +71,7 @@ class Loop:
         if not isinstance(roll_in, TurnMixture) or not isinstance(roll_in.beta, ByProgress):
             return roll_in
         tasks = self.tasks_of(iteration)[: roll_in.beta.tasks]
-        rows = self.trials.alone("measuring progress", iteration, Purpose.PROBE, tasks, weights=iteration - 1)
+        rows = self.trajectories.alone("measuring progress", iteration, Purpose.PROBE, tasks, weights=iteration - 1)
         settled = roll_in.given(Rate.of(rows).value)
         self.store.advance_iteration(iteration, Phase.COLLECTING, beta=beta_of(settled, iteration))
         return settled
@@ -134,7 +134,7 @@ class Loop:
     def evaluate(self, iteration: int) -> Rate:
         """The student alone on tasks of modules that it never trained on."""
         labels = self.recipe.evaluation.labels
-        rows = self.trials.alone(
+        rows = self.trajectories.alone(
             "evaluating", iteration, Purpose.EVAL, self.eval_tasks, weights=iteration, labels=labels
         )
         rate, groups = Rate.of(rows), by_group(rows, {task.instance_id: task for task in self.eval_tasks})

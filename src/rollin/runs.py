@@ -45,7 +45,7 @@ from rollin.tasks.sets import load_tasks
 from rollin.training.objectives import Need
 from rollin.training.samples import training_samples
 from rollin.training.trie import Sample
-from rollin.trials import Trials
+from rollin.trajectories import Trajectories
 
 DATABASE = "run.db"
 
@@ -158,8 +158,7 @@ def _teacher(recipe: Recipe) -> Policy:
         return FunctionPolicy(load(settings.function), settings.function, lambda said: len(action_ids(tokenizer, said)))
     if isinstance(settings, EndpointTeacher):
         s = settings
-        limit = s.requests_per_minute
-        return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=limit)
+        return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=s.requests_per_minute)
     model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
     return LocalPolicy(
         model,
@@ -227,9 +226,9 @@ def _loop(
             [task for task in tasks if task.split is split] for split in (Split.TRAIN, Split.EVAL)
         )
         try:
-            trials = Trials(recipe, store, rollouts, learner, teacher, sampling, reporter)
+            trajectories = Trajectories(recipe, store, rollouts, learner, teacher, sampling, reporter)
             shown = _demonstrations(recipe, learner)
-            yield Loop(recipe, store, trials, learner, train_tasks, eval_tasks, reporter, shown, _scorer(recipe))
+            yield Loop(recipe, store, trajectories, learner, train_tasks, eval_tasks, reporter, shown, _scorer(recipe))
         finally:
             for actor in (learner, teacher):
                 gateway.run(actor.close())

@@ -108,7 +108,9 @@ def engines(name: EngineName, base_url: str | Sequence[str], model: str, api_key
 
 async def _load_vllm(server: EndpointPolicy, weights: Path) -> None:
     await server.call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights)}})
-    await server.call("/reset_prefix_cache", {})  # keys and values of the old weights
+    answer = await server.call("/reset_prefix_cache", {})
+    if isinstance(answer, dict) and answer.get("success") is False:  # older ones say nothing
+        raise InfrastructureFault(f"{server.base_url} keeps keys and values of its old weights; does it serve others?")
 
 
 async def _load_sglang(server: EndpointPolicy, weights: Path) -> None:

@@ -8,8 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from rollin.errors import InfrastructureFault
 from rollin.policies.base import Action, Request
@@ -74,16 +73,26 @@ class Pool:
 
 
 def endpoint(
-    base_url: str | Sequence[str], model: str, *, retries: int = RETRIES, **options: Any
+    base_url: str | Sequence[str],
+    model: str,
+    *,
+    api_key_env: str,
+    requests_per_minute: float | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> EndpointPolicy | Pool:
-    """The policy of a model behind one URL or several, which was found to answer; `options` are each server's, see
-    `EndpointPolicy`. UserError where it doesn't."""
+    """The policy of a model behind one URL or several, which was found to answer; the limit is each server's. UserError
+    where it doesn't."""
+
+    def one(url: str, retries: int) -> EndpointPolicy:
+        limit = requests_per_minute
+        return EndpointPolicy(
+            url, model, api_key_env=api_key_env, extra=extra, retries=retries, requests_per_minute=limit
+        )
 
     def made() -> EndpointPolicy | Pool:
         if isinstance(base_url, str):
-            return EndpointPolicy(base_url, model, retries=retries, **options)
-        # Another server is the better second try.
-        return Pool([EndpointPolicy(url, model, retries=0, **options) for url in base_url])
+            return one(base_url, RETRIES)
+        return Pool([one(url, 0) for url in base_url])  # another server is the better second try
 
     asyncio.run(_check(made()))
     return made()  # a policy belongs to the event loop that first asks it

@@ -1,6 +1,6 @@
 """What each arm of a comparison cost, how it learnt, and how its student failed.
 
-Facts    one arm's numbers, from its store
+Facts    one arm, and what it came to
 """
 
 from collections import Counter

@@ -15,7 +15,7 @@ from rollin.tasks.schema import Task
 
 
 @dataclass(frozen=True)
-class Trials:
+class Trajectories:
     """One run's student and teacher, let loose on tasks."""
 
     recipe: Recipe
