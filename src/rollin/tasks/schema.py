@@ -90,6 +90,8 @@ class Task(BaseModel):
     """Where the first commit's files come from: `kata:<name>`, or `pypi:<package>==<version>`."""
     history: list[Commit] = []
     """Commits on top of the pristine files. The last one is `base_commit`."""
+    image: str = ""
+    """The container image that holds the repository, installed, in /testbed: tasks of published data sets have one."""
 
     @classmethod
     def bare(cls, instance_id: str, **more: object) -> Self:
