@@ -10,11 +10,14 @@ import pytest
 from rollin.errors import UserError
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.tasks import packages
 from rollin.tasks.build import Order, build, units_of
-from rollin.tasks.packages import PACKAGES, unpacked
+from rollin.tasks.packages import origin_of, read_catalogue
 from rollin.tasks.repository import build_repository
 from rollin.tasks.schema import Family, Split
+from rollin.tasks.sources import unpack, unpacked
+
+PACKAGES = read_catalogue()
+TOOLZ = origin_of("toolz==1.0.0")
 
 
 @pytest.fixture
@@ -30,13 +33,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_there_are_six_packages_or_more():
     assert len(PACKAGES) >= 6
-    assert len({package.name for package in PACKAGES}) == len(PACKAGES)
 
 
 def test_a_missing_network_is_one_clear_sentence(no_network):
     with pytest.raises(UserError, match=r"cannot download toolz==1\.0\.0 with pip .*check the network"):
-        unpacked("toolz==1.0.0")
-    assert not list((no_network.parent / "cache" / "packages").iterdir())
+        unpacked(TOOLZ)
+    assert not list((no_network.parent / "cache").rglob("*"))
 
 
 def test_an_archive_with_another_hash_is_refused(no_network):
@@ -44,7 +46,7 @@ def test_an_archive_with_another_hash_is_refused(no_network):
         entry = tarfile.TarInfo("toolz-1.0.0/setup.py")
         tar.addfile(entry, io.BytesIO())
     with pytest.raises(UserError, match=r"cannot download toolz==1\.0\.0"):
-        unpacked("toolz==1.0.0")
+        unpacked(TOOLZ)
 
 
 def test_a_path_that_leads_out_of_an_archive_is_refused(tmp_path):
@@ -52,12 +54,12 @@ def test_a_path_that_leads_out_of_an_archive_is_refused(tmp_path):
     with tarfile.open(archive, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("../../evil.py"), io.BytesIO())
     with pytest.raises(tarfile.OutsideDestinationError):
-        packages._unpack(archive, tmp_path / "work")
+        unpack(archive, tmp_path / "work")
 
 
 def test_an_unlisted_package_is_refused():
-    with pytest.raises(UserError, match="not among the packages"):
-        unpacked("requests==2.0")
+    with pytest.raises(UserError, match="not in rollin's own catalogue"):
+        origin_of("requests==2.0")
 
 
 @pytest.mark.slow
@@ -75,7 +77,7 @@ def test_package_tasks_build_on_both_sides_of_the_split():
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 def test_all_tests_of_a_package_pass_as_an_agent_runs_them(package, tmp_path):
     """The expert runs them all before it submits, and so should an agent: they pass, and soon."""
-    folder = unpacked(package.requirement)
+    folder = unpacked(package.origin)
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     repository, _ = build_repository(files, [], tmp_path)
     sandbox = BubblewrapSandbox(repository, env=MiniSweAgentSettings().env)

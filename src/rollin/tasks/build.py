@@ -7,6 +7,7 @@ Built      the tasks that were kept, and why others were dropped
 
 import hashlib
 import random
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from rollin.errors import UserError
 from rollin.tasks.cache import cache_folder, code_version
 from rollin.tasks.grading import grade
 from rollin.tasks.makers import MAKERS, maker_of
-from rollin.tasks.packages import package_units
+from rollin.tasks.packages import OWN, package_units
 from rollin.tasks.schema import Family, Split, Task, write_tasks
 from rollin.tasks.units import FOLDERS, Unit, katas
 from rollin.tasks.workbench import FlakyTestsError, Workbench
@@ -49,6 +50,10 @@ class Order:
     """Only these kinds of faults; all if empty."""
     folders: bool = False
     """Each kata lies in a folder, another one in each task."""
+    spread: bool = False
+    """Faults of a task lie in several files of its package."""
+    catalogue: Path = OWN
+    """The packages, if the source is `package`."""
 
     @property
     def file_name(self) -> str:
@@ -57,7 +62,7 @@ class Order:
 
     def chance(self, *of: object) -> random.Random:
         """What decides about a part of the order: the same whenever the order is."""
-        special = [*self.kinds, *(["folders"] if self.folders else [])]
+        special = [*self.kinds, *(name for name in ("folders", "spread") if getattr(self, name))]
         return random.Random(" ".join(map(str, [self.seed, self.file_name, *special, *of])))
 
 
@@ -66,6 +71,10 @@ class Attempt(BaseModel):
 
     task: Task | None = None
     reason: str = ""
+    tried: list[str] = []
+    """The kinds of the faults that were put in, one for each fault."""
+    seconds: float = 0.0
+    """Wall time."""
 
 
 @dataclass
@@ -74,6 +83,10 @@ class Built:
 
     tasks: list[Task] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    tried: Counter[str] = field(default_factory=Counter)
+    """How many faults of each kind were put in."""
+    seconds: list[float] = field(default_factory=list)
+    """For each kept task what it took a worker, with the attempts before it that came to nothing."""
 
     @property
     def kinds(self) -> Counter[str]:
@@ -81,12 +94,12 @@ class Built:
         return Counter(kind for task in self.tasks for kind in task.fault_kinds)
 
 
-def units_of(source: str, split: Split) -> list[Unit]:
+def units_of(source: str, split: Split, catalogue: Path = OWN) -> list[Unit]:
     """The units on one side of the fixed split. UserError for a source that doesn't exist."""
     if source == "kata":
         units, share = katas(), TRAIN_KATAS
     elif source == "package":
-        units = package_units()
+        units = package_units(catalogue)
         share = 2 * len({unit.module for unit in units}) // 3
     else:
         raise UserError(f"there are no tasks from {source!r}; the sources are kata and package")
@@ -107,8 +120,8 @@ def build(
     if order.family not in MAKERS:
         known = ", ".join(family.value for family in MAKERS)
         raise UserError(f"the family {order.family.value!r} can't be built; choose from {known}")
-    folder, built, turns = cache_dir or cache_folder(), Built(), Rotation(units_of(order.source, order.split), order)
-    seen: set[str] = set()
+    folder, built, turns = cache_dir or cache_folder(), Built(), Rotation(_units(order), order)
+    seen, spent = set[str](), 0.0
     with ThreadPoolExecutor(workers) as pool:
         while len(built.tasks) < order.count:
             wave = turns.next_wave(order.count - len(built.tasks), built.kinds)
@@ -116,16 +129,30 @@ def build(
                 break
             for turn, attempt in zip(wave, pool.map(lambda turn: _attempt(order, turn, folder), wave), strict=True):
                 if attempt.task is not None and attempt.task.base_commit in seen:
-                    attempt = Attempt(reason="the same task was made before")
+                    attempt = attempt.model_copy(update={"task": None, "reason": "the same task was made before"})
+                built.tried.update(attempt.tried)
+                spent += attempt.seconds
                 turns.note(turn, succeeded=attempt.task is not None)
                 if attempt.task is None:
                     built.dropped[attempt.reason] += 1
                 else:
                     seen.add(attempt.task.base_commit)
                     built.tasks.append(attempt.task)
+                    built.seconds.append(spent)
+                    spent = 0.0
                     if advance:
                         advance(1)
     return built
+
+
+def _units(order: Order) -> list[Unit]:
+    """Where its faults can be put. UserError where there is no such place."""
+    units = units_of(order.source, order.split, order.catalogue)
+    if order.spread:
+        units = [unit for unit in (unit.among(units) for unit in units) if unit.beside]
+    if not units:
+        raise UserError(f"no module of {order.file_name} has what is ordered; ask for another split or other packages")
+    return units
 
 
 def build_file(order: Order, folder: Path, workers: int = 2, advance: Callable[[int], None] | None = None) -> Built:
@@ -187,11 +214,14 @@ class Rotation:
 
 def _attempt(order: Order, turn: Turn, folder: Path) -> Attempt:
     """Take the turn, or read what it gave before."""
-    identity = (code_version(), replace(order, count=1), turn.number, turn.kinds, sorted(turn.unit.files.items()))
+    unit, anywhere = turn.unit, replace(order, count=1, catalogue=Path())
+    identity = (code_version(), anywhere, turn.number, turn.kinds, unit.pristine, sorted(unit.files.items()))
     place = folder / "attempts" / f"{_digest(*map(repr, identity))}.json"
     if place.exists():
         return Attempt.model_validate_json(place.read_text())
+    started = time.monotonic()
     attempt = _make(order, turn, folder)
+    attempt = attempt.model_copy(update={"seconds": time.monotonic() - started})
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_suffix(f".{id(attempt)}.part")
     partial.write_text(attempt.model_dump_json())
@@ -207,12 +237,13 @@ def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
         try:
             made = make(bench, turn.kinds, rng)
         except FlakyTestsError as error:
-            return Attempt(reason=str(error))
+            made = str(error)
+        tried = sorted(fault.kind for fault in bench.tried)
     if isinstance(made, str):
-        return Attempt(reason=made)
+        return Attempt(reason=made, tried=tried)
     if not all(grade(made, made.patch, folder / "repositories").resolved for _ in range(2)):
-        return Attempt(reason="the reference patch does not resolve it")
-    return Attempt(task=made.model_copy(update={"split": order.split}))
+        return Attempt(reason="the reference patch does not resolve it", tried=tried)
+    return Attempt(task=made.model_copy(update={"split": order.split}), tried=tried)
 
 
 def _digest(*parts: str) -> str:

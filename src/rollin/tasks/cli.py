@@ -3,7 +3,8 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from statistics import median
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,7 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from rollin.errors import UserError
-from rollin.tasks.schema import Family, Split, Task, read_tasks
+from rollin.tasks.packages import OWN
+from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
+
+if TYPE_CHECKING:
+    from rollin.tasks.build import Built
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
@@ -34,8 +39,10 @@ def build(
     train: Annotated[int, typer.Option(help="Tasks of each family to train on.", min=0)] = 0,
     evaluation: Annotated[int, typer.Option("--eval", help="Tasks of each family to measure on.", min=0)] = 0,
     faults: Annotated[
-        int | None, typer.Option(help="Faults in a task of the visible family (default: one to three).", min=1, max=4)
+        int | None, typer.Option(help="Faults in a task (default: visible one to three, semantic one).", min=1, max=4)
     ] = None,
+    spread: Annotated[bool, typer.Option("--spread", help="Faults of a task lie in several files.")] = False,
+    packages: Annotated[Path, typer.Option(help="A catalogue by `rollin tasks scout` (default: rollin's own).")] = OWN,
     seed: Annotated[int, typer.Option(help="Another seed puts other faults into the same modules.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the task files go.")] = Path("tasks"),
     workers: Annotated[int, typer.Option(help="Sandboxes at work at once; changes nothing but the time.", min=1)] = 2,
@@ -47,10 +54,12 @@ def build(
     if not any(sizes.values()):
         raise UserError("nothing to build: say how many tasks with --train and --eval")
     families = family or [Family.VISIBLE, Family.REGRESSION]
-    if faults and Family.VISIBLE not in families:
-        raise UserError("--faults is for the visible family only; leave it out, or add --family visible")
+    if (faults or spread) and Family.REGRESSION in families:
+        raise UserError("a regression holds one fault: with --faults or --spread, say --family visible or semantic")
+    if spread and source != "package":
+        raise UserError("a kata is one file: --spread wants --source package")
     orders = [
-        Order(source, kind, split, count, seed, faults if kind is Family.VISIBLE else None)
+        Order(source, kind, split, count, seed, faults, spread=spread, catalogue=packages)
         for kind in families
         for split, count in sizes.items()
         if count
@@ -63,20 +72,75 @@ def build(
             progress.console.print(f"{out / order.file_name}: {len(built.tasks)} tasks kept", highlight=False)
             for reason, number in built.dropped.most_common():
                 progress.console.print(f"  dropped {number}: {reason}", highlight=False, markup=False)
+            progress.console.print(_yield(built))
+
+
+def _yield(built: "Built") -> Table:
+    """How many faults of each kind were put in, and how many of them are in the tasks that were kept."""
+    table = Table("kind", "tried", "kept", "yield", box=None, pad_edge=False)
+    for kind, tried in sorted(built.tried.items()):
+        kept = built.kinds[kind]
+        table.add_row(kind, str(tried), str(kept), f"{kept / tried:.0%}")
+    if built.seconds:
+        table.caption = f"{median(built.seconds):.2f} s of a worker's time for a kept task (median)"
+    return table
+
+
+@app.command(epilog="Example: `rollin tasks scout toolz natsort==8.4.0 --out packages.json`")
+def scout(
+    requirements: Annotated[list[str], typer.Argument(help="Packages of PyPI, or @FILE with one a line.")],
+    out: Annotated[Path, typer.Option(help="The catalogue; what is in it already is kept.")] = Path("packages.json"),
+) -> None:
+    """Find out in which modules of packages faults can be put: those with tests that pass here, offline, and soon.
+
+    Their tests run in a sandbox. Use the catalogue with `rollin tasks build --source package --packages FILE`.
+    """
+    from rollin.tasks.packages import read_catalogue, write_catalogue
+    from rollin.tasks.scout import scout as look
+
+    found = {package.name: package for package in read_catalogue(out)} if out.exists() else {}
+    wanted = [name for given in requirements for name in _listed(given)]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("scout", total=len(wanted))
+        for requirement in wanted:
+            package = look(requirement) if requirement.partition("==")[0] not in found else "it is in the catalogue"
+            if isinstance(package, str):
+                progress.console.print(f"{requirement}: {package}", highlight=False, markup=False)
+            else:
+                found[package.name] = package
+                write_catalogue(out, list(found.values()))
+                progress.console.print(f"{package.origin.requirement}: {len(package.modules)} modules", highlight=False)
+            progress.advance(bar)
+    console.print(f"{out}: {len(found)} packages, {sum(len(p.modules) for p in found.values())} modules")
+
+
+def _listed(given: str) -> list[str]:
+    """A package, or those that a file lists."""
+    if not given.startswith("@"):
+        return [given]
+    try:
+        lines = Path(given[1:]).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read the list {given[1:]}: {error.strerror}; check the path") from error
+    return [name for line in lines if (name := line.partition("#")[0].strip())]
 
 
 @app.command("list", epilog="Example: `rollin tasks list tasks/*.jsonl`")
 def list_tasks(files: TaskFiles) -> None:
-    """What is in task files: one line a task, and how many faults of which kind."""
+    """What is in task files, a line for each task; and how many faults of which kind.
+
+    `tests` have to pass, `lines` are the reference patch's, `turns` the scripted expert's (`rollin tasks measure`).
+    """
     kinds: Counter[str] = Counter()
-    table = Table(
-        Column("task", no_wrap=True), "split", "tests", Column("problem", no_wrap=True), box=None, pad_edge=False
-    )
+    heads = (Column("task", no_wrap=True), "split", "tests", "lines", "turns", Column("problem", no_wrap=True))
+    table = Table(*heads, box=None, pad_edge=False)
     for path in files:
         for task in read_tasks(path):
             kinds.update(task.fault_kinds)
             statement = escape(task.problem_statement.strip().splitlines()[0] if task.problem_statement.strip() else "")
-            table.add_row(escape(task.instance_id), task.split.value, str(len(task.FAIL_TO_PASS)), statement)
+            hard = (len(task.FAIL_TO_PASS), task.patch_lines, "" if task.expert_turns is None else task.expert_turns)
+            table.add_row(escape(task.instance_id), task.split.value, *map(str, hard), statement)
     console.print(table)
     console.print(f"{table.row_count} tasks; " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))
 
@@ -104,6 +168,30 @@ def show(
         task.patch,
     ]
     console.print("\n".join(lines), highlight=False, markup=False)
+
+
+@app.command(epilog="Example: `rollin tasks measure tasks/package-semantic-eval.jsonl`")
+def measure(
+    files: TaskFiles,
+    out: Annotated[Path, typer.Option(help="The run that holds the expert's trajectories.")] = Path("runs/measure"),
+    concurrency: Annotated[int, typer.Option(help="Trajectories under way at once.", min=1)] = 8,
+) -> None:
+    """Let the scripted expert do every task alone, and write into the files how many turns it took.
+
+    Stopped, the same command goes on.
+    """
+    from rollin.difficulty import measured
+    from rollin.progress import ConsoleReporter
+
+    tasks = {path: read_tasks(path) for path in files}
+    done = measured([task for each in tasks.values() for task in each], out, ConsoleReporter(console), concurrency)
+    found = {task.instance_id: task for task in done}
+    for path, each in tasks.items():
+        write_tasks(path, [found[task.instance_id] for task in each])
+    turns = sorted(task.expert_turns for task in done if task.expert_turns is not None)
+    console.print(
+        f"resolved {len(turns)} of {len(done)}" + (f", in {median(turns):.0f} turns (median)" if turns else "")
+    )
 
 
 @app.command(epilog="Example: `rollin tasks validate tasks/kata-visible-eval.jsonl`")

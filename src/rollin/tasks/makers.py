@@ -32,10 +32,14 @@ WINDOW = 3
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Task | str:
     """A task of so many visible faults that uncover one after another; one to three where it isn't said."""
     wanted = faults or rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
+    if bench.unit.beside:
+        wanted = max(2, wanted)
     proposals, unseen = list(islice(_proposals(bench, kinds, rng), wanted + TRIES)), set[Fault]()
-    sets = (some for some in combinations(proposals, wanted) if not unseen & {*some} and _compatible(bench, some))
+    possible = (some for some in combinations(proposals, wanted) if not unseen & {*some})
+    sets = (some for some in possible if _compatible(bench, some) and _spread(bench, some))
     reason = "no visible fault is left to try"
     for chosen in islice(sets, TRIES):
+        bench.note(chosen)
         # what is left as faults get repaired in any order; the whole runs twice
         stages = [some for size in range(1, wanted + 1) for some in combinations(chosen, size)]
         outcomes = bench.outcomes([_tree(bench, some) for some in (*stages, chosen)])
@@ -51,12 +55,18 @@ def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
     """Candidates, one of each kind in the order of preference, then a second one of each."""
     second = []
     for kind in kinds:
-        faults = VISIBLE[kind](bench.unit.code, bench.unit.path, rng)
-        if faults:
-            first, *others = rng.sample(faults, min(2, len(faults)))
-            second += others
-            yield first
+        for path in (bench.unit.path, *bench.unit.beside):
+            faults = VISIBLE[kind](bench.unit.code, path, rng)
+            if faults:
+                first, *others = rng.sample(faults, min(2, len(faults)))
+                second += others
+                yield first
     yield from second
+
+
+def _spread(bench: Workbench, faults: Sequence[Fault]) -> bool:
+    """Whether faults lie in several files, where they are to."""
+    return not bench.unit.beside or len({fault.path for fault in faults}) > 1
 
 
 def _reveals(bench: Workbench, faults: Sequence[Fault], outcome: Outcome) -> bool:
@@ -110,25 +120,51 @@ def _changes(before: Files, after: Files) -> dict[str, str | None]:
     return {path: after.get(path) for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
 
 
-def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
-    """A task of one mutation that nothing but failing assertions reveals."""
-    reason = "no test notices a mutation"
+def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Task | str:
+    """A task of so many mutations, one where it isn't said, that nothing but failing assertions reveals."""
+    wanted = faults or (2 if bench.unit.beside else 1)
+    reason, chosen = "no test notices a mutation", list[tuple[Fault, Outcome]]()
     for fault, outcome in _noticed(bench, kinds, rng):
-        reason = "a mutation shows by an exception"
-        if all(failure.type in ("AssertionError", "Failed") for failure in outcome.failed.values()):
-            statement = report(bench, outcome, [fault.answer], rng, used_to=False)
-            reason = "every report would give the repair away"
-            if statement is not None:
-                history = [Commit(subject=ROOT_SUBJECT, files=_tree(bench, [fault]))]
-                fixed = {fault.path: bench.unit.files[fault.path]}
-                return bench.task(Family.SEMANTIC, [fault.kind], statement, history, fixed, outcome)
+        together = [*(fault for fault, _ in chosen), fault]
+        if not _asserts(outcome):
+            reason = "a mutation shows by an exception"
+        elif apart(bench.unit.code, fault, together[:-1]) and (len(together) < wanted or _spread(bench, together)):
+            chosen.append((fault, outcome))
+            reason = f"{len(chosen)} of {wanted} mutations were found that go together"
+        if len(chosen) == wanted:
+            made = _semantic_task(bench, chosen, rng)
+            if isinstance(made, Task):
+                return made
+            reason = made
+            chosen.pop()
     return reason
+
+
+def _asserts(outcome: Outcome) -> bool:
+    """Whether nothing but assertions failed."""
+    return all(failure.type in ("AssertionError", "Failed") for failure in outcome.failed.values())
+
+
+def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rng: random.Random) -> Task | str:
+    faults, outcomes = [fault for fault, _ in chosen], [outcome for _, outcome in chosen]
+    tree = _tree(bench, faults)
+    if len(faults) > 1:
+        outcomes = bench.outcomes([tree, tree])
+        if not outcomes[0].passed or outcomes[0].passed != outcomes[1].passed or not _asserts(outcomes[0]):
+            return "the mutations together do something else"
+    statement = report(bench, outcomes[0], [fault.answer for fault in faults], rng, used_to=False)
+    if statement is None:
+        return "every report would give the repair away"
+    fixed = {path: bench.unit.files[path] for path in tree}
+    kinds = [fault.kind for fault in faults]
+    return bench.task(Family.SEMANTIC, kinds, statement, [Commit(subject=ROOT_SUBJECT, files=tree)], fixed, outcomes[0])
 
 
 def _noticed(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, Outcome]]:
     """Mutations that tests notice, in the order of preference, with what the tests say; they say it twice."""
     mutations = _mutations(bench, kinds, rng)
     while window := list(islice(mutations, WINDOW)):
+        bench.note(window)
         trees = [_tree(bench, [fault]) for fault in window]
         outcomes = bench.outcomes([*trees, *trees])
         for fault, outcome, again in zip(window, outcomes, outcomes[len(trees) :], strict=False):
@@ -137,15 +173,17 @@ def _noticed(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iter
 
 
 def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
-    """Two mutations of each kind, in the order of preference, found only as they are asked for."""
+    """Two mutations of each kind in each file, in the order of preference, found only as they are asked for."""
     for kind in kinds:
-        yield from SEMANTIC[kind](bench.unit.code, bench.unit.path, rng)[:2]
+        for path in (bench.unit.path, *bench.unit.beside):
+            yield from SEMANTIC[kind](bench.unit.code, path, rng)[:2]
 
 
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
     """A task whose history holds one commit that broke it."""
     reason, files = "no history fits a mutation", bench.unit.files
     for fault in islice(_mutations(bench, kinds, rng), TRIES):
+        bench.note([fault])
         history = synthesise(_with_readme(bench), fault, rng)
         if history is None:
             continue
@@ -191,6 +229,9 @@ MAKERS: dict[Family, tuple[Maker, Sequence[str]]] = {
 
 
 def maker_of(family: Family, faults: int | None) -> Maker:
-    """The family's maker, with that many faults in a task of the visible family; only there can it be said."""
-    make, _ = MAKERS[family]
-    return partial(make_visible, faults=faults) if family is Family.VISIBLE else make
+    """The family's maker, with that many faults in a task; a regression is always one."""
+    severally: dict[Family, Callable[..., Task | str]] = {
+        Family.VISIBLE: make_visible,
+        Family.SEMANTIC: make_semantic,
+    }
+    return partial(severally[family], faults=faults) if family in severally else MAKERS[family][0]

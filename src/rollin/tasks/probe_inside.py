@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -71,8 +71,8 @@ def run_tests(test_files: list[str]) -> Record:
     return {"passed": sorted(recorder.passed - set(recorder.failed)), "failed": recorder.failed}
 
 
-def run_forked(test_files: list[str], seconds: int) -> bytes:
-    """`run_tests` in a child that is killed when its time is over; its record as JSON.
+def forked(run: Callable[[], Record], seconds: int) -> bytes:
+    """Run in a child that is killed when its time is over; what it found as JSON, null where it found nothing.
 
     CPU time decides, so that a busy machine doesn't change what is found; the wall time is for those that sleep.
     """
@@ -86,7 +86,7 @@ def run_forked(test_files: list[str], seconds: int) -> bytes:
         silence = os.open(os.devnull, os.O_RDWR)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        record = json.dumps(run_tests(test_files))
+        record = json.dumps(run())
         with os.fdopen(writer, "w") as pipe:
             pipe.write(record)
         os._exit(0)
@@ -132,7 +132,7 @@ def main() -> None:
     gc.freeze()  # with gc.disable() below a third of a run's time
     for tree in request["trees"]:
         before = put(tree)
-        answer = run_forked(request["test_files"], request["seconds"])
+        answer = forked(lambda: run_tests(request["test_files"]), request["seconds"])
         put(before)
         screen.write(answer + b"\n")
     screen.flush()

@@ -53,17 +53,18 @@ def pristine_files(task: Task) -> dict[str, Content]:
         within, _, kata = name.rpartition("/")
         folder = Path(__file__).parent / "katas" / kata
     elif origin == "pypi":
-        from rollin.tasks.packages import unpacked
+        from rollin.tasks.packages import origin_of
+        from rollin.tasks.sources import unpacked
 
-        folder = unpacked(name)
+        folder = unpacked(origin_of(name))
     else:
         raise UserError(
             f"task {task.instance_id}: pristine {task.pristine!r} is neither kata:[<folder>/]<name> nor"
-            " pypi:<package>==<version>; a task without it runs in its own Docker image"
+            " pypi:<package>==<version>#sha256=<hash>; a task without it runs in its own Docker image"
         )
     if not folder.is_dir():
         raise UserError(f"task {task.instance_id}: there is no {task.pristine!r} at {folder}; check its `pristine`")
-    return {f"{within}/{path}" if within else path: content for path, content in _files_below(folder)}
+    return {f"{within}/{path}" if within else path: content for path, content in files_below(folder)}
 
 
 def build_repository(pristine: Mapping[str, Content], history: Sequence[Commit], cache_dir: Path) -> tuple[Path, str]:
@@ -95,7 +96,7 @@ def _place(cache_dir: Path, head: str) -> Path:
     return cache_dir / f"{head}.git"
 
 
-def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if path.is_file() and not set(relative.parts) & set(LEFTOVERS) and path.suffix != ".pyc":

@@ -82,16 +82,24 @@ class Task(BaseModel):
     """The unit of splitting: the kata or the package."""
     fault_kinds: list[str] = []
     """The kinds of fault inside, such as `misspelled_name`. Never shown to an agent."""
+    expert_turns: int | None = None
+    """How many turns the scripted expert took alone, where it was measured and resolved the task."""
     test_command: str = "python -m pytest -rA"
     """Runs the tests that grade; `test_files` are appended to it."""
     test_files: list[str] = []
     """Put back from the task before grading, whatever the agent did to them."""
     pristine: str = ""
-    """Where the first commit's files come from: `kata:<name>`, or `pypi:<package>==<version>`."""
+    """Where the first commit's files come from: `kata:<name>`, or `pypi:<package>==<version>#sha256=<hash>`."""
     history: list[Commit] = []
     """Commits on top of the pristine files. The last one is `base_commit`."""
     image: str = ""
     """The container image that holds the repository, installed, in /testbed: tasks of published data sets have one."""
+
+    @property
+    def patch_lines(self) -> int:
+        """How many lines the reference patch adds or takes away."""
+        lines = self.patch.splitlines()
+        return sum(line[:1] in ("+", "-") and line[:4] not in ("+++ ", "--- ") for line in lines)
 
     @classmethod
     def bare(cls, instance_id: str, **more: object) -> Self:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from rollin.errors import UserError
 from rollin.tasks.build import Order, build
 from rollin.tasks.makers import MAKERS
+from rollin.tasks.packages import OWN
 from rollin.tasks.schema import Family, Split, Task, read_tasks
 
 
@@ -21,17 +22,25 @@ class BuiltTasks(BaseModel):
     family: Family
     count: int = Field(ge=1)
     faults: int | None = Field(default=None, ge=1, le=4)
-    """Faults in each task of the visible family; one to three if left out. More repairs in a trajectory are more to
-    learn from its tokens."""
+    """Faults in each task; left out, one to three in the visible family, one in the semantic. More repairs in a
+    trajectory are more to learn from its tokens."""
     kinds: list[str] = []
     """Only faults of these kinds (`rollin tasks list` counts them); all if left out."""
     folders: bool = False
     """Each kata lies in a folder of its repository, another one in each task, lest paths be learnt by heart."""
+    spread: bool = False
+    """The faults of a task lie in several files; of packages only."""
+    catalogue: Path = OWN
+    """Packages to take, as `rollin tasks scout` found them; rollin's own if left out."""
 
     @model_validator(mode="after")
     def _possible(self) -> "BuiltTasks":
-        if self.faults and self.family is not Family.VISIBLE:
-            raise ValueError(f"faults can be set for the visible family only; a {self.family.value} task holds one")
+        if self.faults and self.family is Family.REGRESSION:
+            raise ValueError("faults can't be set for the regression family; its tasks hold one")
+        if self.spread and (self.source != "package" or self.family is Family.REGRESSION):
+            raise ValueError("spread is for visible and semantic faults in packages; a kata is one file")
+        if self.spread and self.faults == 1:
+            raise ValueError("one fault can't be spread over several files; set faults to 2 or more")
         if self.folders and self.source != "kata":
             raise ValueError("folders can be set for katas only; a package's modules lie where they lie")
         known = MAKERS[self.family][1]
@@ -42,7 +51,8 @@ class BuiltTasks(BaseModel):
 
     def order(self, split: Split, seed: int) -> Order:
         """What is to be built for one side."""
-        return Order(*(self.source, self.family, split, self.count, seed), self.faults, tuple(self.kinds), self.folders)
+        what = (self.source, self.family, split, self.count, seed)
+        return Order(*what, self.faults, tuple(self.kinds), self.folders, self.spread, self.catalogue)
 
 
 class FiledTasks(BaseModel):

@@ -3,6 +3,7 @@
 A kata is one unit. A package has several; all of them fall on the same side of the split.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ FOLDERS = (
     *("src/app", "src/core", "src/lib", "lib/utils", "app/tools", "src/main", "app/core", "lib/common", "web/api"),
 )
 """Where the modules of a repository lie."""
+MOST_BESIDE = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Unit:
     test_files: tuple[str, ...]
     files: Files
     """The texts of the source file, its data and its tests (not the whole repository)."""
+    beside: tuple[str, ...] = ()
+    """Other source files that the same tests cover, for faults in several files. Their texts are in `files`."""
 
     @property
     def name(self) -> str:
@@ -55,6 +59,13 @@ class Unit:
             test_files=tuple(f"{folder}/{name}" for name in self.test_files),
             files={f"{folder}/{name}": text for name, text in self.files.items()},
         )
+
+    def among(self, others: Iterable["Unit"]) -> "Unit":
+        """With the source files that some of its own tests cover, too, for faults in several files."""
+        near = [other for other in others if other.module == self.module and other.path != self.path]
+        near = [other for other in near if {*other.test_files} & {*self.test_files}]
+        texts = {other.path: other.files[other.path] for other in near[:MOST_BESIDE]}
+        return replace(self, beside=tuple(texts), files={**self.files, **texts})
 
     @property
     def code(self) -> dict[str, str]:

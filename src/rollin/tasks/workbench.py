@@ -1,13 +1,13 @@
 """A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.tasks.faults.base import diff
+from rollin.tasks.faults.base import Fault, diff
 from rollin.tasks.probe import Outcome, Tree, probe
 from rollin.tasks.repository import build_repository, pristine_files
 from rollin.tasks.schema import Commit, Family, Split, Task
@@ -32,6 +32,12 @@ class Workbench:
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
         self._baseline: Outcome | None = None
+        self.tried: set[Fault] = set()
+        """Faults that were put in, whatever came of it."""
+
+    def note(self, faults: Iterable[Fault]) -> None:
+        """Count faults as tried."""
+        self.tried.update(faults)
 
     def outcomes(self, trees: Sequence[Tree]) -> list[Outcome]:
         """What the tests say of each tree (its differences to the pristine files).

@@ -1,0 +1,56 @@
+"""How hard tasks are: what the scripted expert needs for them when it acts alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rollin.gateway import Gateway
+from rollin.harnesses.mini_swe_agent import MiniSweAgent, MiniSweAgentSettings
+from rollin.mixture import Actor, Teacher
+from rollin.policies.expert import Expert
+from rollin.progress import Reporter
+from rollin.rollout import Attempt, Cast, Rollouts
+from rollin.runs import DATABASE
+from rollin.sandboxes.base import Limits
+from rollin.store import Purpose, Store, TrajectoryRow
+from rollin.tasks.cache import cache_folder
+from rollin.tasks.schema import Task
+
+MOST_TURNS = 40
+
+
+def measured(tasks: Sequence[Task], directory: Path, reporter: Reporter, concurrency: int = 8) -> list[Task]:
+    """The tasks with `expert_turns`: how many the expert took, None where it did not resolve one.
+
+    The trajectories are a run in `directory`; one that was stopped is gone on with.
+    """
+    path = directory / DATABASE
+    directory.mkdir(parents=True, exist_ok=True)
+    with Store.resume(path) if path.exists() else Store.create(path, {"name": "measure"}) as store:
+        store.add_tasks(tasks)
+        rows = expert_alone(tasks, store, reporter, concurrency)
+        turns = {row.instance_id: len(store.turns(row.id)) if row.resolved else None for row in rows}
+    return [task.model_copy(update={"expert_turns": turns[task.instance_id]}) for task in tasks]
+
+
+def expert_alone(
+    tasks: Sequence[Task],
+    store: Store,
+    reporter: Reporter,
+    concurrency: int,
+    limits: Limits = Limits(),  # noqa: B008
+) -> list[TrajectoryRow]:
+    """A trajectory of the expert for each task, as in any run: a sandbox, mini-swe-agent, the gateway, a grade."""
+    with Gateway(store) as gateway, reporter.phase("the expert alone", len(tasks)) as bar:
+        rollouts = Rollouts(
+            store,
+            gateway,
+            MiniSweAgent(MiniSweAgentSettings(max_turns=MOST_TURNS)),
+            cache_dir=cache_folder() / "repositories",
+            limits=limits,
+            concurrency=concurrency,
+            seed=0,
+        )
+        store.begin_iteration(0)
+        cast = Cast("teacher", Teacher(), {Actor.TEACHER: Expert()})
+        attempts = [Attempt(task, 0, Purpose.EVAL) for task in tasks]
+        return rollouts.run(attempts, cast, lambda row: bar.advance())

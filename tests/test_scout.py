@@ -1,0 +1,213 @@
+"""Scouting a package: a real sandbox runs the tests of a small one that is made here, so no network is needed."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from rollin.errors import UserError
+from rollin.tasks import sources
+from rollin.tasks.build import Order, build
+from rollin.tasks.cli import app
+from rollin.tasks.packages import Package, origin_of, read_catalogue, write_catalogue
+from rollin.tasks.repository import files_below
+from rollin.tasks.schema import Family, Split
+from rollin.tasks.scout import UnfitPackageError, survey
+from rollin.tasks.sources import Origin, digest, keep
+
+SHAPES = '''
+"""Areas."""
+
+from pairs.numbers import clamp, half, mean
+
+
+def square(side):
+    if side < 0:
+        return 0
+    return side * side
+
+
+def triangle(base, height):
+    if base <= 0 or height <= 0:
+        return 0
+    return half(base * height)
+
+
+def trapezoid(lower, upper, height):
+    if height <= 0:
+        return 0
+    return mean(lower, upper) * clamp(height, 0, 100)
+'''
+NUMBERS = '''
+"""Numbers."""
+
+
+def half(value):
+    if value < 0:
+        return 0
+    return value / 2
+
+
+def mean(left, right):
+    return (left + right) / 2
+
+
+def clamp(value, low, high):
+    if value < low:
+        return low
+    if value > high:
+        return high
+    return value
+
+
+def sign(value):
+    if value > 0:
+        return 1
+    return -1 if value < 0 else 0
+'''
+TESTS = """
+from pairs.numbers import clamp, half, mean, sign
+from pairs.shapes import square, trapezoid, triangle
+
+
+def test_square():
+    assert square(3) == 9
+    assert square(-1) == 0
+
+
+def test_triangle():
+    assert triangle(3, 4) == 6
+    assert triangle(0, 4) == 0
+
+
+def test_trapezoid():
+    assert trapezoid(2, 4, 5) == 15
+    assert trapezoid(2, 4, 0) == 0
+    assert trapezoid(2, 2, 200) == 200
+
+
+def test_numbers():
+    assert half(5) == 2.5
+    assert mean(2, 4) == 3
+    assert clamp(7, 0, 5) == 5
+    assert clamp(-7, 0, 5) == 0
+    assert [sign(value) for value in (-2, 0, 2)] == [-1, 0, 1]
+"""
+FILES = {
+    "pairs/__init__.py": "",
+    "pairs/shapes.py": SHAPES,
+    "pairs/numbers.py": NUMBERS,
+    "pairs/unused.py": "def nobody(calls, me):\n    return calls, me\n" * 12,
+    "tests/test_pairs.py": TESTS,
+    "tests/test_slow.py": "import time\n\n\ndef test_slow():\n    end = time.process_time() + 3\n"
+    "    while time.process_time() < end:\n        pass\n",
+    "tests/test_broken.py": "import no_such_module\n",
+    "tests/test_moody.py": "import os\n\n\ndef test_moody():\n    assert os.getpid() < 0\n",
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
+    """A package in the cache, as scouting leaves one."""
+    monkeypatch.setenv("ROLLIN_CACHE", str(tmp_path / "cache"))
+    for path, text in FILES.items():
+        place = tmp_path / "pairs-1.0" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    archive = tmp_path / "pairs-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "pairs-1.0", "pairs-1.0")
+    modules, left_out = survey(dict(files_below(tmp_path / "pairs-1.0")))
+    found = Package(name="pairs", version="1.0", sha256=digest(archive), modules=modules, left_out=left_out)
+    keep(archive, found.origin)
+    return found
+
+
+def test_modules_with_quick_tests_are_found_and_other_tests_left_out(package):
+    assert package.modules == {
+        "pairs/numbers.py": ("tests/test_pairs.py",),
+        "pairs/shapes.py": ("tests/test_pairs.py",),
+    }
+    assert {*package.left_out} == {"tests/test_slow.py", "tests/test_broken.py", "tests/test_moody.py"}
+    assert {path for path, _ in files_below(sources.unpacked(package.origin))} == {*FILES} - {*package.left_out}
+
+
+@pytest.mark.parametrize("family", [Family.SEMANTIC, Family.VISIBLE])
+def test_faults_can_lie_in_several_files_of_a_scouted_package(package, tmp_path, family):
+    write_catalogue(tmp_path / "packages.json", [package])
+    order = Order("package", family, Split.EVAL, 2, faults=2, spread=True, catalogue=tmp_path / "packages.json")
+    built = build(order, tmp_path / "built")
+    assert len(built.tasks) == 2
+    for task in built.tasks:
+        assert len(task.fault_kinds) == 2
+        assert task.patch.count("diff --git") == 2
+        assert origin_of(task.pristine.removeprefix("pypi:")) == package.origin
+    assert len(built.seconds) == 2
+    assert all(built.tried[kind] >= kept for kind, kept in built.kinds.items())
+
+
+def test_configuration_that_breaks_pytest_is_left_out(tmp_path):
+    (tmp_path / "ours.py").write_text(NUMBERS)
+    test = "from ours import *\n\n\ndef test_all():\n    assert half(2) == mean(1, 1) == clamp(1, 0, 2) == sign(3)\n"
+    (tmp_path / "test_ours.py").write_text(test)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    modules, left_out = survey(dict(files_below(tmp_path)))
+    assert modules == {"ours.py": ("test_ours.py",)}
+    assert left_out == ("pytest.ini",)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"code.py": NUMBERS}, "holds no tests"),
+        ({"code.py": NUMBERS, "test_code.py": "def test_it():\n    assert 1 == 2\n"}, "no module has tests that pass"),
+    ],
+)
+def test_a_package_without_use_is_told_so(tmp_path, files, reason):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UnfitPackageError, match=reason):
+        survey(dict(files_below(tmp_path)))
+
+
+names = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,10}", fullmatch=True)
+
+
+@given(names, names, st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.lists(names, max_size=3).map(tuple))
+def test_an_origin_reads_what_it_writes(name, version, sha256, without):
+    origin = Origin(name, version, sha256, without)
+    assert Origin.parse(str(origin)) == origin
+
+
+@pytest.mark.parametrize("text", ["pairs#sha256=00", "pairs==1.0#sha256=xyz", "==1#sha256=" + "0" * 64])
+def test_an_origin_without_a_version_or_a_hash_is_refused(text):
+    with pytest.raises(UserError, match="no pinned package"):
+        Origin.parse(text)
+
+
+def test_a_catalogue_that_is_none_is_named(tmp_path):
+    bad = tmp_path / "bad.json"
+    with pytest.raises(UserError, match="cannot read the catalogue"):
+        read_catalogue(bad)
+    bad.write_text("{")
+    with pytest.raises(UserError, match="no catalogue of packages"):
+        read_catalogue(bad)
+    bad.write_text(json.dumps([{"name": "x", "version": "1", "sha256": "0" * 64, "modules": {}}]))
+    with pytest.raises(UserError, match=r"no catalogue of packages .*at least 1"):
+        read_catalogue(bad)
+    bad.write_text(json.dumps([{"name": "x", "version": "1", "sha256": "0" * 64, "modules": {"a.py": ["t.py"]}}] * 2))
+    with pytest.raises(UserError, match="lists x twice"):
+        read_catalogue(bad)
+
+
+def test_the_command_says_why_a_package_gets_no_entry(tmp_path, monkeypatch):
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(name, value)
+    out = CliRunner().invoke(app, ["scout", "no-such-package", "--out", str(tmp_path / "packages.json")])
+    assert out.exit_code == 0
+    assert "cannot download no-such-package" in out.output
+    assert not (tmp_path / "packages.json").exists()
