@@ -169,7 +169,7 @@ def test_the_command_builds_lists_and_shows(tmp_path, cache, tasks, monkeypatch)
 
 
 def test_a_number_of_faults_without_the_family_that_has_one_is_refused(tmp_path):
-    with pytest.raises(UserError, match="regression family"):
+    with pytest.raises(UserError, match="a regression holds one fault"):
         CliRunner().invoke(
             app,
             ["build", "--family", "regression", "--train", "1", "--faults", "2", "--out", str(tmp_path)],

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from rollin.chat import action_ids
 from rollin.errors import UserError
 from rollin.messages import Message
-from rollin.method import METHODS, Method
+from rollin.method import METHODS, Aggregate, Method
 from rollin.mixture import Actor, Student, Teacher
 from rollin.policies.base import Action
 from rollin.recipe import Budget, Recipe, load_recipe, parse_recipe
@@ -57,8 +57,43 @@ def test_the_same_task_in_another_iteration_is_another_group() -> None:
 
 def test_rejection_sampling_keeps_what_was_resolved() -> None:
     rows = [row(0, "a", True), row(1, "b", False), row(2, "c", None)]
-    assert weights_of(rows, METHODS["sft"]) == {0: 1.0}
-    assert weights_of(rows, METHODS["dagger"]) == {0: 1.0, 1: 1.0, 2: 1.0}
+    assert weights_of(rows, METHODS["sft"], 1) == {0: 1.0}
+    assert weights_of(rows, METHODS["dagger"], 1) == {0: 1.0, 1: 1.0, 2: 1.0}
+
+
+@given(st.none() | st.integers(1, 9), st.integers(1, 9))
+def test_the_last_iterations_are_aggregated_or_all(last: int | None, iteration: int) -> None:
+    found = [*Aggregate(iterations=last).of(iteration)]
+    assert found == [*range(1, iteration + 1)][-(last or iteration) :]
+
+
+def test_labels_weigh_by_their_age_and_the_last_number_repeats() -> None:
+    method = METHODS["dagger"].model_copy(update={"aggregate": Aggregate(weights=[1.0, 0.5, 0.25])})
+    weights = [weights_of([row(0, "a", True, iteration)], method, 5)[0] for iteration in (1, 2, 3, 4, 5)]
+    assert weights == [0.25, 0.25, 0.25, 0.5, 1.0]
+
+
+@given(st.floats(0.05, 0.95), st.integers(2, 9))
+def test_a_share_of_older_trajectories_is_drawn_anew_in_each_iteration(share: float, learning: int) -> None:
+    method = METHODS["dagger"].model_copy(update={"aggregate": Aggregate(shares=[1.0, share])})
+    old, new = (
+        [row(number, f"task {number}", True, iteration) for number in range(800)] for iteration in (1, learning)
+    )
+    drawn = weights_of(old, method, learning)
+    assert len(weights_of(new, method, learning)) == 800
+    assert abs(len(drawn) / 800 - share) < 0.09  # five standard deviations
+    assert drawn == weights_of(old, method, learning)
+    assert drawn.keys() != weights_of(old, method, learning + 1).keys()
+
+
+def test_the_short_forms_of_aggregate_are_what_they_say() -> None:
+    assert recipe("method.aggregate=last").method.aggregate == Aggregate(iterations=1)
+    assert recipe("method.aggregate=all").method.aggregate == Aggregate()
+    assert recipe("method.aggregate.shares=[1, 0.3]").method.aggregate.shares == [1.0, 0.3]
+    with pytest.raises(UserError, match="neither 'all' nor 'last'"):
+        recipe("method.aggregate=newest")
+    with pytest.raises(UserError, match=r"method\.aggregate\.shares.*greater than 0"):
+        recipe("method.aggregate.shares=[1, 0]")
 
 
 @given(

@@ -78,10 +78,9 @@ class Loop:
 
     def learn(self, iteration: int) -> None:
         """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
-        everything = self.method.aggregate == "all"
-        iterations = range(1 if everything else iteration, iteration + 1)
+        iterations = self.method.aggregate.of(iteration)
         data = training_samples(self.store, iterations, self.learner.tokenizer, self.method)
-        data = [*self.demonstrations, *data] if everything else data
+        data = [*self.demonstrations, *data]
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
         share = Share(self.recipe, self.store, iteration)
         data = affordable(data, share.training_tokens, self.recipe.seed)

@@ -4,12 +4,48 @@ This is the paper's "unified lens" (arXiv 2605.12913, section 3). A method is a 
 by name, and a recipe may name a row and change any of its fields.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from rollin.mixture import Actor, AnyRollIn, Linear, PrefixSwitch, Student, Teacher, TurnMixture
 from rollin.training.objectives import AnyObjective, CrossEntropy, Need, PolicyGradient, ReverseKL
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Aggregate(BaseModel):
+    """Which iterations' labels are trained on, and how much they count. Short: `all`, or `last` for `{iterations: 1}`.
+
+    Lists go by age: the first number is for this iteration, the next for the one before; the last one repeats.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int | None = Field(default=None, ge=1)
+    """Those of the last so many iterations; of all if left out, which is DAgger's data set."""
+    weights: list[PositiveFloat] = Field(default=[1.0], min_length=1)
+    """What a label counts in the loss."""
+    shares: list[Share] = Field(default=[1.0], min_length=1)
+    """How many of an iteration's trajectories are trained on, drawn anew each time: what is learnt already is kept with
+    few of them."""
+
+    def of(self, iteration: int) -> range:
+        """The iterations that are trained on in this one."""
+        first = 1 if self.iterations is None else max(1, iteration + 1 - self.iterations)
+        return range(first, iteration + 1)
+
+    def weight(self, age: int) -> float:
+        """Of a label that is so many iterations old."""
+        return self.weights[min(age, len(self.weights) - 1)]
+
+    def share(self, age: int) -> float:
+        """Of the trajectories that are so many iterations old."""
+        return self.shares[min(age, len(self.shares) - 1)]
+
+
+LAST = Aggregate(iterations=1)
+_SHORT = {"all": Aggregate(), "last": LAST}
 
 
 class Method(BaseModel):
@@ -31,10 +67,17 @@ class Method(BaseModel):
     seen what came of them, would not leave alone."""
     keep: Literal["all", "resolved"] = "all"
     """Which trajectories are learnt from. Only those that resolved their task: rejection sampling."""
-    aggregate: Literal["all", "last"] = "all"
-    """Train on the labels of all iterations so far (DAgger's data set), or on the last iteration's alone."""
+    aggregate: Aggregate = Aggregate()
+    """Train on the labels of all iterations so far, or of the last ones alone."""
     attempts: int = Field(default=1, ge=1)
     """Trajectories of each task in an iteration."""
+
+    @field_validator("aggregate", mode="before")
+    @classmethod
+    def _in_full(cls, aggregate: object) -> object:
+        if isinstance(aggregate, str) and aggregate not in _SHORT:
+            raise ValueError(f"{aggregate!r} is neither 'all' nor 'last'; or write {{iterations: 3, shares: [1, 0.5]}}")
+        return _SHORT[aggregate] if isinstance(aggregate, str) else aggregate
 
     @property
     def selective(self) -> bool:
@@ -49,10 +92,10 @@ _ROWS = (
         roll_in=Student(),
         label="executed",
         objective=PolicyGradient(),
-        aggregate="last",
+        aggregate=LAST,
         attempts=8,
     ),
-    Method(name="opd", roll_in=Student(), label="executed", objective=ReverseKL(), aggregate="last"),
+    Method(name="opd", roll_in=Student(), label="executed", objective=ReverseKL(), aggregate=LAST),
     Method(name="dagger", roll_in=TurnMixture(beta=Linear(start=1.0, step=0.2, floor=0.6))),
     # The paper does not give T_max(i): 2, 4, 6 ... turns are ours.
     Method(name="aggrevate", roll_in=PrefixSwitch(t_max=Linear(start=2, step=-2))),
@@ -63,7 +106,7 @@ _ROWS = (
         label="executed",
         turns="student",
         objective=ReverseKL(),
-        aggregate="last",
+        aggregate=LAST,
     ),
     Method(
         name="tcod-backward",
@@ -71,7 +114,7 @@ _ROWS = (
         label="executed",
         turns="student",
         objective=ReverseKL(),
-        aggregate="last",
+        aggregate=LAST,
     ),
     # Turns that what came of them shows to be sound are left alone (SAGE-OPD, arXiv 2606.19659).
     Method(
@@ -80,7 +123,7 @@ _ROWS = (
         label="executed",
         turns="corrected",
         objective=ReverseKL(),
-        aggregate="last",
+        aggregate=LAST,
     ),
 )
 METHODS = {row.name: row for row in _ROWS}

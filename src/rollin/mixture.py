@@ -43,6 +43,10 @@ class Draw:
         """This turn's number in [0, 1)."""
         return uniform(self.seed, self.iteration, self.instance_id, self.attempt, self.turn)
 
+    def share(self, learning: int) -> float:
+        """This trajectory's number in [0, 1) when another iteration draws whom to learn from; whatever the turn."""
+        return _fraction("share", learning, self.seed, self.iteration, self.instance_id, self.attempt)
+
     def sampling_seed(self) -> int:
         """This turn's seed for a policy's sampling, below 2**63 (the largest that inference servers accept).
 

@@ -172,7 +172,7 @@ def _teacher(recipe: Recipe) -> Policy:
 
 def _demonstrations(recipe: Recipe, learner: Learner) -> list[list[Sample]]:
     """The trajectories that another run collected, as the method learns from them."""
-    if recipe.demonstrations is None or recipe.method.aggregate != "all":
+    if recipe.demonstrations is None or recipe.method.aggregate.iterations is not None:
         return []
     with Store.read(database(recipe.demonstrations)) as store:
         iterations = [row.number for row in store.iterations()]

@@ -30,7 +30,7 @@ class BuiltTasks(BaseModel):
     """Each kata lies in a folder of its repository, another one in each task, lest paths be learnt by heart."""
     spread: bool = False
     """The faults of a task lie in several files; of packages only."""
-    catalogue: Path = OWN
+    catalogue: Path | None = None
     """Packages to take, as `rollin tasks scout` found them; rollin's own if left out."""
 
     @model_validator(mode="after")
@@ -52,7 +52,7 @@ class BuiltTasks(BaseModel):
     def order(self, split: Split, seed: int) -> Order:
         """What is to be built for one side."""
         what = (self.source, self.family, split, self.count, seed)
-        return Order(*what, self.faults, tuple(self.kinds), self.folders, self.spread, self.catalogue)
+        return Order(*what, self.faults, tuple(self.kinds), self.folders, self.spread, self.catalogue or OWN)
 
 
 class FiledTasks(BaseModel):

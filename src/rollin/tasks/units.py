@@ -47,7 +47,7 @@ class Unit:
     @property
     def import_name(self) -> str:
         """What its tests import. A kata in a folder has its tests beside it, and pytest looks there."""
-        path = Path(self.path).name if self.source == "kata" else self.path
+        path = Path(self.path).name if self.source == "kata" else self.path.removeprefix("src/")
         return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     def within(self, folder: str) -> "Unit":

@@ -22,12 +22,12 @@ SPREAD = 1e-4
 
 
 def training_samples(
-    store: Store, iterations: Iterable[int], tokenizer: PreTrainedTokenizerBase, method: Method
+    store: Store, iterations: Sequence[int], tokenizer: PreTrainedTokenizerBase, method: Method
 ) -> list[list[Sample]]:
     """The data set of these iterations: for each trajectory that is kept its labelled states, first turn first."""
     groups = []
     for iteration in iterations:
-        weights = weights_of(store.trajectories(iteration=iteration, purpose=Purpose.COLLECT), method)
+        weights = weights_of(store.trajectories(iteration=iteration, purpose=Purpose.COLLECT), method, max(iterations))
         for trajectory, turns in groupby(store.collected_turns(iteration), key=lambda turn: turn.trajectory_id):
             if weight := weights.get(trajectory):
                 samples = (_sample(store, turn, tokenizer, method, weight) for turn in turns if _learnt(turn, method))
@@ -81,12 +81,16 @@ def scored(groups: Sequence[list[Sample]], scorer: Scorer) -> list[list[Sample]]
     return [[replace(sample, teacher=next(found)) for sample in group] for group in groups]
 
 
-def weights_of(rows: Sequence[TrajectoryRow], method: Method) -> dict[int, float]:
-    """By trajectory, what its labels weigh; none for one that is not learnt from."""
+def weights_of(rows: Sequence[TrajectoryRow], method: Method, learning: int) -> dict[int, float]:
+    """By trajectory, what its labels weigh in the iteration that learns; none for one that is not learnt from."""
     kept = [row for row in rows if method.keep == "all" or row.resolved]
-    if Need.OUTCOMES in method.objective.needs:
-        return advantages(kept)
-    return {row.id: 1.0 for row in kept}
+    base = advantages(kept) if Need.OUTCOMES in method.objective.needs else {row.id: 1.0 for row in kept}
+    aggregate = method.aggregate
+    return {
+        row.id: base[row.id] * aggregate.weight(learning - row.iteration)
+        for row in kept
+        if row.id in base and row.draw(0).share(learning) < aggregate.share(learning - row.iteration)
+    }
 
 
 def advantages(rows: Iterable[TrajectoryRow]) -> dict[int, float]:
