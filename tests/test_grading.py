@@ -215,6 +215,13 @@ FAKES = {
     "a sitecustomize.py": {"sitecustomize.py": f"print('''{FAKE_SUMMARY}''', flush=True); import os; os._exit(0)\n"},
     "a pytest of its own": {"pytest.py": f"print('''{FAKE_SUMMARY}''')\n"},
     "a pytest package of its own": {"pytest/__init__.py": "", "pytest/__main__.py": f"print('''{FAKE_SUMMARY}''')\n"},
+    "a pytest of its own in src": {"src/pytest.py": f"print('''{FAKE_SUMMARY}''')\n"},
+    "a standard module of its own in src": {
+        "src/tempfile.py": f"print('''{FAKE_SUMMARY}''', flush=True); import os; os._exit(0)\n"
+    },
+    "a sitecustomize.py in src": {
+        "src/sitecustomize.py": f"print('''{FAKE_SUMMARY}''', flush=True); import os; os._exit(0)\n"
+    },
     "a standard module of its own": {
         "tempfile.py": f"print('''{FAKE_SUMMARY}''', flush=True); import os; os._exit(0)\n"
     },

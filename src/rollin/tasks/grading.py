@@ -28,7 +28,9 @@ CONFIGURATION = (
 )
 """Files that can change how tests run, in any folder. Grading takes them from the base commit."""
 RUNNER = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", *sorted(sys.stdlib_module_names))
-"""Modules that run the tests: a patch may not add one at the repository's root, where Python looks first."""
+"""Modules that run the tests: a patch may not add one where Python looks first."""
+FIRST = ("", "src/")
+"""The folders where Python looks first: the repository's root, and what a sandbox's PYTHONPATH names."""
 
 RESTORE = """
 restore() { while IFS= read -r -d '' path; do rm -rf -- "$path"; git checkout --quiet BASE -- "$path" || true; done; }
@@ -104,7 +106,7 @@ def _apply(sandbox: Sandbox, patch: str) -> str:
 def _restore(sandbox: Sandbox, task: Task) -> None:
     """Put back what grades: test files at the base commit with the test patch, pytest's configuration, its modules."""
     configuration = shlex.join(f":(glob)**/{name}" for name in CONFIGURATION)
-    runner = shlex.join(f":(glob){name}{rest}" for name in RUNNER for rest in (".*", "/**"))
+    runner = shlex.join(f":(glob){first}{name}{rest}" for first in FIRST for name in RUNNER for rest in (".*", "/**"))
     script = RESTORE.replace("CONFIGURATION", configuration).replace("RUNNER", runner)
     script = script.replace("TEST_FILES", shlex.join(task.test_files)).replace("BASE", task.base_commit)
     outcome = sandbox.run(script, seconds=60.0)
