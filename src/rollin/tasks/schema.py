@@ -75,7 +75,7 @@ class Task(BaseModel):
     environment_setup_commit: str = ""
 
     source: str = "other"
-    """`kata` or `package`."""
+    """`kata`, `package`, `gym`, or the published data set."""
     family: Family = Family.OTHER
     split: Split = Split.EVAL
     module: str = ""
@@ -110,31 +110,36 @@ class Task(BaseModel):
 
 def read_tasks(path: Path) -> list[Task]:
     """Tasks of a JSONL file, in its order. UserError names the line of what can't be read."""
-    try:
-        # Not `splitlines`: JSON may hold what Python takes for other ends of lines.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UserError(f"cannot read the task file {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"the task file {path} is not text in UTF-8; give a JSONL file") from error
-    tasks = list(_parse(path, lines))
+    tasks = [parse_task(content, f"{path}, line {number}") for number, content in json_lines(path)]
     if not tasks:
         raise UserError(f"the task file {path} holds no task; check the path")
     return tasks
 
 
-def _parse(path: Path, lines: list[str]) -> Iterator[Task]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield Task.model_validate(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg}); write one JSON object a line") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}, line {number}: field {field!r}: {first['msg'].lower()}") from error
+def json_lines(path: Path) -> Iterator[tuple[int, object]]:
+    """(number, what it holds) of each line that is not empty. UserError names what can't be read."""
+    try:
+        # Only "\n" ends a line: JSON may hold what Python takes for other ends.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, json.loads(line)
+    except OSError as error:
+        raise UserError(f"cannot read the task file {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the task file {path} is not text in UTF-8; give a JSONL file") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {number}: not JSON ({error.msg}); write one JSON object a line") from error
+
+
+def parse_task(content: object, where: str) -> Task:
+    """A task of its fields. UserError says where, and names the field."""
+    try:
+        return Task.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: field {field!r}: {first['msg'].lower()}") from error
 
 
 def write_tasks(path: Path, tasks: Iterable[Task]) -> None:

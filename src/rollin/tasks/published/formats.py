@@ -1,0 +1,115 @@
+"""One adapter a format: from its columns to a task's fields. All that data sets differ in is here and in r2e_gym.py.
+
+Where each fact is from stands beside it; swebench 5.0.2, swesmith 0.0.9 and mini-swe-agent 2.4.6 are the packages.
+"""
+
+from collections.abc import Callable, Mapping
+
+from rollin.tasks.published import r2e_gym
+from rollin.tasks.published.catalogue import Format
+from rollin.tasks.published.columns import Column, Row, optional, some_test_ids, test_ids, text
+from rollin.tasks.published.patches import parse, test_files, turned_round
+from rollin.tasks.schema import Task
+
+OURS = {"test_command", "test_files", "pristine", "history", "module", "family"}
+"""Columns that only rollin's own files have."""
+SWE_GYM_REPOSITORIES = {
+    *("bokeh/bokeh", "conan-io/conan", "dask/dask", "facebookresearch/hydra", "getmoto/moto", "iterative/dvc"),
+    *("modin-project/modin", "pandas-dev/pandas", "project-monai/monai", "pydantic/pydantic", "python/mypy"),
+}
+"""The eleven that its card counts, as the parsers of its fork of SWE-bench name them."""
+
+
+def _image(prefix: str, instead_of_dunder: str) -> Column:
+    """The row's own `image` (swebench 5 publishes that column and runs it, harness/utils.py), or by its id: Docker's
+    names may hold no `__`."""
+
+    def read(row: Row) -> str:
+        given = optional("image")(row)
+        return given or f"{prefix}{text('instance_id')(row).replace('__', instead_of_dunder)}:latest".lower()
+
+    return read
+
+
+def _smith_image(row: Row) -> str:
+    """The column as it is (profiles/base.py makes it `swebench/swesmith...`). The data set's first revision had names
+    without an owner, which R2E-Gym completes so (agenthub/runtime/docker.py)."""
+    name = text("image_name")(row)
+    return name if "/" in name else f"jyangballin/{name.replace('__', '_1776_')}:latest"
+
+
+def _smith_commit(row: Row) -> str:
+    """The branch of that name in the mirror: the fault's commit, and one that takes the failing tests away (gather.py).
+    The evaluation goes back to the first (harness/utils.py), and so do we: a test that is gone can't be put back."""
+    return optional("base_commit")(row) or f"{text('instance_id')(row)}~1"
+
+
+_SWE_BENCH: Mapping[str, Column] = {
+    # swebench/types.py
+    **{name: text(name) for name in ("instance_id", "repo", "base_commit", "problem_statement", "patch")},
+    **{name: optional(name) for name in ("test_patch", "version", "hints_text", "created_at")},
+    "environment_setup_commit": optional("environment_setup_commit"),
+    # JSON in a text there; lists in SWE-Gym's card. Either is read.
+    "FAIL_TO_PASS": some_test_ids("FAIL_TO_PASS"),
+    "PASS_TO_PASS": test_ids("PASS_TO_PASS"),
+    # mini-swe-agent's run/benchmarks/swebench.py; swebench's image_builder/image_spec.py
+    "image": _image("swebench/sweb.eval.x86_64.", "_1776_"),
+}
+_SWE_GYM = {
+    **_SWE_BENCH,
+    # "pre-built docker images ... under xingyaoww/sweb.eval.x86_64" (README of SWE-Gym/SWE-Gym); `_s_` as OpenHands'
+    # evaluation and mini-swe-agent's users name them
+    "image": _image("xingyaoww/sweb.eval.x86_64.", "_s_"),
+}
+_SWE_SMITH: Mapping[str, Column] = {
+    # The card: instance_id, patch, FAIL_TO_PASS, PASS_TO_PASS, image_name, repo, problem_statement
+    **{name: text(name) for name in ("instance_id", "repo", "problem_statement")},
+    "base_commit": _smith_commit,
+    # "gold patches = bug patches, so fix = revert" (harness/utils.py)
+    "patch": lambda row: turned_round(text("patch")(row)),
+    "FAIL_TO_PASS": some_test_ids("FAIL_TO_PASS"),
+    "PASS_TO_PASS": test_ids("PASS_TO_PASS"),
+    "image": _smith_image,
+    "test_files": lambda row: _files_of(some_test_ids("FAIL_TO_PASS")(row), test_ids("PASS_TO_PASS")(row)),
+}
+
+
+def _by(columns: Mapping[str, Column]) -> Callable[[Row], dict[str, object]]:
+    return lambda row: {field: column(row) for field, column in columns.items()}
+
+
+ADAPTERS: Mapping[Format, Callable[[Row], dict[str, object]]] = {
+    Format.SWE_BENCH: _by(_SWE_BENCH),
+    Format.SWE_GYM: _by(_SWE_GYM),
+    Format.SWE_SMITH: _by(_SWE_SMITH),
+    Format.R2E_GYM: r2e_gym.fields,
+}
+
+
+def recognised(row: Row) -> Format | None:
+    """The format that a row's columns are those of; None for none that is known."""
+    names = {name for name, value in row.items() if value is not None}
+    if names & OURS:
+        return Format.ROLLIN
+    if {"repo_name", "docker_image"} <= names:
+        return Format.R2E_GYM
+    if "image_name" in names and "test_patch" not in names:
+        return Format.SWE_SMITH
+    if len(names & {"base_commit", "test_patch", "FAIL_TO_PASS", "patch", "problem_statement"}) < 3:
+        return None
+    # Their columns are the same, but for one: what is left is whose repository it is.
+    of_gym = "environment_setup_commit" not in names and str(row.get("repo")).lower() in SWE_GYM_REPOSITORIES
+    return Format.SWE_GYM if of_gym else Format.SWE_BENCH
+
+
+def as_task(row: Row, of: Format, source: str) -> Task:
+    """The task that a row of a published data set holds. Misfit says why it holds none."""
+    fields = ADAPTERS[of](row)
+    parse(str(fields["patch"]), "patch")
+    tests = {"test_files": test_files(str(fields.get("test_patch", "")))} | fields
+    return Task.model_validate({**tests, "source": source})
+
+
+def _files_of(*ids: list[str]) -> list[str]:
+    """The files of pytest's test ids."""
+    return sorted({test.split("::", 1)[0] for tests in ids for test in tests if "::" in test})
