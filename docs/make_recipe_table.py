@@ -49,7 +49,6 @@ MEANINGS = {
     "GymTasks.source": "Says that it is one.",
     "BuiltTasks.family": "What kind of fault the tasks hold.",
     "BuiltTasks.count": "How many.",
-    "FiledTasks.file": "One task a line, in SWE-bench's schema.",
     "ByProgress.floor": "The least that beta becomes.",
     "Sampling.temperature": "0 is greedy.",
     "Sampling.top_p": "Nucleus sampling: draw from the likeliest tokens that together have this probability.",

@@ -108,9 +108,7 @@ def r2e_gym(number: int = 1, repo: str = "aiohttp", **changed: Any) -> Row:
 def write(path: Path, *rows: Row) -> Path:
     """As Parquet or JSONL, whichever the name says."""
     if path.suffix == ".parquet":
-        names = dict.fromkeys(
-            name for row in rows for name in row
-        )  # a column for all of them, null where there is none
+        names = dict.fromkeys(name for row in rows for name in row)  # all of them, null where a row has none
         table = pyarrow.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
         parquet.write_table(table, path)
     else:

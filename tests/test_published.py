@@ -26,6 +26,7 @@ from published_rows import (
 
 from rollin.errors import UserError
 from rollin.tasks.published.catalogue import Format
+from rollin.tasks.published.formats import ADAPTERS
 from rollin.tasks.published.patches import added, changed_lines, turned_round
 from rollin.tasks.published.reading import Skipped, Source, read, told
 from rollin.tasks.schema import Task, write_tasks
@@ -80,9 +81,12 @@ def test_swe_gym_holds_lists_and_names_images_by_s(tmp_path: Path, suffix: str) 
 
 
 def test_a_row_that_says_its_image_is_believed(tmp_path: Path) -> None:
-    """As swebench 5 publishes them, in any language."""
-    (task,) = tasks_of(write(tmp_path / "rows.jsonl", swe_bench(repo="redis/redis", image="swebench/redis:v2")))
+    """As swebench 5 publishes them, in any language, with how they are evaluated."""
+    how = {"eval_script": "make test", "log_parser": "parse_log_redis", "eval_type": "pass_and_fail"}
+    row = swe_bench(repo="redis/redis", image="swebench/redis:v2", **how)
+    (task,) = tasks_of(write(tmp_path / "rows.jsonl", row))
     assert task.image == "swebench/redis:v2"
+    assert ADAPTERS[Format.SWE_BENCH](row).items() >= how.items()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -90,7 +94,9 @@ def test_swe_smith_publishes_the_fault_and_the_task_has_the_repair(tmp_path: Pat
     (task,) = tasks_of(write(tmp_path / f"rows{suffix}", swe_smith()))
     assert apply(task.patch, {"calc.py": BEFORE}, tmp_path / "work") == {"calc.py": AFTER}
     assert task.image == "swebench/swesmith.x86_64.oauthlib_1776_oauthlib.1fd52536"
-    assert task.base_commit == "oauthlib__oauthlib.1fd52536.combine_file__1~1"
+    assert task.base_commit == "HEAD"  # what the image holds, into which the published patch puts the fault
+    fields = ADAPTERS[Format.SWE_SMITH](swe_smith())
+    assert apply(str(fields["setup_patch"]), {"calc.py": AFTER}, tmp_path / "work") == {"calc.py": BEFORE}
     assert task.test_files == ["tests/test_calc.py"]
 
 
@@ -98,6 +104,7 @@ def test_swe_smiths_first_revision_names_a_commit_and_half_an_image(tmp_path: Pa
     old = swe_smith(base_commit=commit(7), image_name="swesmith.x86_64.oauthlib__oauthlib.1fd52536")
     (task,) = tasks_of(write(tmp_path / "rows.jsonl", old))
     assert task.base_commit == commit(7)
+    assert ADAPTERS[Format.SWE_SMITH](old)["setup_patch"] == "", "that commit has the fault"
     assert task.image == "jyangballin/swesmith.x86_64.oauthlib_1776_oauthlib.1fd52536:latest"
 
 
@@ -202,9 +209,8 @@ def test_mixed_schemas_do_not_go_through_in_silence(tmp_path: Path, suffix: str)
     other = swe_bench(4, FAIL_TO_PASS=[FAILING], PASS_TO_PASS=[])
     path = write(tmp_path / f"rows{suffix}", swe_smith(9), *(swe_gym(number) for number in range(3)), other)
     found = [*read(Source(str(path), True))]
-    assert [row.instance_id for row in found if isinstance(row, Task)] == [
-        f"Project-MONAI__MONAI-{n}" for n in range(3)
-    ]
+    kept = [row.instance_id for row in found if isinstance(row, Task)]
+    assert kept == [f"Project-MONAI__MONAI-{number}" for number in range(3)]
     assert told("rows", [row for row in found if isinstance(row, Skipped)]) == [
         "rows: 1 skipped, its columns are of swe-smith, the file's are of swe-gym:"
         " oauthlib__oauthlib.1fd52536.combine_file__9",

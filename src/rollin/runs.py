@@ -40,6 +40,7 @@ from rollin.rollout import Rollouts
 from rollin.sandboxes.bubblewrap import check
 from rollin.store import Store
 from rollin.tasks.cache import cache_folder
+from rollin.tasks.overlap import check_apart
 from rollin.tasks.schema import Split, Task
 from rollin.tasks.sets import load_tasks
 from rollin.training.objectives import Need
@@ -55,8 +56,7 @@ def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     with _place(directory):
         cast = _cast(recipe, directory)  # first: what is missing is said before the tasks are built
         train, evaluation = _load_tasks(recipe, reporter)
-        if recipe.demonstrations:
-            _check_apart(recipe.demonstrations, evaluation)
+        _check_demonstrations(recipe, evaluation)
     with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
         _write(recipe, directory)
         store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
@@ -127,7 +127,7 @@ def _place(directory: Path) -> Iterator[None]:
 
 def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Task]]:
     with reporter.phase("building tasks", recipe.tasks.count) as bar:
-        return load_tasks(recipe.tasks, cache_folder(), bar.advance)
+        return load_tasks(recipe.tasks, cache_folder(), bar.advance, reporter.say)
 
 
 def _cast(recipe: Recipe, directory: Path) -> tuple[Learner, Policy, Harness]:
@@ -179,14 +179,12 @@ def _demonstrations(recipe: Recipe, learner: Learner) -> list[list[Sample]]:
         return training_samples(store, iterations, learner.tokenizer, recipe.method)
 
 
-def _check_apart(demonstrations: Path, eval_tasks: Sequence[Task]) -> None:
-    """UserError where a module that is evaluated on was demonstrated."""
-    with Store.read(database(demonstrations)) as store:
-        shown = {task.module or task.repo for task in store.tasks() if task.split is Split.TRAIN}
-    if both := shown & {task.module or task.repo for task in eval_tasks}:
-        raise UserError(
-            f"the demonstrations have tasks of {min(both)!r}, which are evaluated on; demonstrate with other modules"
-        )
+def _check_demonstrations(recipe: Recipe, eval_tasks: Sequence[Task]) -> None:
+    """UserError where something that is evaluated on was demonstrated."""
+    if recipe.demonstrations:
+        with Store.read(database(recipe.demonstrations)) as store:
+            shown = [task for task in store.tasks() if task.split is Split.TRAIN]
+        check_apart(shown, eval_tasks, recipe.tasks.allow_overlap, "the demonstrations and eval")
 
 
 def _scorer(recipe: Recipe) -> Engines | None:

@@ -1,4 +1,4 @@
-"""`rollin tasks`: build, list, show and validate task files."""
+"""`rollin tasks`: build, fetch, list, show and validate task files."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from rollin.errors import UserError
+from rollin.tasks.choosing import choice_of
 from rollin.tasks.packages import OWN
+from rollin.tasks.published.catalogue import Format
 from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
 
 if TYPE_CHECKING:
@@ -124,6 +126,47 @@ def _listed(given: str) -> list[str]:
     except OSError as error:
         raise UserError(f"cannot read the list {given[1:]}: {error.strerror}; check the path") from error
     return [name for line in lines if (name := line.partition("#")[0].strip())]
+
+
+Repositories = Annotated[list[str] | None, typer.Option(metavar="OWNER/NAME", help="Repeat for several.")]
+Ids = Annotated[list[str] | None, typer.Option(metavar="ID", help="Repeat for several.")]
+
+
+@app.command(
+    epilog="Examples: `rollin tasks fetch SWE-Gym/SWE-Gym --held-out 100 --part train --out train.jsonl`,"
+    " `rollin tasks fetch rows.parquet --repo dask/dask --out dask.jsonl`"
+)
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="A data set's name on the hub, or a Parquet or JSONL file.")],
+    out: Annotated[Path, typer.Option(help="The task file that is written.")],
+    split: Annotated[str | None, typer.Option(help="Of a data set on the hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="A commit, branch or tag of a data set on the hub.")] = None,
+    format: Annotated[Format | None, typer.Option(help="Of its rows, where they don't say it.")] = None,
+    repo: Repositories = None,
+    without_repo: Repositories = None,
+    id: Ids = None,
+    without_id: Ids = None,
+    max_patch_lines: Annotated[int | None, typer.Option(help="At most so many changed lines.", min=1)] = None,
+    held_out: Annotated[int | None, typer.Option(help="So many tasks are held out; see --part.", min=1)] = None,
+    part: Annotated[str | None, typer.Option(help="`train` or `held_out`.")] = None,
+    count: Annotated[int | None, typer.Option(help="The first so many.", min=1)] = None,
+) -> None:
+    """Write the tasks of a published data set as a task file, and say what was kept, what was skipped, and why."""
+    from rollin.tasks.published.reading import Source, read
+
+    filters = {"repos": repo, "without_repos": without_repo, "ids": id, "without_ids": without_id}
+    sizes = {"max_patch_lines": max_patch_lines, "held_out": held_out, "part": part, "count": count}
+    choice = choice_of({name: value for name, value in (filters | sizes).items() if value})
+    is_file = Path(dataset).suffix in (".parquet", ".jsonl") or Path(dataset).is_file()
+    if is_file and (split or revision):
+        raise UserError(f"{dataset} is a file: --split and --revision are for data sets on the hub; leave them out")
+    chosen = choice.of(read(Source(dataset, is_file, format, split, revision)), dataset)
+    write_tasks(out, chosen.tasks)
+    console.print(f"{out}: {len(chosen.tasks)} tasks kept", highlight=False, soft_wrap=True, markup=False)
+    for reason, number in chosen.left_out.most_common():
+        console.print(f"  left out {number}: {reason}", highlight=False, soft_wrap=True, markup=False)
+    for line in chosen.told(dataset, most=len(chosen.skipped)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command("list", epilog="Example: `rollin tasks list tasks/*.jsonl`")

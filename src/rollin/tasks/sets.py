@@ -1,6 +1,6 @@
 """The tasks that a recipe names: built by rollin or read from files, never on both sides of the split."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,9 +8,13 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from rollin.errors import UserError
 from rollin.tasks.build import Order, build
+from rollin.tasks.choosing import Choice
 from rollin.tasks.makers import MAKERS
+from rollin.tasks.overlap import Allowed, check_apart
 from rollin.tasks.packages import OWN
-from rollin.tasks.schema import Family, Split, Task, read_tasks
+from rollin.tasks.published.catalogue import Format, known_or_refused
+from rollin.tasks.published.reading import Source, read
+from rollin.tasks.schema import Family, Split, Task
 
 
 class BuiltTasks(BaseModel):
@@ -55,14 +59,45 @@ class BuiltTasks(BaseModel):
         return Order(*what, self.faults, tuple(self.kinds), self.folders, self.spread, self.catalogue or OWN)
 
 
-class FiledTasks(BaseModel):
-    """Tasks of a JSONL file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class FiledTasks(Choice):
+    """Tasks of a file."""
 
     file: Path
-    count: int | None = Field(default=None, ge=1)
-    """The first so many; all if left out."""
+    """JSONL or Parquet: tasks as `rollin tasks` writes them, or rows of a published data set."""
+    format: Format | None = None
+    """Of the rows; told by their columns if left out."""
+
+    @property
+    def source(self) -> Source:
+        """Where the rows are."""
+        return Source(str(self.file), is_file=True, format=self.format)
+
+
+class PublishedTasks(Choice):
+    """Tasks of a data set on the Hugging Face hub (docs/software-engineering.md)."""
+
+    dataset: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
+    """Its name there, such as `SWE-Gym/SWE-Gym`."""
+    split: str | None = None
+    """`test` of SWE-bench, `train` of the others, if left out."""
+    revision: str | None = None
+    """A commit, branch or tag of the data set. Pin one: a data set changes."""
+    format: Format | None = None
+    """Of the rows; wanted for a data set that rollin does not know by name."""
+
+    @model_validator(mode="after")
+    def _is_known(self) -> "PublishedTasks":
+        if self.format is None:
+            try:
+                known_or_refused(self.dataset)
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def source(self) -> Source:
+        """Where the rows are."""
+        return Source(self.dataset, False, self.format, self.split, self.revision)
 
 
 class GymTasks(BaseModel):
@@ -88,19 +123,22 @@ def _kind(content: Any) -> str:
         return type(content).__name__
     if "file" in content:
         return "FiledTasks"
+    if "dataset" in content:
+        return "PublishedTasks"
     return "GymTasks" if content.get("source") == "gym" else "BuiltTasks"
 
 
 TaskSet = Annotated[
     Annotated[BuiltTasks, Tag("BuiltTasks")]
     | Annotated[FiledTasks, Tag("FiledTasks")]
+    | Annotated[PublishedTasks, Tag("PublishedTasks")]
     | Annotated[GymTasks, Tag("GymTasks")],
     Discriminator(_kind),
 ]
 
 
 class TaskSettings(BaseModel):
-    """What is trained on and what is evaluated on. No module or package may occur in both."""
+    """What is trained on and what is evaluated on. No module, instance, commit or repository may occur in both."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,6 +146,9 @@ class TaskSettings(BaseModel):
     """Decides which faults are put where."""
     train: list[TaskSet] = Field(min_length=1)
     eval: list[TaskSet] = Field(min_length=1)
+    allow_overlap: Allowed | None = None
+    """`repositories`: published tasks of the same repositories may be on both sides, as in SWE-Gym's held-out part. The
+    same instance, commit or module never may."""
 
     @property
     def count(self) -> int:
@@ -116,39 +157,49 @@ class TaskSettings(BaseModel):
 
 
 def load_tasks(
-    settings: TaskSettings, cache_dir: Path, advance: Callable[[int], None]
+    settings: TaskSettings, cache_dir: Path, advance: Callable[[int], None], say: Callable[[str], None]
 ) -> tuple[list[Task], list[Task]]:
-    """(train, eval). `advance` hears of each task built. UserError for overlapping sides or too few tasks."""
-    for task_set in (*settings.train, *settings.eval):
-        if isinstance(task_set, FiledTasks):
-            read_tasks(task_set.file)  # first: what can't be read is said before minutes of building
-    train = _side(settings.train, Split.TRAIN, settings.seed, cache_dir, advance)
-    evaluation = _side(settings.eval, Split.EVAL, settings.seed, cache_dir, advance)
-    both = {task.module or task.repo for task in train} & {task.module or task.repo for task in evaluation}
-    if both:
-        raise UserError(
-            f"tasks of {sorted(both)[0]!r} are in both train and eval; split by module, or the result means nothing"
-        )
+    """(train, eval). `advance` hears of each task built, `say` of rows that were skipped. UserError for overlapping
+    sides or too few tasks."""
+    sides = {Split.TRAIN: settings.train, Split.EVAL: settings.eval}
+    said = set[str]()
+    # First: what can't be read is said before minutes of building.
+    given = {split: [_given(task_set, say, said) for task_set in sets] for split, sets in sides.items()}
+
+    def side(split: Split) -> list[Task]:
+        tasks: dict[str, Task] = {}
+        for task_set, found in zip(sides[split], given[split], strict=True):
+            made = _made(task_set, split, settings.seed, cache_dir, advance) if found is None else found
+            tasks |= {task.instance_id: task for task in made}
+        return [*tasks.values()]
+
+    train, evaluation = side(Split.TRAIN), side(Split.EVAL)
+    check_apart(train, evaluation, settings.allow_overlap)
     return train, evaluation
 
 
-def _side(
-    sets: Sequence[TaskSet], split: Split, seed: int, cache_dir: Path, advance: Callable[[int], None]
-) -> list[Task]:
-    tasks: dict[str, Task] = {}
-    for task_set in sets:
-        for task in _tasks(task_set, split, seed, cache_dir, advance):
-            tasks[task.instance_id] = task
-    return list(tasks.values())
+def _given(task_set: TaskSet, say: Callable[[str], None], said: set[str]) -> list[Task] | None:
+    """The tasks of a set that is read; None for one that is made."""
+    if not isinstance(task_set, FiledTasks | PublishedTasks):
+        return None
+    source = task_set.source
+    chosen = task_set.of(read(source), source.name)
+    lines = chosen.told(source.name)
+    if task_set.count and len(chosen.tasks) < task_set.count:
+        lines.append(f"{source.name}: only {len(chosen.tasks)} of {task_set.count} tasks are there")
+    for line in lines:
+        if line not in said:  # both sides may read the same source
+            say(line)
+        said.add(line)
+    return chosen.tasks
 
 
-def _tasks(
+def _made(
     task_set: TaskSet, split: Split, seed: int, cache_dir: Path, advance: Callable[[int], None]
 ) -> Iterable[Task]:
-    if isinstance(task_set, FiledTasks):
-        return read_tasks(task_set.file)[: task_set.count]
     if isinstance(task_set, GymTasks):
         return task_set.tasks(split, seed)
+    assert isinstance(task_set, BuiltTasks)
     order = task_set.order(split, seed)
     built = build(order, cache_dir, advance=advance).tasks
     if len(built) < task_set.count:

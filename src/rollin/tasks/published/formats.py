@@ -38,10 +38,11 @@ def _smith_image(row: Row) -> str:
     return name if "/" in name else f"jyangballin/{name.replace('__', '_1776_')}:latest"
 
 
-def _smith_commit(row: Row) -> str:
-    """The branch of that name in the mirror: the fault's commit, and one that takes the failing tests away (gather.py).
-    The evaluation goes back to the first (harness/utils.py), and so do we: a test that is gone can't be put back."""
-    return optional("base_commit")(row) or f"{text('instance_id')(row)}~1"
+def _smith_fault(row: Row) -> str:
+    """The patch that puts the fault into what the image holds; "" where a row names the commit that has it already.
+
+    That commit is else in a branch of the mirror, which the image has not fetched (harness/gather.py)."""
+    return "" if optional("base_commit")(row) else text("patch")(row)
 
 
 _SWE_BENCH: Mapping[str, Column] = {
@@ -49,6 +50,8 @@ _SWE_BENCH: Mapping[str, Column] = {
     **{name: text(name) for name in ("instance_id", "repo", "base_commit", "problem_statement", "patch")},
     **{name: optional(name) for name in ("test_patch", "version", "hints_text", "created_at")},
     "environment_setup_commit": optional("environment_setup_commit"),
+    # what swebench 5 evaluates by (harness/utils.py, make_test_spec)
+    **{name: optional(name) for name in ("eval_script", "log_parser", "eval_type")},
     # JSON in a text there; lists in SWE-Gym's card. Either is read.
     "FAIL_TO_PASS": some_test_ids("FAIL_TO_PASS"),
     "PASS_TO_PASS": test_ids("PASS_TO_PASS"),
@@ -64,7 +67,8 @@ _SWE_GYM = {
 _SWE_SMITH: Mapping[str, Column] = {
     # The card: instance_id, patch, FAIL_TO_PASS, PASS_TO_PASS, image_name, repo, problem_statement
     **{name: text(name) for name in ("instance_id", "repo", "problem_statement")},
-    "base_commit": _smith_commit,
+    "base_commit": lambda row: optional("base_commit")(row) or "HEAD",
+    "setup_patch": _smith_fault,
     # "gold patches = bug patches, so fix = revert" (harness/utils.py)
     "patch": lambda row: turned_round(text("patch")(row)),
     "FAIL_TO_PASS": some_test_ids("FAIL_TO_PASS"),
