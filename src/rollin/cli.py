@@ -179,6 +179,32 @@ def drift(
         console.print(drift_table(drifts(store, directory, teacher, trajectories)).to_rich())
 
 
+@app.command(epilog="Example: `rollin swebench runs/x --iteration 3 --workers 8`")
+def swebench(
+    directory: RunPath,
+    iteration: Annotated[int | None, typer.Option(help="Of which evaluation (default: the last).", min=0)] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="A name on the hub, or a file (default: where the run's tasks are from).")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of the data set (default: test).")] = None,
+    workers: Annotated[int, typer.Option(help="Containers at once.", min=1)] = 4,
+    seconds: Annotated[int, typer.Option(help="For the tests of one task.", min=1)] = 1800,
+) -> None:
+    """Let SWE-bench's own harness evaluate a run's patches, in its containers (needs a Docker engine)."""
+    from rollin import runs
+    from rollin.evaluation import official
+    from rollin.store import Store
+    from rollin.store.export import predictions
+
+    with Store.read(runs.database(directory)) as store:
+        found = predictions(store, iteration)
+    order = official.order(found, dataset, split, workers, seconds)
+    official.check_engine()
+    report = official.evaluate(order, directory / "swebench")
+    counts = [f"{report.get(f'{what}_instances')} {what}" for what in ("submitted", "completed", "resolved", "error")]
+    console.print(f"{order.dataset}, by swebench: {', '.join(counts)}", highlight=False)
+
+
 Place = Annotated[str, typer.Option(help="A base URL such as http://host:8000/v1, or a checkpoint to run here.")]
 Name = Annotated[str, typer.Option(help="What its server calls it.")]
 KeyVariable = Annotated[str, typer.Option(help="The variable that holds its server's key.")]
@@ -340,9 +366,11 @@ def _leave(code: int) -> None:
 
 
 def _mount() -> None:
+    from rollin.report.cli import app as export
     from rollin.tasks.cli import app as tasks
 
-    app.add_typer(tasks, name="tasks", help="Build, list, show and validate tasks.")
+    app.add_typer(tasks, name="tasks", help="Build, fetch, list, show and validate tasks.")
+    app.add_typer(export, name="export", help="Write what a run holds for other tools.")
 
 
 _mount()
