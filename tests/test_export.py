@@ -117,6 +117,9 @@ def test_the_command_writes_parquet(store: Store, tmp_path: Path) -> None:
     done = rollin("export", "parquet", store.path.parent, "--out", tmp_path / "turns.parquet")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'turns.parquet'}: 0 turns\n")
     assert rollin("export", "parquet", tmp_path).returncode == 2
+    for form in ("parquet", "predictions"):
+        done = rollin("export", form, store.path.parent, "--out", store.path / "no.jsonl")
+        assert (done.returncode, "Not a directory; choose another" in done.stderr) == (2, True)
 
 
 # --- SWE-bench's own evaluation -------------------------------------------------------------------------------------
@@ -189,6 +192,7 @@ def test_fetch_writes_a_task_file_and_says_what_it_did(tmp_path: Path) -> None:
     [
         (["nobody/nothing"], "the data set 'nobody/nothing' is not known"),
         (["gone.parquet"], "cannot read gone.parquet"),
+        ([str(Path(__file__).parent)], "is not known"),
         (["gone.jsonl", "--part", "train"], "belong together"),
         (["gone.jsonl", "--part", "half", "--held-out", "2"], "part: input should be 'train' or 'held_out'"),
         (["gone.jsonl", "--split", "test"], "--split and --revision are for data sets on the hub"),

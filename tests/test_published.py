@@ -1,5 +1,6 @@
 """Published data sets as tasks: each in its own columns, from files and as from the hub; what is no task is named."""
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -26,8 +27,9 @@ from published_rows import (
 
 from rollin.errors import UserError
 from rollin.tasks.published.catalogue import Format
-from rollin.tasks.published.formats import ADAPTERS
-from rollin.tasks.published.patches import added, changed_lines, turned_round
+from rollin.tasks.published.columns import Misfit
+from rollin.tasks.published.formats import ADAPTERS, as_task
+from rollin.tasks.published.patches import added, changed_lines, parse, turned_round
 from rollin.tasks.published.reading import Skipped, Source, read, told
 from rollin.tasks.schema import Task, write_tasks
 
@@ -166,6 +168,11 @@ def test_the_hubs_name_says_format_and_split(tmp_path: Path, monkeypatch: pytest
         ({"FAIL_TO_PASS": "[not json"}, "its 'FAIL_TO_PASS' is not JSON"),
         ({"FAIL_TO_PASS": '{"a": 1}'}, "its 'FAIL_TO_PASS' is no list of test ids"),
         ({"FAIL_TO_PASS": '["a", ""]'}, "its 'FAIL_TO_PASS' holds an empty test id"),
+        (
+            {"problem_statement": "half a pair \ud800"},
+            "its 'problem_statement' holds half a surrogate pair, which is no character",
+        ),
+        ({"FAIL_TO_PASS": "[" * 100_000}, "its 'FAIL_TO_PASS' is not JSON"),
         ({"PASS_TO_PASS": "[1]"}, "its 'PASS_TO_PASS' is no list of test ids"),
         ({"PASS_TO_PASS": "[]"}, ""),
     ],
@@ -218,6 +225,23 @@ def test_mixed_schemas_do_not_go_through_in_silence(tmp_path: Path, suffix: str)
     ]
 
 
+MAKERS = {Format.SWE_BENCH: swe_bench, Format.SWE_GYM: swe_gym, Format.SWE_SMITH: swe_smith, Format.R2E_GYM: r2e_gym}
+atoms = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+values = st.recursive(atoms, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+
+
+@given(st.data(), st.sampled_from([*MAKERS]), values, st.booleans())
+def test_whatever_a_column_holds_a_row_is_a_task_or_a_misfit(
+    data: st.DataObject, of: Format, value: object, as_text: bool
+) -> None:
+    row = MAKERS[of]()
+    changed = data.draw(st.sampled_from([*row]))
+    with contextlib.suppress(Misfit):
+        task = as_task(row | {changed: json.dumps(value) if as_text else value}, of, "here")
+        assert task.FAIL_TO_PASS
+        assert Task.model_validate_json(task.model_dump_json()) == task
+
+
 def test_rows_without_a_name_go_by_their_number_and_many_are_counted(tmp_path: Path) -> None:
     bad = [swe_bench(number, instance_id=None) for number in range(2, 15)]
     path = write(tmp_path / "rows.jsonl", swe_bench(1), *bad)
@@ -238,9 +262,17 @@ def test_a_task_that_is_there_twice_is_one(tmp_path: Path) -> None:
         ("empty.jsonl", b"\n\n", "known format"),
         ("not.parquet", b"PAR1 and then nothing", "is no Parquet file"),
         ("torn.jsonl", b'{"instance_id": ', "line 1: not JSON"),
+        ("deep.jsonl", b"[" * 100_000 + b"\n", "line 1: nested too deeply"),
+        (".", None, "Is a directory"),
         ("latin.jsonl", b"\xff\xfe", "not text in UTF-8"),
         ("list.jsonl", b"[1]\n5\n", "known format"),
         ("alien.jsonl", b'{"question": "?", "answer": "!"}\n', "no row has the columns of a known format"),
+        (
+            "half.jsonl",
+            b'{"instance_id": "\\ud800", "repo": "", "base_commit": "", "problem_statement": "", "patch": "",'
+            b' "FAIL_TO_PASS": [], "PASS_TO_PASS": [], "module": "m"}\n',
+            "line 1: it holds a character that no file takes",
+        ),
         ("ours.jsonl", b'{"instance_id": "a", "test_command": "pytest"}\n', "line 1: field 'repo': field required"),
     ],
 )
@@ -286,6 +318,26 @@ def test_a_patch_turned_round_undoes_it(
     assert changed_lines(turned) == changed_lines(patch)
     if patch:
         assert apply(turned, {"calc.py": new}, folder / "work") == {"calc.py": old}
+
+
+soup = st.lists(
+    st.sampled_from(
+        [
+            *("--- a/x", "+++ b/x", "@@ -1 +1 @@", "@@ -1,3 +1,2 @@ def f", "diff --git a/x b/x", "index 1..2 100644"),
+            *("+a", "-b", " c", "\\ No newline at end of file", "", "new file mode 100644", "rename from x", "prose"),
+        ]
+    ),
+    max_size=20,
+)
+
+
+@given(soup, st.text(max_size=40))
+def test_what_is_no_patch_is_said_and_breaks_nothing(lines: list[str], end: str) -> None:
+    for content in ("\n".join(lines) + end, end):
+        for patch in (content, turned_round(content)):
+            assert changed_lines(patch) >= 0
+            with contextlib.suppress(Misfit):
+                parse(patch, "patch")
 
 
 @pytest.mark.parametrize("make", [lambda: added("new/file.py", "a\nb"), lambda: added("empty.py", "")])

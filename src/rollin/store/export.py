@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -90,21 +91,30 @@ def write_predictions(rows: list[Prediction], path: Path) -> Path:
     """One JSON object a line, as `swebench` reads it. UserError for another ending than `.jsonl`."""
     if path.suffix != ".jsonl":
         raise UserError(f"{path}: swebench reads predictions from .jsonl files; name it so")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with _written(path):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def write_turns(store: Store, path: Path, iteration: int | None = None) -> int:
     """Every turn, or an iteration's, as a row of a Parquet file, trajectory by trajectory. How many there are."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    with parquet.ParquetWriter(path, _SCHEMA) as writer:
+    with _written(path), parquet.ParquetWriter(path, _SCHEMA) as writer:
         for row in store.trajectories(iteration=iteration):
             turns = [*_turns(store, row)]
             writer.write_table(pyarrow.Table.from_pylist(turns, schema=_SCHEMA))
             count += len(turns)
     return count
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """UserError where a file can't be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; choose another place with --out") from error
 
 
 def _turns(store: Store, row: TrajectoryRow) -> Iterator[dict[str, object]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from rollin.errors import UserError
 
@@ -130,19 +131,28 @@ def json_lines(path: Path) -> Iterator[tuple[int, object]]:
         raise UserError(f"the task file {path} is not text in UTF-8; give a JSONL file") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {number}: not JSON ({error.msg}); write one JSON object a line") from error
+    except RecursionError as error:
+        raise UserError(f"{path}, line {number}: nested too deeply; write one task a line") from error
 
 
 def parse_task(content: object, where: str) -> Task:
     """A task of its fields. UserError says where, and names the field."""
     try:
-        return Task.model_validate(content)
+        task = Task.model_validate(content)
+        task.model_dump_json()
+    except PydanticSerializationError as error:  # JSON can spell half a surrogate pair, which no file takes
+        raise UserError(f"{where}: it holds a character that no file takes (half a surrogate pair); mend it") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{where}: field {field!r}: {first['msg'].lower()}") from error
+    return task
 
 
 def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
-    """One JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(task.model_dump_json() + "\n" for task in tasks), encoding="utf-8")
+    """One JSON object a line. UserError where it can't be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(task.model_dump_json() + "\n" for task in tasks), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write the task file {path}: {error.strerror}; choose another place") from error

@@ -75,6 +75,6 @@ def parsed(value: str, name: str) -> object:
     """JSON that a column holds as text."""
     try:
         found: object = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Misfit(f"its {name!r} is not JSON") from error
     return found

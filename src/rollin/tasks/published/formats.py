@@ -3,11 +3,12 @@
 Where each fact is from stands beside it; swebench 5.0.2, swesmith 0.0.9 and mini-swe-agent 2.4.6 are the packages.
 """
 
+import json
 from collections.abc import Callable, Mapping
 
 from rollin.tasks.published import r2e_gym
 from rollin.tasks.published.catalogue import Format
-from rollin.tasks.published.columns import Column, Row, optional, some_test_ids, test_ids, text
+from rollin.tasks.published.columns import Column, Misfit, Row, optional, some_test_ids, test_ids, text
 from rollin.tasks.published.patches import parse, test_files, turned_round
 from rollin.tasks.schema import Task
 
@@ -109,9 +110,19 @@ def recognised(row: Row) -> Format | None:
 def as_task(row: Row, of: Format, source: str) -> Task:
     """The task that a row of a published data set holds. Misfit says why it holds none."""
     fields = ADAPTERS[of](row)
+    _check_storable(fields)
     parse(str(fields["patch"]), "patch")
     tests = {"test_files": test_files(str(fields.get("test_patch", "")))} | fields
     return Task.model_validate({**tests, "source": source})
+
+
+def _check_storable(fields: Mapping[str, object]) -> None:
+    """JSON can spell half a surrogate pair, which no file takes."""
+    for name, value in fields.items():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise Misfit(f"its {name!r} holds half a surrogate pair, which is no character") from error
 
 
 def _files_of(*ids: list[str]) -> list[str]:

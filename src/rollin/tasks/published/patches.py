@@ -94,7 +94,7 @@ def _turned_hunk(lines: list[str]) -> list[str]:
     turned, removed, added = list[str](), list[str](), list[str]()
     last = turned
     for line in lines:
-        if line.startswith("\\"):  # "No newline at end of file", of the line before
+        if line.startswith("\\") and last:  # "No newline at end of file", of the line before
             last[-1] += line
             continue
         last = {"+": removed, "-": added}.get(line[:1], turned)

@@ -17,7 +17,7 @@ from rollin.tasks.published.patches import added
 TESTS = "r2e_tests"
 """Where R2E-Gym has the tests when it runs them (agenthub/runtime/docker.py)."""
 TEST_COMMAND = ".venv/bin/python -W ignore -m pytest -rA"
-"""As in its repo_analysis_args.py, for all repositories but those whose tests need more (tornado, orange3 ...)."""
+"""As in its repo_analysis_args.py, but for tornado, whose tests pytest does not run: its rows are skipped."""
 _SIGNS = {"context": " ", "added": "+", "deleted": "-", "note": "\\ "}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 Json = TypeVar("Json", bound=BaseModel)

@@ -118,7 +118,7 @@ def _file_rows(path: Path) -> Iterator[tuple[str, object]]:
             rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(BATCH))
             for number, row in enumerate(rows, start=1):
                 yield f"row {number}", row
-    except pyarrow.ArrowInvalid as error:
+    except pyarrow.ArrowException as error:
         raise UserError(f"{path} is no Parquet file, or a damaged one; fetch it again") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; check the path") from error
