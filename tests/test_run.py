@@ -157,7 +157,7 @@ def test_what_a_student_began_with_is_learnt_from_again(tmp_path: Path, cache: P
     tasks = {side: [{"file": str(file)}] for side, file in zip(("train", "eval"), files, strict=True)}
     recipe = write_recipe(tmp_path / "other.yaml", tiny_directory, tasks=tasks, **first)
     printed = finish(rollin(cache, "run", recipe, shown, "--out", tmp_path / "fourth"), 2)
-    assert "which are evaluated on" in " ".join(printed.split())
+    assert "are in both the demonstrations and eval" in " ".join(printed.split())
     assert not (tmp_path / "fourth").exists()
 
 
