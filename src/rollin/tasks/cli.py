@@ -16,6 +16,7 @@ from rollin.errors import UserError
 from rollin.tasks.choosing import choice_of
 from rollin.tasks.packages import OWN
 from rollin.tasks.published.catalogue import Format
+from rollin.tasks.published.patches import changed_lines
 from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ def list_tasks(files: TaskFiles) -> None:
         for task in read_tasks(path):
             kinds.update(task.fault_kinds)
             statement = escape(task.problem_statement.strip().splitlines()[0] if task.problem_statement.strip() else "")
-            hard = (len(task.FAIL_TO_PASS), task.patch_lines, "" if task.expert_turns is None else task.expert_turns)
+            turns = "" if task.expert_turns is None else task.expert_turns
+            hard = (len(task.FAIL_TO_PASS), changed_lines(task.patch), turns)
             table.add_row(escape(task.instance_id), task.split.value, *map(str, hard), statement)
     console.print(table)
     console.print(f"{table.row_count} tasks; " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))

@@ -96,12 +96,6 @@ class Task(BaseModel):
     image: str = ""
     """The container image that holds the repository, installed, in /testbed: tasks of published data sets have one."""
 
-    @property
-    def patch_lines(self) -> int:
-        """How many lines the reference patch adds or takes away."""
-        lines = self.patch.splitlines()
-        return sum(line[:1] in ("+", "-") and line[:4] not in ("+++ ", "--- ") for line in lines)
-
     @classmethod
     def bare(cls, instance_id: str, **more: object) -> Self:
         """One that so far has nothing to repair and no tests: `more` fills in what there is."""
