@@ -53,7 +53,7 @@ def play(
             command = command_of(content)
             messages = [*messages, Message(role="assistant", content=content)]
             if SUBMIT in command and acting is policy:
-                resolved = grade(task, extract_patch(sandbox, task.base_commit), cache).resolved
+                resolved = grade(task, extract_patch(sandbox), cache).resolved
                 return Play(messages, turn + 1, True, resolved)
             messages.append(Message(role="user", content=observed(sandbox, command)))
     return Play(messages, max_turns, False, False)

@@ -52,7 +52,7 @@ def task(cache: Path) -> Task:
     task = unfinished.model_copy(update={"base_commit": head})
     with open_workspace(task, cache) as sandbox:
         sandbox.write("roman.py", FIXED.encode())
-        return task.model_copy(update={"patch": extract_patch(sandbox, head)})
+        return task.model_copy(update={"patch": extract_patch(sandbox)})
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def after(task: Task, cache: Path, files: dict[str, str], command: str = "true")
         for path, text in files.items():
             sandbox.write(path, text.encode())
         sandbox.run(command)
-        return grade(task, extract_patch(sandbox, task.base_commit), cache)
+        return grade(task, extract_patch(sandbox), cache)
 
 
 # Extraction
 
 
 def test_an_untouched_repository_has_an_empty_patch(sandbox: Sandbox, task: Task) -> None:
-    assert extract_patch(sandbox, task.base_commit) == ""
+    assert extract_patch(sandbox) == ""
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_untouched_repository_has_an_empty_patch(sandbox: Sandbox, task: Task
 def test_the_patch_is_found_in_whatever_state(sandbox: Sandbox, task: Task, state: tuple[str, str]) -> None:
     sandbox.write("roman.py", FIXED.encode())
     sandbox.run("cp roman.py /tmp/fixed; " + state[1])
-    assert extract_patch(sandbox, task.base_commit) == task.patch
+    assert extract_patch(sandbox) == task.patch
 
 
 def test_new_deleted_binary_executable_and_oddly_named_files_survive_the_way(task: Task, cache: Path) -> None:
@@ -116,7 +116,7 @@ def test_new_deleted_binary_executable_and_oddly_named_files_survive_the_way(tas
         state = sandbox.run(
             "find . -path ./.git -prune -o -type f -print0 | sort -z | xargs -0 sha1sum; ls -l roman.py"
         ).output
-        patch = extract_patch(sandbox, task.base_commit)
+        patch = extract_patch(sandbox)
     with open_workspace(task, cache) as fresh:
         fresh.write(".git/it.patch", patch.encode())
         assert fresh.run("git apply .git/it.patch").output == ""
@@ -129,7 +129,7 @@ def test_new_deleted_binary_executable_and_oddly_named_files_survive_the_way(tas
 def test_text_in_another_encoding_is_not_damaged(task: Task, cache: Path) -> None:
     with open_workspace(task, cache) as sandbox:
         sandbox.write("latin.txt", "größe\n".encode("latin-1"))
-        patch = extract_patch(sandbox, task.base_commit)
+        patch = extract_patch(sandbox)
     with open_workspace(task, cache) as fresh:
         fresh.write(".git/it.patch", patch.encode())
         assert fresh.run("git apply .git/it.patch; od -A n -t x1 latin.txt").output == " 67 72 f6 df 65 0a\n"
@@ -139,19 +139,19 @@ def test_a_patch_larger_than_what_a_command_may_print_is_whole(task: Task, cache
     text = "".join(f"line {number}\n" for number in range(5000))
     with open_workspace(task, cache, Limits(output_kb=4)) as sandbox:
         sandbox.write("long.txt", text.encode())
-        patch = extract_patch(sandbox, task.base_commit)
+        patch = extract_patch(sandbox)
     assert patch.count("\n+line ") == 5000
 
 
 def test_a_core_dump_is_no_patch(sandbox: Sandbox, task: Task) -> None:
     sandbox.run("head -c 40000000 /dev/urandom > core")
-    assert extract_patch(sandbox, task.base_commit) == ""
+    assert extract_patch(sandbox) == ""
 
 
 def test_extracting_from_a_closed_sandbox_is_a_fault(sandbox: Sandbox, task: Task) -> None:
     sandbox.close()
     with pytest.raises(InfrastructureFault):
-        extract_patch(sandbox, task.base_commit)
+        extract_patch(sandbox)
 
 
 # Grading
@@ -243,7 +243,7 @@ def test_faked_tests_do_not_resolve(task: Task, cache: Path, files: dict[str, st
 def test_a_test_patch_brings_the_tests_that_decide(task: Task, cache: Path) -> None:
     with open_workspace(task, cache) as sandbox:
         sandbox.write("test_new.py", b"from roman import double\n\n\ndef test_new():\n    assert double(5) == 10\n")
-        test_patch = extract_patch(sandbox, task.base_commit)
+        test_patch = extract_patch(sandbox)
     changes = {"test_patch": test_patch, "FAIL_TO_PASS": ["test_new.py::test_new"], "test_files": ["test_new.py"]}
     wider = task.model_copy(update={**changes, "PASS_TO_PASS": []})
     assert grade(wider, task.patch, cache).resolved
@@ -254,7 +254,7 @@ def test_a_test_patch_brings_the_tests_that_decide(task: Task, cache: Path) -> N
 def test_code_that_never_ends_does_not_resolve(task: Task, cache: Path) -> None:
     with open_workspace(task, cache) as sandbox:
         sandbox.write("roman.py", BUGGY.replace("return number * 3", "while True: pass").encode())
-        patch = extract_patch(sandbox, task.base_commit)
+        patch = extract_patch(sandbox)
     found = grade(task, patch, cache, GRADING.model_copy(update={"seconds": 2.0}))
     assert (found.resolved, found.tests) == (False, {})
 

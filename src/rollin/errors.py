@@ -9,5 +9,9 @@ class InfrastructureFault(Exception):  # noqa: N818 - the word of the store and 
     """A sandbox, an endpoint or a disk failed. Never counted as the model's failure, in any rate."""
 
 
+class ImageUnavailable(InfrastructureFault):
+    """A container image can't be had. Trying again at once would not help."""
+
+
 class ContextOverflow(Exception):  # noqa: N818 - a state of the conversation, not an error of the program
     """The state no longer fits the policy's context. It ends the trajectory, and counts as the model's doing."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.errors import ContextOverflow, ImageUnavailable, InfrastructureFault
 from rollin.gateway import Call, Gateway, SessionSpec
 from rollin.harnesses.base import Harness
 from rollin.mixture import Actor, RollIn
@@ -133,10 +133,13 @@ class Rollouts:
 
     def _one(self, attempt: Attempt, cast: Cast, done: Callable[[TrajectoryRow], None]) -> TrajectoryRow:
         row = self._open(attempt, cast)
-        for _ in self._tries(row):
-            row = self._attempt(row, attempt.task, cast)
-            if row.exit is not Exit.INFRASTRUCTURE_FAULT:
-                break
+        try:
+            for _ in self._tries(row):
+                row = self._attempt(row, attempt.task, cast)
+                if row.exit is not Exit.INFRASTRUCTURE_FAULT:
+                    break
+        except ImageUnavailable:  # said and counted; trying again would not help
+            row = self._store.trajectory(row.id)
         done(row)
         return row
 
@@ -168,6 +171,8 @@ class Rollouts:
         except InfrastructureFault as fault:
             log.warning("trajectory %d (%s): %s", row.id, task.instance_id, fault)
             self._store.end_trajectory(row.id, Exit.INFRASTRUCTURE_FAULT)
+            if isinstance(fault, ImageUnavailable):
+                raise
         return self._store.trajectory(row.id)
 
     def _roll_out(self, row: TrajectoryRow, task: Task, cast: Cast) -> TrajectoryRow:
@@ -179,7 +184,7 @@ class Rollouts:
                 report = self._gateway.close_session(key)
             if report.fault:
                 raise InfrastructureFault(report.fault)
-            patch = extract_patch(sandbox, task.base_commit) if sandbox else None
+            patch = extract_patch(sandbox) if sandbox else None
         # A program that the agent is may not survive it; it is the model's failure all the same.
         overflowed = report.overflowed and ending.exit is Exit.INFRASTRUCTURE_FAULT
         row = self._store.end_trajectory(row.id, Exit.CONTEXT_LIMIT if overflowed else ending.exit, patch)

@@ -1,10 +1,19 @@
 """What a sandbox is: the isolated workspace in which one trajectory's commands run."""
 
+import os
+import threading
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+TEMPLATE = "/var/lib/repo.git"
+"""Where every sandbox keeps a bare repository whose `main` is the commit that the agent starts from."""
+
+AT_ONCE = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
+"""Commands under way, over all sandboxes. More would take each other's time, and a command's limit is to measure the
+command, not the crowd: with 24 trajectories on 2 cores, tests that take 3 seconds alone ran out of 20."""
 
 
 class Limits(BaseModel):
@@ -20,7 +29,9 @@ class Limits(BaseModel):
     output_kb: int = 64
     """What one command may print; the rest is dropped, head and tail are kept."""
     disk_mb: int = 256
-    """What the workspace and /tmp may hold together."""
+    """What the workspace and /tmp may hold together. In a container: the largest file, and a quarter of it /tmp."""
+    cpus: float = Field(default=2.0, gt=0)
+    """Processors that one trajectory may keep busy. Containers only."""
 
 
 @dataclass(frozen=True)

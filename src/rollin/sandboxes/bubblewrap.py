@@ -28,15 +28,11 @@ from typing import Self
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import init
-from rollin.sandboxes.base import CommandResult, Limits
-from rollin.sandboxes.walls import TEMPLATE, command_line
+from rollin.sandboxes.base import AT_ONCE, TEMPLATE, CommandResult, Limits
+from rollin.sandboxes.walls import command_line
 
 GRACE = 10.0
 """Seconds past a command's limit after which the sandbox itself counts as hung."""
-
-AT_ONCE = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
-"""Commands under way, over all sandboxes. More would take each other's time, and a command's limit is to measure the
-command, not the crowd: with 24 trajectories on 2 cores, tests that take 3 seconds alone ran out of 20."""
 
 GIT_CONFIG = """\
 [core]

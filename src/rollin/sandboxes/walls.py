@@ -9,11 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from rollin.sandboxes import init
-from rollin.sandboxes.base import Limits
+from rollin.sandboxes.base import TEMPLATE, Limits
 from rollin.sandboxes.seccomp import seccomp_filter
 
-TEMPLATE = "/var/lib/repo.git"
-"""Where a sandbox sees its template repository, read-only."""
 USER_NAMESPACE_UID = 1000
 FIRST_UID, UIDS = 20_000, 40_000
 """As root each sandbox gets a uid of its own from here: the kernel counts processes by uid."""

@@ -1,4 +1,4 @@
-"""The sandbox that fits a task: its repository, and no second copy of the software under repair."""
+"""The sandbox that fits a task: bubblewrap where rollin makes its repository, a container where an image holds it."""
 
 import importlib.metadata
 import re
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.sandboxes.docker import DockerSandbox
 from rollin.tasks.repository import materialise
 from rollin.tasks.schema import Task
 
@@ -25,10 +27,24 @@ def open_workspace(
     """A fresh sandbox for one attempt at `task`; `env` is what its commands see besides the sandbox's own variables,
     `shown` what files of the host, read-only.
 
-    UserError where the task or this machine can't have one.
+    UserError where the task or this machine can't have one, ImageUnavailable where its image can't be had.
     """
+    if task.in_container:
+        return _container(task, limits, env or {}, shown)
     hidden = _installed_copies(task)
     return BubblewrapSandbox(materialise(task, cache_dir), limits, env, hidden=hidden, shown=shown)
+
+
+def _container(task: Task, limits: Limits, env: Mapping[str, str], shown: Mapping[str, Path]) -> Sandbox:
+    if shown:
+        raise UserError(
+            f"task {task.instance_id} runs in a container, which has no way to the gateway, and a harness of kind"
+            " `command` needs one: use `mini_swe_agent`, or an agent of your own with `rollin serve`"
+        )
+    try:
+        return DockerSandbox(task.image, task.base_commit, limits, env, task.setup_patch)
+    except (UserError, InfrastructureFault) as error:
+        raise type(error)(f"task {task.instance_id}: {error}") from error
 
 
 def _installed_copies(task: Task) -> list[Path]:

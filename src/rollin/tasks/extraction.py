@@ -4,8 +4,7 @@ import base64
 import shlex
 
 from rollin.errors import InfrastructureFault
-from rollin.sandboxes.base import Sandbox
-from rollin.sandboxes.walls import TEMPLATE
+from rollin.sandboxes.base import TEMPLATE, Sandbox
 
 LARGEST = 16 << 20
 """Bytes. A larger patch is no fix of source code (a core dump, a data file) and counts as none."""
@@ -23,31 +22,31 @@ mkdir -p $GIT_DIR/info
 printf '%s\\n' JUNK > $GIT_DIR/info/exclude
 echo 'ATTRIBUTES' > $GIT_DIR/info/attributes
 ls -d TEMPLATE/objects $PWD/.git/objects > $GIT_DIR/objects/info/alternates
-git read-tree BASE || exit 1
+read -r base < TEMPLATE/refs/heads/main && git read-tree $base || exit 1
 git add --all --ignore-errors .
-git diff --cached --binary --no-color --no-ext-diff --no-renames --ignore-submodules BASE > $GIT_DIR/patch
+git diff --cached --binary --no-color --no-ext-diff --no-renames --ignore-submodules $base > $GIT_DIR/patch
 echo
 wc -c $GIT_DIR/patch
 """
 
 
-def extract_patch(sandbox: Sandbox, base_commit: str) -> str:
-    """All that the working tree changes against `base_commit`, as a diff that `git apply` takes; "" for nothing.
+def extract_patch(sandbox: Sandbox) -> str:
+    """All that the working tree changes against the commit that the agent started from, as a diff that `git apply`
+    takes; "" for nothing.
 
     It makes an index of its own, so the state of the agent's repository doesn't matter: a detached head, a
     half-finished revert, a broken index, no .git at all. InfrastructureFault if the sandbox failed by itself.
     """
-    patch = _difference(sandbox, base_commit, attributes="")
+    patch = _difference(sandbox, attributes="")
     try:
         return patch.decode()
     except UnicodeDecodeError:  # a text file in another encoding: told that all is binary, git writes ASCII
-        return _difference(sandbox, base_commit, attributes="* -diff").decode()
+        return _difference(sandbox, attributes="* -diff").decode()
 
 
-def _difference(sandbox: Sandbox, base_commit: str, attributes: str) -> bytes:
+def _difference(sandbox: Sandbox, attributes: str) -> bytes:
     script = DIFFERENCE.replace("JUNK", shlex.join(JUNK)).replace("ATTRIBUTES", attributes)
-    script = script.replace("TEMPLATE", TEMPLATE).replace("BASE", shlex.quote(base_commit))
-    outcome = sandbox.run(script, seconds=60.0)
+    outcome = sandbox.run(script.replace("TEMPLATE", TEMPLATE), seconds=60.0)
     if outcome.returncode != 0:  # the agent left a working tree that git can't read: there is no patch in it
         return b""
     size, path = outcome.output.split()[-2:]

@@ -16,6 +16,7 @@ from pathlib import Path
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.workspace import open_workspace
+from rollin.tasks import specs
 from rollin.tasks.extraction import extract_patch as extract_patch
 from rollin.tasks.schema import Task
 
@@ -66,9 +67,9 @@ class Grade:
         return sorted({*RAISED.findall(self.log)}) if self.patch_applied else []
 
 
-def grade(task: Task, patch: str, cache_dir: Path, limits: Limits = GRADING) -> Grade:
+def grade(task: Task, patch: str, cache_dir: Path, limits: Limits | None = None) -> Grade:
     """Grade `patch` (against the base commit) in a fresh sandbox. InfrastructureFault if that failed by itself."""
-    with open_workspace(task, cache_dir, limits) as sandbox:
+    with open_workspace(task, cache_dir, limits or (specs.LIMITS if task.in_container else GRADING)) as sandbox:
         return grade_in(sandbox, task, patch)
 
 
@@ -80,13 +81,30 @@ def grade_in(sandbox: Sandbox, task: Task, patch: str) -> Grade:
     started = time.monotonic()
     refusal = _apply(sandbox, patch)
     if refusal:
-        return Grade(False, False, log=refusal, seconds=time.monotonic() - started)
-    _restore(sandbox, task)
-    tests, log = _run_tests(sandbox, task)
+        words = f"{task.instance_id}: the patch does not apply: {refusal}"
+        return Grade(False, False, log=words, seconds=time.monotonic() - started)
+    found = specs.evaluate(sandbox, task) if task.in_container else _evaluate(sandbox, task)
     swebench = importlib.import_module("swebench.harness.grading")
-    report = swebench.get_eval_tests_report(tests, expected)
-    resolved = swebench.get_resolution_status(report) == swebench.ResolvedStatus.FULL.value
-    return Grade(resolved, True, tests, report, log, time.monotonic() - started)
+    resolved = swebench.get_resolution_status(found.report) == swebench.ResolvedStatus.FULL.value
+    words = found.log + _missing(task, found)
+    return Grade(resolved, True, found.tests, found.report, words, time.monotonic() - started)
+
+
+def _evaluate(sandbox: Sandbox, task: Task) -> specs.Evaluation:
+    """The tests of a task that rollin made."""
+    _restore(sandbox, task)
+    tests, printed = _run_tests(sandbox, task)
+    expected = {"FAIL_TO_PASS": task.FAIL_TO_PASS, "PASS_TO_PASS": task.PASS_TO_PASS}
+    report = importlib.import_module("swebench.harness.grading").get_eval_tests_report(tests, expected)
+    return specs.Evaluation(tests, report, printed)
+
+
+def _missing(task: Task, found: specs.Evaluation) -> str:
+    """Expected tests that nothing was heard of: a wrong id in the task looks like this, and so does a broken import."""
+    lost = [test for kind in found.report.values() for test in kind["failure"] if test not in found.tests]
+    if not lost or not found.tests:
+        return ""
+    return f"\n{task.instance_id}: {len(lost)} of its tests did not run: {', '.join(lost[:10])}\n"
 
 
 def run_tests(sandbox: Sandbox, task: Task) -> dict[str, str]:

@@ -60,7 +60,7 @@ def pristine_files(task: Task) -> dict[str, Content]:
     else:
         raise UserError(
             f"task {task.instance_id}: pristine {task.pristine!r} is neither kata:[<folder>/]<name> nor"
-            " pypi:<package>==<version>#sha256=<hash>; a task without it runs in its own Docker image"
+            " pypi:<package>==<version>#sha256=<hash>; a task without it needs an `image`, a container's"
         )
     if not folder.is_dir():
         raise UserError(f"task {task.instance_id}: there is no {task.pristine!r} at {folder}; check its `pristine`")

@@ -95,6 +95,20 @@ class Task(BaseModel):
     """Commits on top of the pristine files. The last one is `base_commit`."""
     image: str = ""
     """The container image that holds the repository, installed, in /testbed: tasks of published data sets have one."""
+    setup_patch: str = ""
+    """Applied to the image's repository before the agent sees it, which then has no history: a fault put into it."""
+    eval_script: str = ""
+    """SWE-bench's: puts the tests back, runs them, and marks where their output begins and ends. Without it,
+    `test_command` runs `test_files`."""
+    log_parser: str = ""
+    """The name of the parser in `swebench` that reads that output; pytest's if left out."""
+    eval_type: str = ""
+    """SWE-bench's: `fail_only` where tests that passed are not reported; `pass_and_fail` if left out."""
+
+    @property
+    def in_container(self) -> bool:
+        """Whether an image holds its repository, instead of rollin making it."""
+        return bool(self.image) and not self.pristine
 
     @classmethod
     def bare(cls, instance_id: str, **more: object) -> Self:

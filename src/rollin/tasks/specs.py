@@ -1,0 +1,132 @@
+"""Published tasks, evaluated by SWE-bench's own means: the data set's script, or one in its shape; its parsers and rules.
+
+A row of SWE-bench holds all of it: `eval_script` puts the tests back, runs them and marks their output, `log_parser`
+names who reads it, `eval_type` how it counts. Rows of data sets that have no script (SWE-Gym, SWE-smith) have a
+`test_command`; the script is then made here: the test patch's files from the starting commit, the test patch, the
+command on the files that hold tests.
+
+As in SWE-bench, and other than for rollin's own tasks, nothing but the tests' files is put back: reference patches
+change setup.cfg, too. A patch that brings a conftest.py can change how its tests run.
+"""
+
+import importlib
+import re
+import shlex
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rollin.errors import InfrastructureFault, UserError
+from rollin.sandboxes.base import Limits, Sandbox
+from rollin.sandboxes.docker import ENVIRONMENT
+from rollin.tasks.schema import Task
+
+LIMITS = Limits(seconds=1800.0, memory_mb=8192, processes=2048, output_kb=64 << 10, disk_mb=4096, cpus=4.0)
+"""What one evaluation may use. SWE-bench gives half an hour, and limits nothing else."""
+
+_CHANGED = re.compile(r"^diff --git a/(\S+) b/(\S+)$", re.MULTILINE)
+_SCRIPT = """\
+git checkout --quiet HEAD -- KEPT
+rm -rf -- ADDED
+git apply --whitespace=nowarn .git/test.patch || echo '>>>>> Reset Failed'
+: '>>>>> Start Test Output'
+COMMAND
+: '>>>>> End Test Output'
+"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What running a task's tests showed."""
+
+    tests: dict[str, str]
+    """Test id -> status; empty where the tests could not run."""
+    report: dict[str, dict[str, list[str]]]
+    """SWE-bench's."""
+    log: str
+
+
+def evaluate(sandbox: Sandbox, task: Task) -> Evaluation:
+    """Put the tests back in a sandbox that holds a patch, and run them. UserError where the task doesn't say how."""
+    spec = _spec(sandbox, task)
+    sandbox.write(".git/eval.sh", spec.eval_script.encode())
+    without = " ".join(f"-u {name}" for name in ENVIRONMENT if name != "PATH")  # as SWE-bench's harness would run it
+    outcome = sandbox.run(f"env {without} bash .git/eval.sh")
+    constants = importlib.import_module("swebench.harness.constants")
+    printed = outcome.output + (f"\n{constants.TESTS_TIMEOUT}\n" if outcome.timed_out else "")
+    tests, ran = _read(spec, printed)
+    report = _report(spec, tests, ran)
+    words = [f"stopped after {outcome.seconds:.0f} s"] if outcome.timed_out else []
+    words += [] if ran else ["no report of its tests could be read"]
+    words += ["its output was cut in the middle"] if outcome.truncated else []
+    return Evaluation(tests, report, printed + "".join(f"\n{task.instance_id}: {word}\n" for word in words))
+
+
+def _spec(sandbox: Sandbox, task: Task) -> Any:
+    """SWE-bench's specification of the task."""
+    parsers = importlib.import_module("swebench.harness.log_parsers").PARSER_REGISTRY
+    kinds = [kind.value for kind in importlib.import_module("swebench.harness.constants").EvalType]
+    script = task.eval_script or _script(sandbox, task)
+    row = task.model_dump() | {
+        "eval_script": script,
+        "log_parser": _one_of(parsers, task.log_parser or "parse_log_pytest", "log_parser", task),
+        "eval_type": _one_of(kinds, task.eval_type or "pass_and_fail", "eval_type", task),
+    }
+    make: Callable[[dict[str, object]], Any] = importlib.import_module("swebench.harness.utils").make_test_spec
+    return make(row)
+
+
+def _one_of(known: Any, value: str, field: str, task: Task) -> str:
+    if value in known:
+        return value
+    raise UserError(
+        f"task {task.instance_id}: the installed swebench has no {field} {value!r}; it has {', '.join(sorted(known))}"
+    )
+
+
+def _script(sandbox: Sandbox, task: Task) -> str:
+    """An evaluation script for a task that has none. UserError where no test files can be found out."""
+    files = task.test_files or test_files(task)
+    if not files:
+        raise UserError(
+            f"task {task.instance_id} says nowhere which files hold its tests: give it an eval_script or test_files"
+        )
+    touched = sorted({*files, *(path for pair in _CHANGED.findall(task.test_patch) for path in pair)})
+    held = sandbox.run(f"git ls-tree -r --name-only HEAD -- {shlex.join(touched)}", seconds=60.0)
+    if held.returncode != 0:
+        raise InfrastructureFault(f"task {task.instance_id}: git ls-tree failed: {held.output.strip()[-200:]}")
+    kept = set(held.output.splitlines())
+    sandbox.write(".git/test.patch", task.test_patch.encode())
+    added = [path for path in touched if path not in kept and task.test_patch]
+    script = _SCRIPT.replace("COMMAND", f"{task.test_command} {shlex.join(files)}")
+    for mark, line in (("git apply", bool(task.test_patch)), ("git checkout", bool(kept)), ("rm -rf", bool(added))):
+        script = script if line else re.sub(rf"^{mark}.*\n", "", script, flags=re.MULTILINE)
+    return script.replace("KEPT", shlex.join(sorted(kept))).replace("ADDED", shlex.join(added))
+
+
+def test_files(task: Task) -> list[str]:
+    """Those of the test patch, as SWE-bench tells them apart: by their endings. Else those that the test ids name."""
+    data = tuple(importlib.import_module("swebench.harness.constants").NON_TEST_EXTS)
+    changed = [new for _, new in _CHANGED.findall(task.test_patch) if not new.endswith(data)]
+    named = [test.partition("::")[0] for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS) if "::" in test]
+    return sorted({*(changed or named)})
+
+
+def _read(spec: Any, printed: str) -> tuple[dict[str, str], bool]:
+    """(statuses, whether there was a report), by SWE-bench's reader, which wants a file."""
+    read = importlib.import_module("swebench.harness.grading").get_logs_eval
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", errors="replace") as file:
+        file.write(printed)
+        file.flush()
+        statuses, ran = read(spec, file.name)
+    return dict(statuses), bool(ran)
+
+
+def _report(spec: Any, tests: dict[str, str], ran: bool) -> dict[str, dict[str, list[str]]]:
+    """Which tests did as expected. Where none ran, all failed, even of a task that reports failures alone."""
+    grading = importlib.import_module("swebench.harness.grading")
+    kind = grading.EvalType(spec.eval_type) if ran else grading.EvalType.PASS_AND_FAIL
+    expected = {"FAIL_TO_PASS": spec.FAIL_TO_PASS, "PASS_TO_PASS": spec.PASS_TO_PASS}
+    report: dict[str, dict[str, list[str]]] = grading.get_eval_tests_report(tests, expected, eval_type=kind)
+    return report
