@@ -1,7 +1,6 @@
 """A container's walls, tried from inside, and published tasks graded in it. Skipped where no container engine works."""
 
-import json
-import logging
+import difflib
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from container_room import BUGGY, FIXED, NEW_TESTS, OLD_TESTS, Made, build, foun
 from rollin.errors import ImageUnavailable, InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.docker import LABEL, DockerSandbox
-from rollin.sandboxes.engine import VARIABLE, Engine, engine
+from rollin.sandboxes.engine import Engine
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks.extraction import extract_patch
 from rollin.tasks.grading import grade
@@ -71,34 +70,23 @@ def sandbox(made: Made) -> Iterator[DockerSandbox]:
 
 @pytest.fixture(scope="module")
 def task(made: Made) -> Task:
-    difference = ["diff", "-u", "--label", "a/test_roman.py", "--label", "b/test_roman.py", "old", "new"]
-    folder = Path(os.environ.get("PYTEST_TMP", "/tmp"))
-    return make_task(made, folder, difference)
-
-
-def make_task(made: Made, folder: Path, difference: list[str]) -> Task:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        Path(place, "old").write_text(OLD_TESTS)
-        Path(place, "new").write_text(NEW_TESTS)
-        hunks = subprocess.run(difference, cwd=place, capture_output=True, text=True).stdout
-        test_patch = f"diff --git a/test_roman.py b/test_roman.py\n{hunks}"
-        Path(place, "old").write_text(BUGGY)
-        Path(place, "new").write_text(FIXED)
-        words = [word.replace("test_roman", "roman") for word in difference]
-        patch = f"diff --git a/roman.py b/roman.py\n{subprocess.run(words, cwd=place, capture_output=True, text=True).stdout}"
     return Task(
         instance_id="ada__roman-1",
         repo="ada/roman",
         base_commit=made.base,
         problem_statement="double(2) gives 6",
-        patch=patch,
-        test_patch=test_patch,
+        patch=difference("roman.py", BUGGY, FIXED),
+        test_patch=difference("test_roman.py", OLD_TESTS, NEW_TESTS),
         FAIL_TO_PASS=["test_roman.py::test_double"],
         PASS_TO_PASS=["test_roman.py::test_zero"],
         image=made.image,
     )
+
+
+def difference(path: str, old: str, new: str) -> str:
+    """A patch as git writes it."""
+    lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), f"a/{path}", f"b/{path}")
+    return f"diff --git a/{path} b/{path}\n" + "".join(lines)
 
 
 def containers() -> list[str]:
@@ -220,7 +208,7 @@ def test_endless_output_keeps_head_and_tail(shared: DockerSandbox) -> None:
     assert len(result.output) < 10_000
 
 
-@pytest.mark.parametrize("daemon", ["sleep 60 &", "nohup setsid sleep 60 > /dev/null 2>&1 &", "(setsid sleep 60 &)"])
+@pytest.mark.parametrize("daemon", ["sleep 60 &", "nohup setsid sleep 60 > /dev/null 2>&1 &", "(setsid sleep 60 &);"])
 def test_a_daemon_neither_outlives_nor_hangs_its_command(shared: DockerSandbox, daemon: str) -> None:
     started = time.monotonic()
     assert shared.run(f"{daemon} echo begun").output == "begun\n"
@@ -365,20 +353,3 @@ def test_what_is_wrong_is_named_in_the_log(task: Task, tmp_path: Path) -> None:
 def test_a_parser_that_is_none_is_said_so(task: Task, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ada__roman-1: the installed swebench has no log_parser 'parse_log_x'"):
         grade(task.model_copy(update={"log_parser": "parse_log_x"}), task.patch, tmp_path)
-
-
-def test_limits_that_can_not_be_held_are_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    program = tmp_path / "docker"
-    program.write_text(f"#!/bin/sh\necho '{json.dumps({'ServerVersion': '1', 'MemoryLimit': True})}'\n")
-    program.chmod(0o755)
-    with caplog.at_level(logging.WARNING):
-        controls = Engine([str(program)]).controls
-    assert controls.missing == ["number of processes", "CPU time"]
-    assert controls.flags(SMALL) == ["--memory", "256m", "--memory-swap", "256m"]
-    assert "enforces no limit of number of processes, CPU time" in caplog.text
-
-
-def test_no_engine_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "no-such-engine")
-    with pytest.raises(UserError, match="install Docker, or podman and set ROLLIN_DOCKER=podman"):
-        engine()

@@ -50,6 +50,7 @@ def checks(runs: Path = Path("runs")) -> list[Check]:
         _python(),
         _git(),
         _guarded("sandbox", _sandbox),
+        _guarded("containers", _containers),
         _guarded("torch", _torch),
         *(_distribution(name) for name in ("transformers", "mini-swe-agent", "swebench")),
         _guarded("student", _packaged_model),
@@ -119,6 +120,25 @@ def _sandbox() -> Check:
     if result.output.strip() != "hello":
         return Check("sandbox", False, f"{version}: answered {result.output.strip()[:200]!r}", "update bubblewrap")
     return Check("sandbox", True, f"{version}, a command in it took {1000 * result.seconds:.0f} ms")
+
+
+def _containers() -> Check:
+    """Wanted by published tasks alone. Whether one would start is not tried: there may be no image."""
+    from rollin.sandboxes.engine import engine
+
+    try:
+        found = engine()
+    except (UserError, InfrastructureFault) as error:
+        return Check("containers", True, f"none (optional: published tasks run in them): {error}")
+    controls = found.controls
+    groups = f"control groups v{controls.groups}" if controls.groups else "no control groups"
+    if not controls.missing:
+        return Check(
+            "containers", True, f"{found.name} {controls.version}, {groups}: memory, processes and CPU are limited"
+        )
+    cure = "run the engine where it has control groups v2 with the memory, pids and cpu controllers"
+    lacking = ", ".join(controls.missing)
+    return Check("containers", True, f"{found.name} {controls.version}, {groups}: no limit of {lacking}", cure)
 
 
 def _torch() -> Check:

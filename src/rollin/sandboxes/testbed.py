@@ -43,12 +43,13 @@ git for-each-ref --format='%(refname)' | {{ grep -vxFf .git/kept || true; }} | s
     git update-ref --no-deref --stdin
 rm -rf .git/kept .git/logs .git/rr-cache .git/lost-found .git/objects/info/commit-graph* .git/*_HEAD
 git checkout --quiet -B main
+rm -rf .git/logs
+held=$(git cat-file --batch-all-objects --unordered --batch-check='%(objecttype)' | grep -c '^commit$')
+[ "$held" = "$(git rev-list --count --all)" ] || git gc --quiet --prune=now
 head=$(git rev-parse HEAD)
 mkdir -p .git/logs/refs/heads
 printf '%s %s Agent <agent@example.org> 1735722000 +0000\\tclone: from the image\\n' $head $head |
     tee .git/logs/HEAD > .git/logs/refs/heads/main
-held=$(git cat-file --batch-all-objects --unordered --batch-check='%(objecttype)' | grep -c '^commit$')
-[ "$held" = "$(git rev-list --count --all)" ] || git gc --quiet --prune=now
 git clone --quiet --bare --depth 1 --no-tags --branch main file://$PWD {TEMPLATE}
 mkdir -p {TEMPLATE}/refs/heads
 echo $head > {TEMPLATE}/refs/heads/main

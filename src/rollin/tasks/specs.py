@@ -1,4 +1,4 @@
-"""Published tasks, evaluated by SWE-bench's own means: the data set's script, or one in its shape; its parsers and rules.
+"""Published tasks by SWE-bench's own means: the data set's script, or one in its shape; its parsers, its rules.
 
 A row of SWE-bench holds all of it: `eval_script` puts the tests back, runs them and marks their output, `log_parser`
 names who reads it, `eval_type` how it counts. Rows of data sets that have no script (SWE-Gym, SWE-smith) have a
