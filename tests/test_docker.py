@@ -10,12 +10,18 @@ from pathlib import Path
 
 import pytest
 from container_room import BUGGY, FIXED, NEW_TESTS, OLD_TESTS, Made, build, found_engine
+from scripted import ScriptedPolicy
 
 from rollin.errors import ImageUnavailable, InfrastructureFault, UserError
+from rollin.gateway import Gateway
+from rollin.harnesses.mini_swe_agent import MiniSweAgent, MiniSweAgentSettings
+from rollin.mixture import Actor, Student
+from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.docker import LABEL, DockerSandbox
 from rollin.sandboxes.engine import Engine
 from rollin.sandboxes.workspace import open_workspace
+from rollin.store import Exit, Purpose, Store
 from rollin.tasks.extraction import extract_patch
 from rollin.tasks.grading import grade
 from rollin.tasks.schema import Task
@@ -353,3 +359,22 @@ def test_what_is_wrong_is_named_in_the_log(task: Task, tmp_path: Path) -> None:
 def test_a_parser_that_is_none_is_said_so(task: Task, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ada__roman-1: the installed swebench has no log_parser 'parse_log_x'"):
         grade(task.model_copy(update={"log_parser": "parse_log_x"}), task.patch, tmp_path)
+
+
+def test_an_agent_works_in_a_container_and_its_patch_is_graded_in_another(task: Task, tmp_path: Path) -> None:
+    commands = [
+        "python -m pytest -q",
+        "sed -i 's/number [*] 3/number * 2/' roman.py",
+        "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
+    ]
+    policy = ScriptedPolicy("student", lambda request: f"```bash\n{commands[request.turn]}\n```")
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        store.add_tasks([task])
+        harness = MiniSweAgent(MiniSweAgentSettings())
+        rollouts = Rollouts(store, gateway, harness, cache_dir=tmp_path, limits=SMALL, concurrency=1, seed=0)
+        cast = Cast("student", Student(), {Actor.STUDENT: policy})
+        (row,) = rollouts.run([Attempt(task, 1, Purpose.EVAL)], cast, lambda row: None)
+    assert (row.exit, row.resolved) == (Exit.SUBMITTED, True)
+    assert policy.requests[1].messages[-1]["content"].startswith("."), "its tests did not run"
+    assert row.patch is not None
+    assert row.patch.count("\n+") == 2

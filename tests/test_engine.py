@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripted import make_task
+from scripted import ScriptedPolicy, make_task
 
 from rollin.doctor import checks
-from rollin.errors import ImageUnavailable, UserError
+from rollin.errors import ImageUnavailable, InfrastructureFault, UserError
+from rollin.evaluation.rate import Rate
+from rollin.gateway import Gateway
+from rollin.harnesses.mini_swe_agent import MiniSweAgent, MiniSweAgentSettings
+from rollin.mixture import Actor, Student
+from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.sandboxes import engine as engines
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.docker import DockerSandbox
 from rollin.sandboxes.engine import VARIABLE, Engine, engine
 from rollin.sandboxes.workspace import open_workspace
+from rollin.store import Exit, Purpose, Store
 
 DOCKERS = {"ServerVersion": "28.2.2", "CgroupVersion": "2", "MemoryLimit": True, "PidsLimit": True, "CpuCfsQuota": True}
 PODMANS = {
@@ -95,7 +101,7 @@ def test_an_image_that_can_not_be_had_is_pulled_once(program: Program, tmp_path:
 
 def test_a_container_is_started_without_network_and_rights(program: Program) -> None:
     program.answers(DOCKERS, "exit 0")
-    with pytest.raises(Exception, match="the container ended"):
+    with pytest.raises(InfrastructureFault, match="the container ended"):
         DockerSandbox("an-image:1", "c0ffee", SMALL)
     started = next(line for line in program.asked.read_text().splitlines() if line.startswith("run "))
     for words in (
@@ -109,3 +115,17 @@ def test_a_container_is_started_without_network_and_rights(program: Program) -> 
 
 def test_an_engine_may_be_several_words(program: Program) -> None:
     assert Engine(["env", program.answers(DOCKERS)]).controls.version == "28.2.2"
+
+
+def test_a_task_without_its_image_is_skipped_and_counted_as_no_ones_failure(program: Program, tmp_path: Path) -> None:
+    program.answers(DOCKERS, 'echo "Error: no such image" >&2; exit 1')
+    task = make_task().model_copy(update={"image": "nobody/nothing:1"})
+    cast = Cast("student", Student(), {Actor.STUDENT: ScriptedPolicy("student", lambda request: "")})
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        store.add_tasks([task])
+        harness = MiniSweAgent(MiniSweAgentSettings())
+        rollouts = Rollouts(store, gateway, harness, cache_dir=tmp_path, limits=SMALL, concurrency=1, seed=0)
+        (row,) = rollouts.run([Attempt(task, 1, Purpose.EVAL)], cast, lambda row: None)
+    assert row.exit is Exit.INFRASTRUCTURE_FAULT
+    assert (Rate.of([row]).n, Rate.of([row]).faults) == (0, 1)
+    assert program.asked.read_text().splitlines().count("image inspect nobody/nothing:1") == 1, "tried again"

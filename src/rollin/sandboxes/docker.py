@@ -245,6 +245,7 @@ def _start(engine: Engine, name: str, image: str, limits: Limits) -> subprocess.
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=True,
+            cwd=tempfile.gettempdir(),  # podman's monitor leaves a file where it was started, when memory runs out
         )
     except OSError as error:
         raise InfrastructureFault(f"cannot start {engine.name}: {error}") from error
