@@ -29,7 +29,7 @@ from rollin.tasks.schema import Task
 FOUND = found_engine()
 pytestmark = pytest.mark.skipif(isinstance(FOUND, str), reason=f"no container engine works here: {FOUND}")
 
-SMALL = Limits(seconds=5, memory_mb=256, processes=40, output_kb=8, disk_mb=32)
+SMALL = Limits(seconds=60, memory_mb=256, processes=40, output_kb=8, disk_mb=32)
 FORKS = """
 import os, time
 forks = 0
@@ -218,7 +218,7 @@ def test_endless_output_keeps_head_and_tail(shared: DockerSandbox) -> None:
 def test_a_daemon_neither_outlives_nor_hangs_its_command(shared: DockerSandbox, daemon: str) -> None:
     started = time.monotonic()
     assert shared.run(f"{daemon} echo begun").output == "begun\n"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert "sleep" not in shared.run("cat /proc/[0-9]*/comm").output
 
 
