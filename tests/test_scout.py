@@ -160,6 +160,17 @@ def test_configuration_that_breaks_pytest_is_left_out(tmp_path):
     assert left_out == ("pytest.ini",)
 
 
+def test_files_that_fail_only_beside_others_are_left_out(tmp_path):
+    test = "from ours import *\n\n\ndef test_all():\n    assert half(2) == mean(1, 1) == clamp(1, 0, 2) == sign(3)\n"
+    (tmp_path / "ours.py").write_text(NUMBERS)
+    for folder in ("one", "two"):  # without packages, pytest can't tell two files of the same name apart
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test_ours.py").write_text(test)
+    modules, left_out = survey(dict(files_below(tmp_path)))
+    assert modules == {"ours.py": ("one/test_ours.py",)}
+    assert left_out == ("two/test_ours.py",)
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
