@@ -54,6 +54,48 @@ def run(
     _report(directory)
 
 
+ConfigFile = Annotated[Path | None, typer.Option(help="A config.json that describes it, where no hub is in reach.")]
+
+
+@app.command(
+    epilog="Examples: `rollin plan recipes/quickstart.yaml`,"
+    " `rollin plan recipes/paper/dagger-4b.yaml --gpus 8 --gpu-memory-gb 141`"
+)
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.")],
+    settings: Changes = None,
+    gpus: Annotated[int, typer.Option(help="How many there are to be; 0 plans for a CPU.", min=0)] = 0,
+    gpu_memory_gb: Annotated[float, typer.Option(help="Of each, in GiB.", min=1)] = 80.0,
+    memory_gb: Annotated[float | None, typer.Option(help="Of a CPU, in GiB (default: what is free).", min=1)] = None,
+    disk_gb: Annotated[float | None, typer.Option(help="Free for runs and images, in GiB.", min=0)] = None,
+    student_config: ConfigFile = None,
+    teacher_config: ConfigFile = None,
+    assume: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, such as turns=60; see docs/plan.md.")] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask endpoints whether they answer.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """What a recipe takes - memory, disk, tokens, hours - and what of it would not fit. Nothing is started."""
+    from rollin.doctor import available_memory
+    from rollin.planning.assumptions import assumed
+    from rollin.planning.findings import GIB
+    from rollin.planning.layout import render
+    from rollin.planning.machine import Machine
+    from rollin.planning.plan import Shapes
+    from rollin.planning.plan import plan as planned
+    from rollin.recipe import load_recipe
+
+    loaded = load_recipe(recipe, settings or [])
+    there = gpu_memory_gb * GIB if gpus else memory_gb * GIB if memory_gb else available_memory()
+    machine = Machine(there, gpus, None if disk_gb is None else disk_gb * GIB)
+    assumptions = assumed(loaded, gpus, assume or [])
+    found = planned(loaded, Shapes.of(loaded, student_config, teacher_config), machine, assumptions, ask=ask)
+    if as_json:
+        console.print_json(data=found.to_json())
+    else:
+        render(found, console)
+    raise typer.Exit(1 if found.short else 0)
+
+
 Places = Annotated[
     list[str] | None, typer.Argument(help="Where a server is by now: KEY.base_url=URL.", metavar="[KEY=VALUE]...")
 ]

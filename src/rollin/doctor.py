@@ -167,9 +167,13 @@ def _packaged_model() -> Check:
     return Check("student", True, f"{PACKAGED}, {size / (1 << 20):.0f} MiB")
 
 
+def available_memory() -> float:
+    """Bytes: what is free, or what the control group allows if that is less."""
+    return min(_available(Path("/proc/meminfo")), _group_limit(Path("/sys/fs/cgroup/memory.max")))
+
+
 def _memory() -> Check:
-    """What is free, or what the control group allows if that is less."""
-    available = min(_available(Path("/proc/meminfo")), _group_limit(Path("/sys/fs/cgroup/memory.max")))
+    available = available_memory()
     ok = available >= NEEDED_MEMORY
     cure = f"free some: the quickstart wants {NEEDED_MEMORY / GIB:.0f} GiB; or lower `concurrency`"
     return Check("memory", ok, f"{available / GIB:.1f} GiB available", "" if ok else cure)

@@ -12,6 +12,7 @@ from rollin.errors import UserError
 from rollin.harnesses.command import CommandSettings
 from rollin.harnesses.gym import GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
+from rollin.layers import read_settings
 from rollin.method import METHODS, Method
 from rollin.models import Precision
 from rollin.policies.base import Sampling
@@ -222,17 +223,8 @@ class Recipe(Settings):
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a YAML file with `key.sub=value` applied. Raises UserError in one sentence."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"the recipe {path} is not text in UTF-8; check the path") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"the recipe {path} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
-    if not isinstance(content, dict):
-        raise UserError(f"the recipe {path} holds no settings; see recipes/quickstart.yaml for an example")
+    """The recipe of a YAML file, and of what it builds on, with `key.sub=value` applied. UserError in one sentence."""
+    content = read_settings(path)
     for override in overrides:
         content["method"] = _named(content.get("method", "dagger"))  # so that `method.keep=all` finds its group
         _apply(content, override)

@@ -45,6 +45,9 @@ class TrainingSettings(BaseModel):
     """Trajectories in one optimizer step."""
     max_tokens: int = Field(default=2048, ge=64)
     """Nodes of one packed trie; a longer trajectory is cut into several, a longer label left out and counted."""
+    gradient_checkpointing: bool = False
+    """Keep each layer's input alone and compute the rest once more in the backward pass: a third more time, for a
+    fraction of the memory."""
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 
@@ -250,6 +253,8 @@ def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int
         warmup_steps=math.ceil(steps * settings.warmup_fraction),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=1,
         save_strategy="no",
         report_to=[],

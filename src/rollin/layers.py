@@ -1,0 +1,68 @@
+"""A recipe's file as settings: YAML, on top of the recipes that it builds on.
+
+`base: experiment.yaml`, or a list of files, later ones on top; paths are relative to the recipe that names them. Groups
+are joined setting by setting, lists and plain values are replaced. A group that says which kind it is (`kind`, or a
+method's `name`) is meant as a whole: of another kind's group below it nothing is left.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rollin.errors import UserError
+
+BASE = "base"
+KINDS = ("kind", "name")
+"""What says which of several kinds a group is."""
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a recipe's file and of its bases. Raises UserError in one sentence."""
+    return _layered(path, ())
+
+
+def _layered(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """`above` are the recipes that led here."""
+    here = path.resolve()
+    if here in above:
+        raise UserError(f"the recipe {above[-1]} builds on {path}, which builds on it; take one `{BASE}` out")
+    content = _read(path, above)
+    below = dict[str, Any]()
+    for base in _bases(content.pop(BASE, []), path):
+        below = _on_top(_layered(path.parent / base, (*above, here)), below)
+    return _on_top(content, below)
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    what = f"the recipe {path}" + (f" (a base of {above[-1]})" if above else "")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {what}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{what} is not text in UTF-8; check the path") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{what} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{what} holds no settings; see recipes/quickstart.yaml for an example")
+    return content
+
+
+def _bases(named: object, path: Path) -> list[str]:
+    bases = [named] if isinstance(named, str) else named
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"the recipe {path}: `{BASE}` is neither a file's path nor a list of them; name a recipe")
+    return bases
+
+
+def _on_top(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
+    return lower | {name: _over(value, lower.get(name)) for name, value in upper.items()}
+
+
+def _over(upper: object, lower: object) -> object:
+    if not isinstance(upper, dict) or not isinstance(lower, dict):
+        return upper
+    if any(kind in upper and upper[kind] != lower.get(kind) for kind in KINDS):
+        return upper
+    return _on_top(upper, lower)
