@@ -107,24 +107,27 @@ def rehearse(
     """The peak of the optimizer step in which most is held: AdamW's moments are there and, where several tries make a
     step, the gradients of an earlier one. Raises UserError for settings that the model can't have."""
     attention = GPU_ATTENTION if on_gpu else ATTENTION
-    with FakeTensorMode():
+    with torch.device("meta"):
         plain = student.skeleton(attention, weights)
-        beside = teacher.skeleton(attention, weights) if teacher else None
         quicken(plain, torch.float32)
         model = select_parameters(plain, settings)
-        if settings.gradient_checkpointing:
-            _checkpointed(plain)
-        model.train()
+        beside = teacher.skeleton(attention, weights) if teacher else None
+    if settings.gradient_checkpointing:
+        _checkpointed(plain)
+    model.train()
+    with FakeTensorMode():
+        held = [*_faked(model), *(_faked(beside) if beside else [])]
         moving = [weight for weight in model.parameters() if weight.requires_grad]
         accumulated = settings.batch_trajectories > 1
         for weight in moving if accumulated else ():
             weight.grad = torch.zeros_like(weight)
         inputs = _inputs(shape, multiplied)
-        with Meter([*inputs.values(), *(weight.grad for weight in moving if weight.grad is not None)]) as meter:
+        earlier = [weight.grad for weight in moving if weight.grad is not None]
+        with Meter([*inputs.values(), *held, *earlier]) as meter:
             trie_loss(model, inputs, objective, beside, multiplied).backward()  # type: ignore[no-untyped-call]
         gradients = sum(map(_bytes, moving))
         return Rehearsed(
-            weights=sum(_bytes(weight) for each in (model, beside) if each for weight in each.parameters()),
+            weights=sum(map(_bytes, held)),
             rounded=0 if on_gpu or multiplied is torch.float32 else 2 * student.size.linear,
             gradients=gradients,
             optimizer=2 * gradients,
@@ -132,6 +135,23 @@ def rehearse(
             passing=meter.peak if accumulated else max(0, meter.peak - gradients),
             trainable=sum(weight.numel() for weight in moving),
         )
+
+
+def _faked(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Turn a model on the meta device into one of fake tensors on a CPU, where autocast is what it will be; all of its
+    weights and buffers, each once."""
+    known = dict[torch.Tensor, torch.Tensor]()
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                if tensor not in known:
+                    empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+                    weight = isinstance(tensor, torch.nn.Parameter)
+                    known[tensor] = torch.nn.Parameter(empty, tensor.requires_grad) if weight else empty
+                tensors[name] = known[tensor]  # type: ignore[assignment]
+    return [*known.values()]
 
 
 def _checkpointed(model: PreTrainedModel) -> None:

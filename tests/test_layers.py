@@ -1,0 +1,76 @@
+"""A recipe may build on others: what is joined, what is replaced, and what is said where that goes wrong."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rollin.errors import UserError
+from rollin.layers import read_settings
+from rollin.recipe import load_recipe
+
+BELOW = """
+iterations: 5
+tasks_per_iteration: 4
+tasks: {train: [{source: kata, family: visible, count: 4}], eval: [{source: kata, family: visible, count: 2}]}
+training: {learning_rate: 1.0e-4, epochs: 3}
+teacher: {kind: endpoint, base_url: "http://127.0.0.1:1/v1", model: big}
+"""
+
+
+def written(folder: Path, **files: str) -> Path:
+    """The files, and the path of the recipe called `top`."""
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(content)
+    return folder / "top.yaml"
+
+
+def test_groups_are_joined_and_what_is_said_later_wins(tmp_path: Path) -> None:
+    top = written(tmp_path, below=BELOW, top="base: below.yaml\ntraining: {epochs: 1}\n")
+    recipe = load_recipe(top)
+    assert (recipe.training.epochs, recipe.training.learning_rate, recipe.iterations) == (1, 1e-4, 5)
+
+
+def test_of_several_bases_the_later_lies_on_top_and_paths_start_at_who_names_them(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    written(tmp_path / "parts", below=BELOW, more="base: below.yaml\niterations: 3\nseed: 7\n")
+    top = written(tmp_path, top="base: [parts/more.yaml, parts/last.yaml]\n")
+    (tmp_path / "parts" / "last.yaml").write_text("iterations: 2\n")
+    recipe = load_recipe(top, ["seed=8"])
+    assert (recipe.iterations, recipe.seed) == (2, 8)
+
+
+def test_a_group_of_another_kind_keeps_nothing_of_the_one_below(tmp_path: Path) -> None:
+    top = written(tmp_path, below=BELOW, top="base: below.yaml\nteacher: {kind: expert}\n")
+    assert load_recipe(top).teacher.kind == "expert"
+
+
+def test_a_group_of_the_same_kind_keeps_it(tmp_path: Path) -> None:
+    top = written(tmp_path, below=BELOW, top="base: below.yaml\nteacher: {model: bigger}\n")
+    teacher = read_settings(top)["teacher"]
+    assert (teacher["model"], teacher["base_url"]) == ("bigger", "http://127.0.0.1:1/v1")
+
+
+def test_lists_are_replaced(tmp_path: Path) -> None:
+    sets = [{"source": "kata", "family": "regression", "count": 1}]
+    top = written(tmp_path, below=BELOW, top=yaml.safe_dump({"base": "below.yaml", "tasks": {"train": sets}}))
+    assert read_settings(top)["tasks"]["train"] == sets
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"top": "base: nowhere.yaml\n"}, "nowhere.yaml (a base of"),
+        ({"top": "base: top.yaml\n"}, "builds on it"),
+        ({"top": "base: other.yaml\n", "other": "base: top.yaml\n"}, "builds on it"),
+        ({"top": "base: {a: 1}\n"}, "neither a file's path nor a list"),
+        ({"top": "base: [1]\n"}, "neither a file's path nor a list"),
+        ({"top": "base: other.yaml\n", "other": "- 1\n"}, "holds no settings"),
+        ({"top": "base: other.yaml\n", "other": "a: [\n"}, "is not YAML"),
+    ],
+)
+def test_what_cannot_be_built_on_is_said_in_a_sentence(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe(written(tmp_path, **files))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
