@@ -19,7 +19,7 @@ from rollin.method import METHODS
 from rollin.mixture import Linear, PrefixSwitch
 from rollin.models import PACKAGED, load_model
 from rollin.planning.assumptions import Assumptions, assumed
-from rollin.planning.describing import describe
+from rollin.planning.describing import Size, describe
 from rollin.planning.findings import GIB, Plan, Verdict
 from rollin.planning.machine import Machine
 from rollin.planning.plan import Shapes, plan
@@ -37,6 +37,18 @@ QUICKSTART = ROOT / "recipes" / "quickstart.yaml"
 PAPER = sorted((ROOT / "recipes" / "paper").glob("*.yaml"))
 FILES = ["tasks.train=[{file: train.jsonl, count: 2338}]", "tasks.eval=[{file: eval.jsonl, count: 100}]"]
 """In place of the recipes' published sets, for as long as `dataset:` is no task set. Then: no changes."""
+
+SIZE = Size(
+    parameters=100,
+    active=100,
+    inner=80,
+    linear=80,
+    output=20,
+    layers=2,
+    attended=8,
+    cached_values=16,
+    positions=None,
+)
 
 
 def planned(recipe: Recipe, machine: Machine, *changes: str) -> Plan:
@@ -172,11 +184,16 @@ def test_a_model_without_a_chat_template_cannot_talk(tiny_directory: Path, tmp_p
 
 
 @given(st.integers(0, 60), st.floats(1, 100), st.integers(1, 5))
-def test_a_teachers_share_lies_between_0_and_1(t_max: int, turns: float, iteration: int) -> None:
+def test_a_teachers_share_lies_between_0_and_1(small: Recipe, t_max: int, turns: float, iteration: int) -> None:
     method = METHODS["aggrevate"].model_copy(update={"roll_in": PrefixSwitch(t_max=Linear(start=t_max, step=-2))})
-    recipe = load_recipe(QUICKSTART, ["harness.max_turns=200"]).model_copy(update={"method": method})
-    size = describe("Qwen/Qwen3-8B").size
-    work = Work(recipe, size, size.parameters, 1, Machine(GIB), Assumptions(turns=turns, prompt_tokens=1))
+    work = Work(
+        small.model_copy(update={"method": method}),
+        SIZE,
+        trainable=1,
+        eval_tasks=1,
+        machine=Machine(GIB),
+        assumed=Assumptions(turns=turns, prompt_tokens=1),
+    )
     assert 0 <= work.teacher_share(iteration) <= 1
 
 
@@ -228,7 +245,7 @@ def test_the_command_exits_with_1_where_something_does_not_fit(small: Recipe) ->
     outcome = CliRunner().invoke(app, [*words, "--memory-gb", "16", "--json"])
     assert outcome.exit_code == 0
     assert json.loads(outcome.output)["verdict"].startswith("everything fits")
-    outcome = CliRunner().invoke(app, [*words, "--memory-gb", "1", "concurrency=4000"])
+    outcome = CliRunner().invoke(app, [*words, "--memory-gb", "3", "concurrency=4000"])
     assert outcome.exit_code == 1
     assert "1 thing does not fit" in outcome.output
 
