@@ -35,7 +35,7 @@ from rollin.training.trie import Sample, pack
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "recipes" / "quickstart.yaml"
 PAPER = sorted((ROOT / "recipes" / "paper").glob("*.yaml"))
-FILES = ["tasks.train=[{file: train.jsonl, count: 2338}]", "tasks.eval=[{file: eval.jsonl, count: 100}]"]
+FILES = ["tasks={train: [{file: train.jsonl, count: 2338}], eval: [{file: eval.jsonl, count: 100}]}"]
 """In place of the recipes' published sets, for as long as `dataset:` is no task set. Then: no changes."""
 
 SIZE = Size(

@@ -4,13 +4,12 @@ from rollin.recipe import Recipe
 from rollin.tasks.schema import read_tasks
 from rollin.tasks.sets import BuiltTasks, FiledTasks, GymTasks, TaskSet
 
-HELD_OUT = 100
-"""Of SWE-Gym's tasks (the paper, The published experiment)."""
 PUBLISHED = {
     "SWE-Gym/SWE-Gym": 2438,  # arXiv 2412.21139
     "SWE-bench/SWE-bench_Verified": 500,
     "princeton-nlp/SWE-bench_Verified": 500,
 }
+"""Tasks of a data set, before anything is filtered out."""
 
 
 def count(tasks: TaskSet) -> int:
@@ -21,8 +20,8 @@ def count(tasks: TaskSet) -> int:
         return len(read_tasks(tasks.file))
     assert not isinstance(tasks, BuiltTasks | GymTasks)  # whose number is always said
     whole = PUBLISHED.get(getattr(tasks, "dataset", ""), 0)
-    part = getattr(tasks, "part", None)
-    return {"train": max(0, whole - HELD_OUT), "held_out": min(whole, HELD_OUT)}.get(str(part), whole)
+    held_out = getattr(tasks, "held_out", None) or 0
+    return {"train": max(0, whole - held_out), "held_out": held_out}.get(str(getattr(tasks, "part", None)), whole)
 
 
 def pictured(recipe: Recipe) -> int:
