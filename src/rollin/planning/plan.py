@@ -65,6 +65,7 @@ def plan(recipe: Recipe, shapes: Shapes, machine: Machine, assumed: Assumptions,
     findings = [
         *_models(shapes, recipe),
         check_talk(recipe.student.model, [CALL] if _calls(recipe) else []),
+        *_counted(recipe),
         *_lengths(recipe, shapes),
         *_rounding(recipe, shapes, machine),
         *memory.findings(held),
@@ -105,6 +106,13 @@ def _parameters(shapes: Shapes, trainable: int) -> list[Figure]:
         figures.append(Figure(group, "teacher", size.parameters, Unit.PARAMETERS, f"{origin}, {shapes.teacher.source}"))
         figures.append(Figure(group, "teacher: of a token", size.active, Unit.PARAMETERS, "experts that are asked"))
     return figures
+
+
+def _counted(recipe: Recipe) -> list[Finding]:
+    """Sets of which nobody knows the size: they count as empty."""
+    unknown = [each for each in (*recipe.tasks.train, *recipe.tasks.eval) if not count(each)]
+    found = f"{len(unknown)} task sets of unknown size are left out of disk and work"
+    return [Finding("tasks", Verdict.UNCHECKED, found, "give their `count`")] if unknown else []
 
 
 def _lengths(recipe: Recipe, shapes: Shapes) -> list[Finding]:
