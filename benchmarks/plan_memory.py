@@ -1,6 +1,6 @@
 """The memory that `rollin plan` says training takes, against what it takes: python benchmarks/plan_memory.py
 
-Each setting trains SmolLM2-135M for three steps in a process of its own, on random tokens laid out as labelled turns,
+Each setting trains SmolLM2-135M for two steps in a process of its own, on random tokens laid out as labelled turns,
 the longest of them as long as `training.max_tokens`; measured is the largest resident memory that the process ever had
 (VmHWM of /proc/self/status). The estimate is that of recipes/quickstart.yaml with the same settings.
 """
@@ -28,7 +28,7 @@ SETTINGS = (
     ("lora", ["training.parameters=lora"]),
     ("full, checkpointing", ["training.parameters=full", "training.gradient_checkpointing=true"]),
 )
-LENGTHS = (1.0, 0.8, 1.0, 0.7, 0.9, 1.0)
+LENGTHS = (1.0, 0.8, 1.0, 0.9)
 """Of the tries, as shares of `training.max_tokens`: two of them make a step."""
 LABEL = 64
 BAR = 0.15
@@ -44,7 +44,7 @@ def turns(nodes: int, label_share: float) -> list[Sample]:
 
 
 def train(changes: list[str]) -> None:
-    """Three steps, as a run does them; prints the peak in bytes."""
+    """Two steps, as a run does them; prints the peak in bytes."""
     recipe = load_recipe(RECIPE, changes)
     share = assumed(recipe, 0, []).label_share
     groups = [turns(int(recipe.training.max_tokens * length), share) for length in LENGTHS]

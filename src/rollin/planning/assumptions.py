@@ -40,7 +40,7 @@ class Assumptions(BaseModel):
     """Of a GPU's memory that is never there for tensors: CUDA's context, pieces between tensors."""
     served_share: float = Field(default=0.9, gt=0, le=1)
     """Of a GPU's memory that an inference server takes (vLLM's `--gpu-memory-utilization`)."""
-    library_gib: float = Field(default=0.75, ge=0)
+    library_gib: float = Field(default=0.65, ge=0)
     """What the process on a CPU holds beside models: Python, torch, transformers."""
     image_gib: float = Field(default=2.6, ge=0)
     """Of one task's container image, as if none shared layers. They do: SWE-bench Verified's 500 take 206 GiB together

@@ -2,7 +2,8 @@
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -226,7 +227,8 @@ def train(
         callbacks=[_GivesBack(), *([_Progress(progress, steps)] if progress else [])],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
-    outcome = trainer.train()
+    with _large_tensors_apart():
+        outcome = trainer.train()
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()
     model.train(False)
@@ -266,12 +268,32 @@ def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int
     )
 
 
+MMAP_THRESHOLD = -3
+"""glibc's M_MMAP_THRESHOLD."""
+
+
 def give_back_memory() -> None:
     """glibc keeps what is freed between what is not. Tensors of ever other sizes leave gigabytes of that behind: a
     training of 11 steps 1.1 GB, three iterations of recipes/cpu.yaml 5."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
+
+
+@contextmanager
+def _large_tensors_apart() -> Iterator[None]:
+    """glibc maps large blocks one by one and gives them back one by one; but it raises what it calls large to 32 MB as
+    they are freed, and then small tensors come to lie in the gaps of large ones, where nothing large fits any more.
+    Kept at 1 MB, training holds little more than its tensors do (benchmarks/plan_memory.py)."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        yield
+        return
+    libc.mallopt(MMAP_THRESHOLD, 1 << 20)
+    try:
+        yield
+    finally:
+        libc.mallopt(MMAP_THRESHOLD, 32 << 20)  # where glibc's own rule leads
 
 
 class _GivesBack(TrainerCallback):
