@@ -141,7 +141,7 @@ def test_a_cache_of_keys_and_values_is_what_the_formula_says(small: Recipe) -> N
 
 def test_what_fits_says_so_and_what_does_not_is_named_with_a_cure(small: Recipe) -> None:
     assert planned(small, Machine(16 * GIB)).verdict.startswith("everything fits")
-    short = planned(small, Machine(0.7 * GIB)).short
+    short = planned(small, Machine(0.6 * GIB)).short
     assert {finding.part for finding in short} == {"memory: training", "memory: acting"}
     assert all(finding.cure for finding in short)
     [disk] = planned(small, Machine(16 * GIB, disk=0.0)).short
