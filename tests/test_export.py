@@ -119,7 +119,7 @@ def test_the_command_writes_parquet(store: Store, tmp_path: Path) -> None:
     assert rollin("export", "parquet", tmp_path).returncode == 2
     for form in ("parquet", "predictions"):
         done = rollin("export", form, store.path.parent, "--out", store.path / "no.jsonl")
-        assert (done.returncode, "Not a directory; choose another" in done.stderr) == (2, True)
+        assert (done.returncode, "File exists; choose another" in done.stderr) == (2, True)
 
 
 # --- SWE-bench's own evaluation -------------------------------------------------------------------------------------

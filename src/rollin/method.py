@@ -35,6 +35,10 @@ class Aggregate(BaseModel):
         first = 1 if self.iterations is None else max(1, iteration + 1 - self.iterations)
         return range(first, iteration + 1)
 
+    def __str__(self) -> str:
+        back = "all" if self.iterations is None else f"the last {self.iterations}"
+        return back if self.shares == [1.0] else f"{back}, shares {', '.join(f'{share:g}' for share in self.shares)}"
+
     def weight(self, age: int) -> float:
         """Of a label that is so many iterations old."""
         return self.weights[min(age, len(self.weights) - 1)]

@@ -130,11 +130,11 @@ class Work:
 
     @property
     def _trained(self) -> float:
-        method, epochs = self.recipe.method, self.recipe.training.epochs
+        method, aggregate = self.recipe.method, self.recipe.method.aggregate
         kept = self.assumed.resolved_share if method.keep == "resolved" else 1.0
-        each = [self.trajectories(i) * self._packed(i) * kept for i in self._iterations]
-        whole = sum(sum(each[:i]) for i in self._iterations) if method.aggregate == "all" else sum(each)
-        return whole * epochs
+        each = {i: self.trajectories(i) * self._packed(i) * kept for i in self._iterations}
+        once = sum(each[of] * aggregate.share(i - of) for i in self._iterations for of in aggregate.of(i))
+        return once * self.recipe.training.epochs
 
     def _operations(self) -> float:
         """Of one token in training."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations, islice
 
-from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs
+from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs, syntax_tree
 from rollin.tasks.faults.regression import ROOT_SUBJECT, synthesise
 from rollin.tasks.faults.revisions import README
 from rollin.tasks.faults.semantic import SEMANTIC
@@ -216,7 +216,7 @@ def _with_readme(bench: Workbench) -> Files:
     unit = bench.unit
     if unit.source != "kata":
         return unit.files
-    about = (ast.get_docstring(ast.parse(unit.files[unit.path])) or unit.module).splitlines()[0]
+    about = (ast.get_docstring(syntax_tree(unit.files[unit.path])) or unit.module).splitlines()[0]
     return {**unit.files, README: f"# {unit.module}\n\n{about}\n"}
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rollin.tasks.faults.base import syntax_tree
 from rollin.tasks.probe import Failure
 
 _RAISES = (
@@ -90,7 +91,7 @@ def _asserted(text: str, line: int | None) -> tuple[str, str] | None:
     """The two sides of the `assert call == value` at a line, if both stand for themselves: no local names."""
     if line is None or not text:
         return None
-    for function in ast.walk(ast.parse(text)):
+    for function in ast.walk(syntax_tree(text)):
         if not isinstance(function, ast.FunctionDef) or not function.lineno <= line <= (function.end_lineno or 0):
             continue
         local = {

@@ -10,6 +10,7 @@ import ast
 import difflib
 import random
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,6 +87,19 @@ def diff(before: Files, after: Files) -> str:
     return "".join(parts)
 
 
+_ONE_PARSER = threading.Lock()
+
+
+def syntax_tree(text: str) -> ast.Module:
+    """The text's syntax tree. Raises SyntaxError on what is not Python.
+
+    One at a time: Python 3.11 counts depth for all threads together, and a parser that another thread interrupts fails
+    now and then with "AST constructor recursion depth mismatch" (github.com/python/cpython/issues/106905).
+    """
+    with _ONE_PARSER:
+        return ast.parse(text)
+
+
 def words(text: str) -> set[str]:
     """The identifiers and words of a text."""
     return set(re.findall(r"\w+", text))
@@ -107,7 +121,7 @@ class Source:
     @classmethod
     def parse(cls, files: Files, path: str) -> "Source":
         """Raises SyntaxError on what is not Python."""
-        return cls(path, files[path], ast.parse(files[path]))
+        return cls(path, files[path], syntax_tree(files[path]))
 
     @cached_property
     def lines(self) -> list[str]:

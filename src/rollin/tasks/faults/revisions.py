@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rollin.tasks.faults.base import Files, Source, occurs, words
+from rollin.tasks.faults.base import Files, Source, occurs, syntax_tree, words
 
 README = "README.md"
 EARLIER_NAMES = ("value", "item", "data", "result", "current", "temp", "found", "entry", "part", "thing")
@@ -80,7 +80,8 @@ def _without_function(files: Files, source: Source, node: Function) -> dict[str,
     """The files without a function and its tests, or None if something else needs it or nothing tests it."""
     used = sum(mentions(other, node.name) for other in functions(source) if other is not node)
     text = without(source, node)
-    if used or mentions(ast.parse(text), node.name) or sum(other.name == node.name for other in functions(source)) > 1:
+    again = sum(other.name == node.name for other in functions(source)) > 1
+    if used or again or mentions(syntax_tree(text), node.name):
         return None
     text = _unlisted(text, node.name)
     earlier, tested = {**files, source.path: text}, False
