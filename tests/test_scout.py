@@ -16,7 +16,7 @@ from rollin.tasks.cli import app
 from rollin.tasks.packages import Package, origin_of, read_catalogue, write_catalogue
 from rollin.tasks.repository import files_below
 from rollin.tasks.schema import Family, Split
-from rollin.tasks.scout import UnfitPackageError, survey
+from rollin.tasks.scout import UnfitPackageError, scout, survey
 from rollin.tasks.sources import Origin, digest, keep
 
 SHAPES = '''
@@ -213,6 +213,10 @@ def test_a_catalogue_that_is_none_is_named(tmp_path):
     bad.write_text(json.dumps([{"name": "x", "version": "1", "sha256": "0" * 64, "modules": {"a.py": ["t.py"]}}] * 2))
     with pytest.raises(UserError, match="lists x twice"):
         read_catalogue(bad)
+
+
+def test_what_pytest_needs_can_not_be_hidden_and_gets_no_entry():
+    assert "can't be hidden" in str(scout("packaging"))
 
 
 def test_the_command_says_why_a_package_gets_no_entry(tmp_path, monkeypatch):

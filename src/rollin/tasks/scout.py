@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from rollin.errors import UserError
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.sandboxes.workspace import PYTEST_NEEDS
 from rollin.tasks.packages import Package
 from rollin.tasks.repository import build_repository, files_below
 from rollin.tasks.sources import Origin, digest, download, keep
@@ -66,6 +67,8 @@ def scout(requirement: str) -> Package | str:
 
 
 def _scout(requirement: str) -> Package:
+    if requirement.partition("==")[0].lower() in PYTEST_NEEDS:
+        raise UnfitPackageError("pytest needs it, so its sound code can't be hidden from an agent")
     with tempfile.TemporaryDirectory() as work:
         archive = download(requirement, Path(work))
         name = requirement.partition("==")[0]
