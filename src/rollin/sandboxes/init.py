@@ -3,9 +3,11 @@
 It runs by `python -I -S`, imports only what starts fast, and is the one process that outlives a command. The kernel
 lets nothing inside a PID namespace kill its PID 1, so an agent can end its own commands but not this loop.
 
-argv: uid to run commands as (-1: stay), bytes of memory, processes, bytes of a file, bytes of output.
+argv: uid to run commands as (-1: stay), bytes of memory, processes, whether the kernel counts those by uid (1 or 0),
+bytes of a file, files, bytes of output.
 """
 
+import math
 import os
 import resource
 import select
@@ -19,17 +21,33 @@ REPLY = struct.Struct("<i??dI")
 """Exit status, timed out, truncated, seconds taken, bytes of output; then the output."""
 
 WORKSPACE = "/repo"
+WRITABLE = (WORKSPACE, "/tmp", "/dev/shm")
 TICK = 0.1
-"""Seconds between two looks at the workspace's memory and its orphans."""
-TIMED_OUT, OUT_OF_MEMORY = 124, 137
+"""Seconds between two looks at what a command uses."""
+TIMED_OUT, KILLED = 124, 137
 """Exit statuses of a command that was stopped, as `timeout` and the kernel's own killer give them."""
+DESCRIPTORS = 1024
+"""Open files of a process: what Linux gives to programs that don't ask for more."""
+SOCKET = 208 << 10
+"""Bytes that count for each socket: what the kernel lets one hold back unread. No process's memory shows them."""
+CROWD = 4
+"""Processes that run at full weight. More than that share the weight of so many."""
+WEIGHT_OF_A_STEP = 1.25
+"""By how much a step of niceness lowers a process's share of a CPU, sched(7)."""
 
 
 class Bounds:
     """What one command may use."""
 
     def __init__(self, argv: list[str]) -> None:
-        self.uid, self.memory, self.processes, self.file_size, self.output = map(int, argv)
+        self.uid, self.memory, self.processes, self.counted, self.file_size, self.files, self.output = map(int, argv)
+
+
+class Verdict:
+    """Why a command was stopped: its exit status, and what to tell about it."""
+
+    def __init__(self, status: int, words: bytes = b"") -> None:
+        self.status, self.words = status, words
 
 
 class Capture:
@@ -76,7 +94,8 @@ def main() -> None:
 
 
 def protect(bounds: Bounds) -> None:
-    """When the host runs out of memory, a sandbox goes first. Nobody inside may read or write this process."""
+    """When the host runs out of memory, a sandbox goes first; where this process has CAP_SYS_RESOURCE, no command can
+    change that. Nobody inside may read or write this process."""
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
     if bounds.uid < 0:  # commands share this process's uid: without this they could open /proc/1/mem
@@ -90,23 +109,39 @@ def protect(bounds: Bounds) -> None:
 
 def execute(command: bytes, stdin: bytes, seconds: float, bounds: Bounds) -> tuple[int, bool, Capture]:
     """Run one command; when it ends, so does every process it left behind. Exit status, timed out, output."""
+    source = feed(stdin)
     reader, writer = os.pipe()
-    source = os.memfd_create("stdin")
-    os.write(source, stdin)
-    os.lseek(source, 0, os.SEEK_SET)
     child = os.fork()
     if child == 0:
         become(command, source, writer, seconds, bounds)
     os.close(writer)
     os.close(source)
     output = Capture(bounds.output)
-    verdict = watch(child, reader, output, time.monotonic() + seconds, bounds.memory)
+    verdict = watch(child, reader, output, time.monotonic() + seconds, bounds)
     status = end_everyone(child)
     drain(reader, output)
     os.close(reader)
-    if verdict == OUT_OF_MEMORY:
-        output.add(b"\n[killed: its processes together used more than %d MB]\n" % (bounds.memory >> 20))
-    return (status if verdict is None else verdict), verdict == TIMED_OUT, output
+    if verdict is None:
+        return status, False, output
+    if verdict.words:
+        output.add(b"\n[killed: %b]\n" % verdict.words)
+    return verdict.status, verdict.status == TIMED_OUT, output
+
+
+def feed(content: bytes) -> int:
+    """A descriptor to read `content` from: a pipe that a process fills. (The filter refuses files in memory.)"""
+    if not content:
+        return os.open("/dev/null", os.O_RDONLY)
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(writer, rest) :]
+        finally:
+            os._exit(0)
+    os.close(writer)
+    return reader
 
 
 def become(command: bytes, source: int, writer: int, seconds: float, bounds: Bounds) -> None:
@@ -119,7 +154,8 @@ def become(command: bytes, source: int, writer: int, seconds: float, bounds: Bou
         limit(resource.RLIMIT_FSIZE, bounds.file_size)
         limit(resource.RLIMIT_CORE, 0)
         limit(resource.RLIMIT_CPU, int(seconds) + 1)
-        if bounds.processes:
+        limit(resource.RLIMIT_NOFILE, DESCRIPTORS)
+        if bounds.counted:
             limit(resource.RLIMIT_NPROC, bounds.processes)
         if bounds.uid >= 0:
             os.setgroups([])
@@ -149,8 +185,9 @@ def restore_signals() -> None:
         _signal.signal(number, _signal.SIG_DFL)
 
 
-def watch(child: int, reader: int, output: Capture, deadline: float, memory: int) -> int | None:
+def watch(child: int, reader: int, output: Capture, deadline: float, bounds: Bounds) -> Verdict | None:
     """Collect output until the child ends. The verdict where it had to be stopped, None where it ended by itself."""
+    files_before = files()
     pidfd = os.pidfd_open(child)
     poller = select.poll()
     poller.register(reader, select.POLLIN)
@@ -161,12 +198,12 @@ def watch(child: int, reader: int, output: Capture, deadline: float, memory: int
         while True:
             now = time.monotonic()
             if now >= deadline:
-                return TIMED_OUT
+                return Verdict(TIMED_OUT)
             if now >= next_look:
                 next_look = now + TICK
                 reap_orphans(child)
-                if memory_in_use() > memory:
-                    return OUT_OF_MEMORY
+                if words := excess(bounds, files_before):
+                    return Verdict(KILLED, words)
             ready = dict(poller.poll(max(0.0, min(deadline, next_look) - now) * 1000 + 1))
             if 0 in ready:
                 os._exit(0)
@@ -190,18 +227,51 @@ def reap_orphans(child: int) -> None:
         os.waitpid(dead.si_pid, 0)
 
 
-def memory_in_use() -> int:
-    """Bytes of private memory of all processes in the sandbox, this one included."""
-    pages = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/statm", "rb") as file:
-                    _, resident, shared, *_ = file.read().split()
-            except OSError:  # it ended meanwhile
-                continue
-            pages += int(resident) - int(shared)
-    return pages * resource.getpagesize()
+def excess(bounds: Bounds, files_before: int) -> bytes:
+    """What is used beyond its bound, in words; b"" where nothing is. A crowd of processes is made to step back."""
+    processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    if len(processes) - 1 > bounds.processes:
+        return b"it had more than %d processes" % bounds.processes
+    if memory_in_use(processes) > bounds.memory:
+        return b"its processes together used more than %d MB" % (bounds.memory >> 20)
+    if files() > max(bounds.files, files_before):  # a command that only deletes some goes on
+        return b"there were more than %d files" % bounds.files
+    if len(processes) - 1 > CROWD:
+        step_back(processes)
+    return b""
+
+
+def memory_in_use(processes: list[int]) -> int:
+    """Bytes of memory that no file on a disk holds, of all processes in the sandbox, this one included, and of their
+    sockets. What several processes share counts for each."""
+    kilobytes = 0
+    for pid in processes:
+        try:
+            with open(f"/proc/{pid}/status", "rb") as file:
+                lines = file.read().splitlines()
+        except OSError:  # it ended meanwhile
+            continue
+        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith((b"RssAnon:", b"RssShmem:")))
+    with open("/proc/net/sockstat", "rb") as file:
+        sockets = int(file.readline().split()[2])
+    return (kilobytes << 10) + sockets * SOCKET
+
+
+def files() -> int:
+    """Files and folders in the places where a command can write. Each takes a kilobyte of the kernel's memory."""
+    places = [os.statvfs(place) for place in WRITABLE]
+    return sum(place.f_files - place.f_ffree for place in places)
+
+
+def step_back(processes: list[int]) -> None:
+    """Lower the weight of each, so that all together weigh as much as `CROWD`: other sandboxes want to run, too."""
+    niceness = min(19, round(math.log(len(processes) / CROWD, WEIGHT_OF_A_STEP)))
+    for pid in processes:
+        if pid != 1:
+            try:  # noqa: SIM105 - contextlib costs 4 ms at every start
+                os.setpriority(os.PRIO_PROCESS, pid, niceness)
+            except OSError:  # it ended meanwhile, or steps back further already
+                pass
 
 
 def end_everyone(child: int) -> int:

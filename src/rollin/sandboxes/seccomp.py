@@ -1,7 +1,9 @@
 """The system calls that a sandbox refuses, as a seccomp filter.
 
 A command needs no user namespace of its own. With one it could mount a tmpfs of any size and so pass the limit of
-disk, which is held in memory. The others are refused because programs rarely need them and kernels had faults there.
+disk, which is held in memory. Files in memory and System V's objects hold memory that belongs to no process, so that
+nothing could count it; some would even outlive their command. The others are refused because programs rarely need
+them and kernels had faults there, or because they use up what the whole machine shares.
 """
 
 import platform
@@ -19,30 +21,49 @@ NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 ALLOW, ERROR = 0x7FFF_0000, 0x0005_0000
 """What a filter returns, linux/seccomp.h; an error's number is added to ERROR."""
 
-CALLS = {
-    # audit architecture, clone, then: unshare, setns, keyctl, add_key, request_key, bpf, perf_event_open, userfaultfd
-    "x86_64": (0xC000_003E, 56, (272, 308, 250, 248, 249, 321, 298, 323)),
-    "aarch64": (0xC000_00B7, 220, (97, 268, 219, 217, 218, 280, 241, 282)),
+ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
+"""As the kernel's audit names them; a call's numbers below are in this order."""
+CLONE = (56, 220)
+NOT_PERMITTED = {
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "io_setup": (206, 0),
+    "syslog": (103, 116),
 }
-CLONE3, IO_URING_SETUP = 435, 425
-"""The same on every architecture. Filters can't read clone3's flags; without it C libraries use clone."""
+NOT_THERE = {
+    "clone3": (435, 435),  # filters can't read its flags; without it C libraries use clone
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+}
+"""Calls that programs know how to do without, where the kernel says that it has none."""
 
 
 def seccomp_filter() -> bytes | None:
     """The compiled filter for this machine; None for an architecture that isn't in the table."""
-    if platform.machine() not in CALLS:
+    if platform.machine() not in ARCHITECTURES:
         return None
-    architecture, clone, refused = CALLS[platform.machine()]
+    column = list(ARCHITECTURES).index(platform.machine())
+    refused = [(numbers[column], EPERM) for numbers in NOT_PERMITTED.values()]
+    refused += [(numbers[column], ENOSYS) for numbers in NOT_THERE.values()]
     return b"".join(
         [
             _instruction(LOAD, ARCHITECTURE),
-            _instruction(JUMP_IF_EQUAL, architecture, when_false=0, when_true=1),
+            _instruction(JUMP_IF_EQUAL, ARCHITECTURES[platform.machine()], when_false=0, when_true=1),
             _instruction(RETURN, ERROR + ENOSYS),
             _instruction(LOAD, NUMBER),
             *_refuse(JUMP_IF_AT_LEAST, X32_CALLS, ENOSYS),
-            *_refuse(JUMP_IF_EQUAL, CLONE3, ENOSYS),
-            *(part for number in (*refused, IO_URING_SETUP) for part in _refuse(JUMP_IF_EQUAL, number, EPERM)),
-            _instruction(JUMP_IF_EQUAL, clone, when_true=0, when_false=3),
+            *(part for number, error in refused for part in _refuse(JUMP_IF_EQUAL, number, error)),
+            _instruction(JUMP_IF_EQUAL, CLONE[column], when_true=0, when_false=3),
             _instruction(LOAD, FIRST_ARGUMENT),
             *_refuse(JUMP_IF_ANY_BIT, CLONE_NEWUSER, EPERM),
             _instruction(RETURN, ALLOW),

@@ -15,6 +15,10 @@ from rollin.sandboxes.seccomp import seccomp_filter
 USER_NAMESPACE_UID = 1000
 FIRST_UID, UIDS = 20_000, 40_000
 """As root each sandbox gets a uid of its own from here: the kernel counts processes by uid."""
+CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_KILL", "CAP_SYS_NICE", "CAP_SYS_RESOURCE")
+"""What PID 1 keeps where rollin runs as root. Commands have none."""
+FILES_PER_MB = 256
+"""Files that a sandbox may hold for each megabyte of its disk: as many as would fill it with one block each."""
 
 ENVIRONMENT = {
     "HOME": "/tmp",
@@ -90,8 +94,10 @@ def _bounds(limits: Limits, user_namespace: bool) -> list[int]:
     megabyte = 1 << 20
     return [
         limits.memory_mb * megabyte,
-        limits.processes if counted else 0,
+        limits.processes,
+        int(counted),
         limits.disk_mb * megabyte,
+        limits.disk_mb * FILES_PER_MB,
         limits.output_kb << 10,
     ]
 
@@ -101,8 +107,7 @@ def _namespaces(user_namespace: bool, uid: int) -> list[str]:
     flags += ["--hostname", "sandbox", "--as-pid-1"]
     if user_namespace:
         return [*flags, "--unshare-user", "--uid", str(uid), "--gid", str(uid)]
-    needed = ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_KILL")  # PID 1 keeps them, commands don't
-    return [*flags, *(word for capability in needed for word in ("--cap-add", capability))]
+    return [*flags, *(word for capability in CAPABILITIES for word in ("--cap-add", capability))]
 
 
 def _system() -> list[str]:
