@@ -23,11 +23,13 @@ printf '%s\\n' JUNK > $GIT_DIR/info/exclude
 echo 'ATTRIBUTES' > $GIT_DIR/info/attributes
 ls -d TEMPLATE/objects $PWD/.git/objects > $GIT_DIR/objects/info/alternates
 read -r base < TEMPLATE/refs/heads/main && git read-tree $base || exit 1
+find . -name .git -prune -o -name '.git*' -type p -exec rm -f {} +
 git add --all --ignore-errors .
-git diff --cached --binary --no-color --no-ext-diff --no-renames --ignore-submodules $base > $GIT_DIR/patch
+git diff --cached --binary --no-color --no-ext-diff --no-renames --ignore-submodules $base > $GIT_DIR/patch || exit 1
 echo
 wc -c $GIT_DIR/patch
 """
+"""A pipe that is called .gitignore would have git wait for ever. Half a patch, on a disk that is full, is none."""
 
 
 def extract_patch(sandbox: Sandbox) -> str:

@@ -1,8 +1,8 @@
 """Grading: the agent's patch, in a fresh sandbox, judged by SWE-bench's own parser and rules.
 
-What the agent left behind doesn't grade itself: its sandbox is not used again, test files and everything that
-configures pytest come from the task. What no grader that runs the agent's code in the tests' own process can exclude
-is code that forges the whole report from within; SWE-bench has the same limit.
+What the agent left behind doesn't grade itself: its sandbox is not used again; test files, the folders of tests around
+them and everything that configures pytest come from the task. What no grader that runs the agent's code in the tests'
+own process can exclude is code that forges the whole report from within; SWE-bench has the same limit.
 """
 
 import importlib
@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,18 +25,29 @@ GRADING = Limits(seconds=120.0, output_kb=4096)
 """What one run of a task's tests may use: a report cut in the middle would lose tests."""
 
 CONFIGURATION = (
-    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth"),
+    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth", ".gitattributes"),
     *("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"),
 )
 """Files that can change how tests run, in any folder. Grading takes them from the base commit."""
-RUNNER = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", *sorted(sys.stdlib_module_names))
+RUNNER = (
+    *("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments"),
+    *("org", *sorted(sys.stdlib_module_names)),  # pickle looks for `org`, which is Jython's
+)
 """Modules that run the tests: a patch may not add one where Python looks first."""
 FIRST = ("", "src/")
 """The folders where Python looks first: the repository's root, and what a sandbox's PYTHONPATH names."""
+OF_TESTS = ("test", "tests")
+"""Names of folders that hold nothing but tests: packages, helpers and data that test files import are theirs, too."""
 
 RESTORE = """
-restore() { while IFS= read -r -d '' path; do rm -rf -- "$path"; git checkout --quiet BASE -- "$path" || true; done; }
+restore() {
+    while IFS= read -r -d '' path; do
+        rm -rf -- "$path"
+        git checkout --quiet BASE -- "$path" || git rm -r --quiet --force --cached --ignore-unmatch -- "$path"
+    done
+}
 git add --all --force .
+if [ -L src ]; then printf 'src\\0' | restore; fi
 git diff --cached --name-only --no-renames -z BASE -- CONFIGURATION | restore
 git diff --cached --name-only --no-renames -z --diff-filter=A BASE -- RUNNER | restore
 printf '%s\\0' TEST_FILES | restore
@@ -123,14 +135,26 @@ def _apply(sandbox: Sandbox, patch: str) -> str:
 
 def _restore(sandbox: Sandbox, task: Task) -> None:
     """Put back what grades: test files at the base commit with the test patch, pytest's configuration, its modules."""
-    configuration = shlex.join(f":(glob)**/{name}" for name in CONFIGURATION)
-    runner = shlex.join(f":(glob){first}{name}{rest}" for first in FIRST for name in RUNNER for rest in (".*", "/**"))
+    folders = [f":(literal){folder}" for folder in _folders_of_tests(task.test_files)]
+    configuration = shlex.join([*(f":(glob)**/{name}" for name in CONFIGURATION), *folders])
+    # Without an ending: a folder, and a link to one.
+    runner = shlex.join(f":(glob){first}{name}{rest}" for first in FIRST for name in RUNNER for rest in ("", ".*"))
     script = RESTORE.replace("CONFIGURATION", configuration).replace("RUNNER", runner)
     script = script.replace("TEST_FILES", shlex.join(task.test_files)).replace("BASE", task.base_commit)
     outcome = sandbox.run(script, seconds=60.0)
     refusal = _apply(sandbox, task.test_patch) if outcome.returncode == 0 else outcome.output
     if refusal:
         raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal.strip()[-300:]}")
+
+
+def _folders_of_tests(files: Sequence[str]) -> list[str]:
+    """The outermost one around each file that has one."""
+    folders = set[str]()
+    for file in files:
+        parts = file.split("/")[:-1]
+        depth = next((depth for depth, part in enumerate(parts, 1) if part in OF_TESTS), 0)
+        folders |= {"/".join(parts[:depth])} - {""}
+    return sorted(folders)
 
 
 def _run_tests(sandbox: Sandbox, task: Task) -> tuple[dict[str, str], str]:
