@@ -50,6 +50,7 @@ def checks(runs: Path = Path("runs")) -> list[Check]:
         _python(),
         _git(),
         _guarded("sandbox", _sandbox),
+        _guarded("sandbox's walls", _walls),
         _guarded("containers", _containers),
         _guarded("torch", _torch),
         *(_distribution(name) for name in ("transformers", "mini-swe-agent", "swebench")),
@@ -120,6 +121,15 @@ def _sandbox() -> Check:
     if result.output.strip() != "hello":
         return Check("sandbox", False, f"{version}: answered {result.output.strip()[:200]!r}", "update bubblewrap")
     return Check("sandbox", True, f"{version}, a command in it took {1000 * result.seconds:.0f} ms")
+
+
+def _walls() -> Check:
+    """Which protections are in force depends on who runs rollin, and on what machine."""
+    from rollin.sandboxes.bubblewrap import check
+    from rollin.sandboxes.walls import protections
+
+    held, missing = protections(user_namespace=check())
+    return Check("sandbox's walls", True, f"with {', '.join(held)}; without {', '.join(missing)}")
 
 
 def _containers() -> Check:

@@ -47,6 +47,15 @@ class CommandResult:
     seconds: float = 0.0
 
 
+def as_bytes(command: str) -> bytes:
+    """A command as bash gets it; a lone surrogate, which JSON can hold and UTF-8 can't, becomes a question mark."""
+    try:
+        encoded = command.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        encoded = command.encode(errors="replace")
+    return encoded.replace(b"\0", b"")
+
+
 class Sandbox(Protocol):
     """A fresh copy of a task's repository, at its base commit on branch `main`, and a shell in it."""
 

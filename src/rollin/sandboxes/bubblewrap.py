@@ -2,13 +2,15 @@
 
 Enforced: own PID, network, IPC and UTS namespaces (no loopback to the host either); a read-only system; a clean
 environment; a wall-clock and a CPU limit for each command; address space, file size and core size of each process;
-the number of processes; the memory of all processes together (looked at every 0.1 s, so a fast allocator passes it
-for a moment); what /repo, /tmp and /dev/shm hold (nothing else can be mounted: see `seccomp`); what a command prints.
-No process outlives its command.
-Not enforced: shares of CPU and of disk bandwidth, which need control groups.
+the number of processes; open files of each; what /repo, /tmp and /dev/shm hold (nothing else can be mounted: see
+`seccomp`); what a command prints. Looked at every 0.1 s, so that a fast one passes it for a moment: the memory and the
+sockets of all processes together, the number of files, the number of processes where the kernel can't count them. A
+crowd of processes gets the CPU of a few. No process outlives its command.
+Not enforced: shares of disk bandwidth, and memory that is mapped, shared and then given out of sight: those need
+control groups.
 
-As root, commands run under a uid of their own for each sandbox. As an ordinary user they run in a user namespace; on
-kernels before 5.14 the number of processes is not limited there, because it would count the user's other processes.
+As root, commands run under a uid of their own for each sandbox. As an ordinary user they run in a user namespace; the
+kernel counts processes there since 5.14, and for root's own uid never.
 """
 
 import contextlib
@@ -28,7 +30,7 @@ from typing import Self
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import init
-from rollin.sandboxes.base import AT_ONCE, TEMPLATE, CommandResult, Limits
+from rollin.sandboxes.base import AT_ONCE, TEMPLATE, CommandResult, Limits, as_bytes
 from rollin.sandboxes.walls import command_line
 
 GRACE = 10.0
@@ -117,7 +119,7 @@ class BubblewrapSandbox:
     def _exchange(
         self, command: str, stdin: bytes, seconds: float, turnstile: AbstractContextManager[object] = AT_ONCE
     ) -> CommandResult:
-        encoded = command.encode(errors="surrogateescape").replace(b"\0", b"")
+        encoded = as_bytes(command)
         request = init.REQUEST.pack(seconds, len(encoded), len(stdin)) + encoded + stdin
         with turnstile, self._lock:
             deadline = time.monotonic() + seconds + GRACE

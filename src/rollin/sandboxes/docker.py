@@ -26,7 +26,7 @@ from typing import Self
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import testbed
-from rollin.sandboxes.base import AT_ONCE, CommandResult, Limits
+from rollin.sandboxes.base import AT_ONCE, CommandResult, Limits, as_bytes
 from rollin.sandboxes.engine import ANSWER_SECONDS, Engine, engine
 from rollin.sandboxes.init import TIMED_OUT
 from rollin.sandboxes.streams import Announced, Answers, pour
@@ -198,12 +198,11 @@ class DockerSandbox:
         script = script.replace("TESTBED", testbed.TESTBED).replace("NO_REPOSITORY", str(testbed.NO_REPOSITORY))
         words = [*self._engine.words, "exec", *(["--interactive"] if stdin else [])]
         words += [word for name, value in self._env.items() for word in ("--env", f"{name}={value}")]
-        encoded = command.encode(errors="surrogateescape").replace(b"\0", b"")
         with tempfile.TemporaryFile() as source:
             source.write(stdin)
             source.seek(0)
             return subprocess.Popen(
-                [*map(os.fsencode, [*words, self._name, "bash", "-c", script, "bash"]), encoded],
+                [*map(os.fsencode, [*words, self._name, "bash", "-c", script, "bash"]), as_bytes(command)],
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -81,6 +81,21 @@ def command_line(
     return words, descriptors
 
 
+def protections(*, user_namespace: bool) -> tuple[list[str], list[str]]:
+    """What holds in a sandbox on this machine, and what doesn't, in words."""
+    by_kernel = _counted(user_namespace) and (not user_namespace or os.geteuid() != 0)
+    found = {
+        "a uid for each sandbox": not user_namespace,
+        "a filter of system calls": seccomp_filter() is not None,
+        "a limit of processes kept by the kernel": by_kernel,
+        "an oom_score_adj that no command can change": not user_namespace,
+        "control groups": False,
+    }
+    looked_at = "memory, sockets and files" if by_kernel else "memory, sockets, files and processes"
+    held = [words for words, holds in found.items() if holds] + [f"{looked_at} looked at every {init.TICK} s"]
+    return held, [words for words, holds in found.items() if not holds]
+
+
 def _in_memory(content: bytes) -> int:
     descriptor = os.memfd_create("file")
     os.write(descriptor, content)
@@ -89,17 +104,22 @@ def _in_memory(content: bytes) -> int:
 
 
 def _bounds(limits: Limits, user_namespace: bool) -> list[int]:
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    counted = not user_namespace or release is None or (int(release[1]), int(release[2])) >= (5, 14)
     megabyte = 1 << 20
     return [
         limits.memory_mb * megabyte,
         limits.processes,
-        int(counted),
+        int(_counted(user_namespace)),
         limits.disk_mb * megabyte,
         limits.disk_mb * FILES_PER_MB,
         limits.output_kb << 10,
     ]
+
+
+def _counted(user_namespace: bool) -> bool:
+    """Whether the kernel can count a sandbox's processes, and not the user's others with them."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    recent = release is None or (int(release[1]), int(release[2])) >= (5, 14)
+    return not user_namespace or recent
 
 
 def _namespaces(user_namespace: bool, uid: int) -> list[str]:
