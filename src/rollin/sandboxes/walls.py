@@ -15,8 +15,15 @@ from rollin.sandboxes.seccomp import seccomp_filter
 USER_NAMESPACE_UID = 1000
 FIRST_UID, UIDS = 20_000, 40_000
 """As root each sandbox gets a uid of its own from here: the kernel counts processes by uid."""
-CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_KILL", "CAP_SYS_NICE", "CAP_SYS_RESOURCE")
-"""What PID 1 keeps where rollin runs as root. Commands have none."""
+CAPABILITIES = {
+    "CAP_CHOWN": 0,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_SYS_NICE": 23,
+    "CAP_SYS_RESOURCE": 24,
+}
+"""What PID 1 keeps where rollin runs as root, with the bits of linux/capability.h. Commands have none."""
 FILES_PER_MB = 256
 """Files that a sandbox may hold for each megabyte of its disk: as many as would fill it with one block each."""
 
@@ -88,7 +95,7 @@ def protections(*, user_namespace: bool) -> tuple[list[str], list[str]]:
         "a uid for each sandbox": not user_namespace,
         "a filter of system calls": seccomp_filter() is not None,
         "a limit of processes kept by the kernel": by_kernel,
-        "an oom_score_adj that no command can change": not user_namespace,
+        "an oom_score_adj that no command can change": not user_namespace and "CAP_SYS_RESOURCE" in capabilities(),
         "control groups": False,
     }
     looked_at = "memory, sockets and files" if by_kernel else "memory, sockets, files and processes"
@@ -127,7 +134,15 @@ def _namespaces(user_namespace: bool, uid: int) -> list[str]:
     flags += ["--hostname", "sandbox", "--as-pid-1"]
     if user_namespace:
         return [*flags, "--unshare-user", "--uid", str(uid), "--gid", str(uid)]
-    return [*flags, *(word for capability in CAPABILITIES for word in ("--cap-add", capability))]
+    flags += ["--cap-drop", "ALL"]
+    return [*flags, *(word for capability in capabilities() for word in ("--cap-add", capability))]
+
+
+def capabilities() -> list[str]:
+    """Of `CAPABILITIES`, those that this process has. Asked for another one, bubblewrap silently leaves PID 1 all."""
+    told = re.search(r"^CapEff:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    own = int(told[1], 16) if told else 0
+    return [name for name, bit in CAPABILITIES.items() if own >> bit & 1]
 
 
 def _system() -> list[str]:

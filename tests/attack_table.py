@@ -1,0 +1,377 @@
+"""What a model might run, and what has to come of it. docs/sandboxes.md shows this table, test_attacks.py runs it.
+
+A script prints BROKEN where it got what it was after, and TRIED when it has tried everything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from rollin.sandboxes.walls import capabilities
+
+ROOT, ORDINARY, CONTAINER = "bubblewrap, by root", "bubblewrap, by an ordinary user", "container"
+BUBBLEWRAP = (ROOT, ORDINARY)
+EVERYWHERE = (*BUBBLEWRAP, CONTAINER)
+SECRET_FILE, HOST_PROCESS, PORT = "SECRET_FILE", "HOST_PROCESS", "PORT"
+"""Stand in scripts for a file of the host that all may read, a process of the host, and the gateway's port."""
+
+
+class Outcome(StrEnum):
+    """What comes of an attack."""
+
+    REFUSED = "refused"
+    """The script ran to its end, and nothing in it worked."""
+    TIMED_OUT = "stopped by its time"
+    KILLED = "killed by a limit"
+    """In a container the engine kills one process; the rest may go on until their time is over."""
+    ENDED = "ended with its command"
+    RUINS = "ruins its own sandbox"
+    """A result, or a fault of this trajectory alone."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One row of the table."""
+
+    kind: str
+    name: str
+    script: str
+    outcome: Outcome
+    where: tuple[str, ...] = EVERYWHERE
+    seconds: float = 20.0
+    not_held: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Backend -> why this attack works there."""
+    slow: bool = False
+
+
+def python(code: str) -> str:
+    return f"python - <<'END'\n{code.strip()}\nEND\n"
+
+
+def all_refused(*statements: str) -> str:
+    """Python statements that must each fail."""
+    return python(
+        "import ctypes, mmap, os, shutil, signal, socket, subprocess, sys\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "def call(name, *words):\n"
+        "    if getattr(libc, name)(*words) == -1:\n"
+        "        raise OSError(ctypes.get_errno(), name)\n"
+        "def write(path, text='1'):\n"
+        "    with open(path, 'r+') as file:\n"
+        "        file.write(text)\n"
+        f"for statement in {list(statements)!r}:\n"
+        "    try:\n"
+        "        exec(statement)\n"
+        "    except (OSError, subprocess.CalledProcessError):\n"
+        "        continue\n"
+        "    print('BROKEN', statement)\n"
+        "print('TRIED')\n"
+    )
+
+
+CONNECT = "socket.create_connection(({address!r}, {port}), timeout=1)"
+ASK = """
+import http.client
+door = http.client.HTTPConnection('127.0.0.1', PORT, timeout=1)
+door.request('POST', '/v1/chat/completions', '{"model": "any", "messages": []}', {"Authorization": "Bearer KEY"})
+"""
+NETWORK = (
+    CONNECT.format(address="127.0.0.1", port=PORT),
+    CONNECT.format(address="::1", port=PORT),
+    CONNECT.format(address="1.1.1.1", port=53),
+    CONNECT.format(address="169.254.169.254", port=80),
+    "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('1.1.1.1', 53))",
+    "socket.getaddrinfo('example.org', 80)",
+    "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+    "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
+    ASK.replace("KEY", ""),
+    ASK.replace("KEY", "HARNESS_KEY"),
+)
+READ = """
+for place in SECRET_FILE /proc/*/environ /proc/1/root/etc/shadow /proc/1/cwd /proc/*/fd/* /etc/shadow /root/.bashrc; do
+    timeout 0.1 head -c 100000 "$place" 2> /dev/null | tr '\\0' '\\n'
+done
+for place in /proc/1/root/SECRET_FILE /proc/1/cwd/SECRET_FILE ../../../../SECRET_FILE; do
+    cat "$place" 2> /dev/null
+done
+env
+echo TRIED
+"""
+SIGNALS = (
+    "os.kill(HOST_PROCESS, 0)",
+    "os.pidfd_open(HOST_PROCESS)",
+    "open('/proc/1/mem', 'r+b')",
+    "open('/proc/1/environ')",
+    "open('/proc/1/maps')",
+    "os.listdir('/proc/1/fd')",
+    "call('ptrace', 16, 1, 0, 0)",
+    "signal.pidfd_send_signal(os.pidfd_open(1), signal.SIGKILL); os.getpgid(1); call('ptrace', 16, 1, 0, 0)",
+)
+PRIVILEGES = (
+    "os.setuid(0)",
+    "os.setgroups([0])",
+    "os.chroot('/')",
+    "call('mount', b'x', b'/tmp', b'tmpfs', 0, None)",
+    "call('mount', b'/usr', b'/tmp', None, 4096, None)",
+    "call('umount2', b'/repo', 2)",
+    "call('unshare', 0x10000000)",
+    "call('unshare', 0x20000)",
+    "call('setns', os.open('/proc/self/ns/mnt', 0), 0)",
+    "call('pivot_root', b'/tmp', b'/tmp')",
+    "os.mknod('/tmp/disk', 0o60666, os.makedev(254, 0))",
+    "subprocess.run(['su', '-c', 'true'], check=True, capture_output=True)",
+    "os.chown('/tmp', 0, 0)",
+    "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))",
+    "os.nice(-5)",
+)
+SETUID_COPY = """
+cp "$(readlink -f "$(command -v python)")" /tmp/raised
+chmod 6755 /tmp/raised
+[ "$(/tmp/raised -c 'import os; print(os.geteuid())')" = 0 ] && echo BROKEN
+grep NoNewPrivs /proc/self/status | grep -q 1 || echo BROKEN
+grep CapEff /proc/self/status | grep -q 0000000000000000 || echo BROKEN
+echo TRIED
+"""
+KERNEL = (
+    "open('/proc/sysrq-trigger', 'w').write('h')",
+    "open('/proc/sys/kernel/core_pattern', 'r+')",
+    "open('/proc/sys/vm/overcommit_memory', 'r+')",
+    "open('/proc/sys/kernel/hostname', 'r+')",
+    "write('/proc/1/oom_score_adj', '-1000')",
+    "write('/proc/self/oom_score_adj', '-1000')",
+    "write('/proc/self/uid_map', '0 0 1')",
+    "write('/proc/self/setgroups', 'allow')",
+    "open('/dev/mem', 'rb')",
+    "open('/dev/kmsg', 'rb')",
+    "open('/proc/kcore', 'rb')",
+    "open('/sys/kernel/uevent_helper', 'w')",
+    "open('/sys/fs/cgroup/cgroup.procs', 'w')",
+    "call('klogctl', 3, ctypes.create_string_buffer(9), 9)",
+    "call('sethostname', b'x', 1)",
+)
+SHARED = (
+    "open('/var/lib/repo.git/HEAD', 'a')",
+    "os.remove('/var/lib/repo.git/HEAD')",
+    "open('/var/lib/repo.git/objects/x', 'w')",
+    "os.chmod('/var/lib/repo.git', 0o777)",
+    "os.utime('/var/lib/repo.git/HEAD')",
+    "open(os.path.join(sys.prefix, 'x.pth'), 'w')",
+    "open(os.path.join(os.path.dirname(os.__file__), 'sitecustomize.py'), 'w')",
+    "import pytest; open(pytest.__file__, 'a')",
+    "open('/usr/bin/git', 'a')",
+    "open('/run/init.py', 'a')",
+    "open('/etc/passwd', 'a')",
+    "os.link('/var/lib/repo.git/HEAD', '/repo/x')",
+    "os.rename('/var/lib/repo.git', '/var/lib/x')",
+)
+POISON = """
+installed=$(python -c 'import pytest, os; print(os.path.dirname(pytest.__file__))')
+for place in /var/lib/repo.git /usr/lib/python3 "$installed"; do
+    echo 'raise SystemExit("poisoned")' | tee "$place/__init__.py" "$place/../sitecustomize.py" > "$place/HEAD"
+done 2> /dev/null
+echo /tmp > .git/objects/info/alternates
+printf '#!/bin/sh\\necho poisoned\\n' | tee .git/hooks/post-checkout /tmp/git /dev/shm/git > /dev/null 2>&1
+git config --global core.hooksPath /tmp 2> /dev/null
+echo 'echo poisoned' > ~/.bashrc 2> /dev/null
+echo TRIED
+"""
+DAEMONS = """
+(setsid sleep 300 &)
+nohup sleep 300 > /dev/null 2>&1 &
+python -c 'import os, time
+if not os.fork():
+    os.setsid()
+    if not os.fork():
+        os.closerange(0, 100)
+        time.sleep(300)'
+trap '' TERM HUP INT
+sleep 300 &
+disown -a
+echo TRIED
+"""
+FORKS = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
+MANY = "for _ in range(6):\n    if not os.fork():\n        {code}\n        time.sleep(60)\ntime.sleep(60)"
+IN_SIGHT = "m = mmap.mmap(-1, 100 << 20)\n        for _ in range(100): m.write(b'x' * (1 << 20))"
+OUT_OF_SIGHT = (
+    "m = mmap.mmap(-1, 96 << 20)\n        for _ in range(12): m.write(b'x' * (8 << 20)); m.madvise(mmap.MADV_DONTNEED)"
+)
+SOCKETS = """
+import socket, time, os
+for _ in range(30):
+    if not os.fork():
+        held = []
+        try:
+            while True:
+                held.append(socket.socketpair())
+                held[-1][0].setblocking(False)
+                held[-1][0].send(b'x' * 100_000)
+        except OSError:
+            time.sleep(60)
+time.sleep(60)
+"""
+UNTIL_REFUSED = """
+import ctypes, os, resource, signal, threading, time
+libc = ctypes.CDLL(None)
+def descriptors():
+    while True: os.dup(0)
+def watches():
+    while True:
+        if libc.inotify_init() < 0: raise OSError
+def terminals():
+    while True: os.openpty()
+def threads():
+    while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+for attack in (descriptors, watches, terminals, threads):
+    child = os.fork()
+    if not child:
+        try:
+            attack()
+        except (OSError, RuntimeError):
+            os._exit(0)
+    os.waitpid(child, 0)
+for name in ('RLIMIT_NPROC', 'RLIMIT_NOFILE', 'RLIMIT_AS', 'RLIMIT_FSIZE', 'RLIMIT_CPU'):
+    kind = getattr(resource, name)
+    try:
+        resource.setrlimit(kind, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        continue
+    print('BROKEN', name)
+print('TRIED')
+"""
+FILLER = """
+for place in /repo /tmp /dev/shm; do
+    for i in 1 2 3 4; do head -c 20000000 /dev/zero > $place/filler$i; done 2> /dev/null
+    [ "$(cat $place/filler* | wc -c)" -le 33554432 ] || echo BROKEN
+done
+for place in / /usr /etc /run /var /dev /proc /sys; do touch $place/filler 2> /dev/null && echo BROKEN; done
+echo TRIED
+"""
+ENDLESS_FILES = "import os\nn = 0\nwhile True:\n    n += 1\n    open(f'/repo/{n}', 'w').close()"
+ESCAPES = r"""
+printf '\033]0;title\007\033]52;c;eA==\007\033[2J\033[?1049h\x9b2J\r\n'
+printf '\n[killed: its processes together used more than 1 MB]\nstarted\n'
+printf '\001\000\000\000\001\001\000\000\000\000\000\000\000\000\377\377\377\377'
+python - <<'END'
+import fcntl, termios
+for descriptor in (0, 1, 2):
+    try:
+        fcntl.ioctl(descriptor, termios.TIOCSTI, b'x')
+    except OSError:
+        continue
+    print('BROKEN')
+try:
+    open('/dev/tty')
+    print('BROKEN')
+except OSError:
+    pass
+END
+echo; echo TRIED
+"""
+
+REFUSED, TIMED_OUT, KILLED = Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.KILLED
+ENDED, RUINS = Outcome.ENDED, Outcome.RUINS
+NO_GROUPS = "memory that is mapped, shared and given out of sight shows in no process: that needs control groups"
+UNPRIVILEGED = "only CAP_SYS_RESOURCE can fix a process's oom_score_adj"
+
+ATTACKS = (
+    Attack("resources", "a fork bomb of bash", ":(){ :|:& };:; sleep 60", TIMED_OUT, seconds=1.5),
+    Attack("resources", "a fork bomb of Python", python(FORKS), TIMED_OUT, seconds=1.5),
+    Attack(
+        "resources",
+        "busy processes, as many as there may be",
+        "for i in $(seq 200); do (while :; do :; done) & done 2> /dev/null; wait",
+        TIMED_OUT,
+        seconds=1.5,
+    ),
+    Attack(
+        "resources",
+        "memory, by one process",
+        all_refused("try: bytearray(1 << 30)\nexcept MemoryError: raise OSError"),
+        REFUSED,
+        BUBBLEWRAP,
+    ),
+    Attack(
+        "resources",
+        "memory, by one process, in a container",
+        "python -c \"b = b'x' * (1 << 30)\"; test $? = 137 || echo BROKEN; echo TRIED",
+        REFUSED,
+        (CONTAINER,),
+    ),
+    Attack(
+        "resources",
+        "memory, by many processes",
+        python("import mmap, os, time\n" + MANY.format(code="b = b'x' * (100 << 20)")),
+        KILLED,
+        seconds=6.0,
+    ),
+    Attack(
+        "resources",
+        "memory, in shared mappings",
+        python("import mmap, os, time\n" + MANY.format(code=IN_SIGHT)),
+        KILLED,
+        seconds=6.0,
+    ),
+    Attack(
+        "resources",
+        "memory, shared and out of sight",
+        python("import mmap, os, time\n" + MANY.format(code=OUT_OF_SIGHT)),
+        KILLED,
+        BUBBLEWRAP,
+        seconds=3.0,
+        not_held=dict.fromkeys(BUBBLEWRAP, NO_GROUPS),
+        slow=True,
+    ),
+    Attack(
+        "resources",
+        "memory, in nameless files and System V's objects",
+        all_refused(
+            "os.memfd_create('x')",
+            "call('shmget', 0, 1 << 20, 0o1600)",
+            "call('semget', 0, 32000, 0o1600)",
+            "call('msgget', 0, 0o1600)",
+        ),
+        REFUSED,
+        BUBBLEWRAP,
+    ),
+    Attack("resources", "memory, in unread sockets", python(SOCKETS), KILLED, BUBBLEWRAP),
+    Attack("resources", "files, until every place is full", FILLER, REFUSED, BUBBLEWRAP),
+    Attack("resources", "files without end", python(ENDLESS_FILES), KILLED, BUBBLEWRAP),
+    Attack("resources", "output without end", "yes", TIMED_OUT, seconds=1.0),
+    Attack("resources", "a command that never ends", "trap '' TERM INT HUP; sleep 600", TIMED_OUT, seconds=0.5),
+    Attack("resources", "descriptors, watches, terminals, threads", python(UNTIL_REFUSED), REFUSED, BUBBLEWRAP),
+    Attack("processes", "daemons: setsid, nohup, a double fork, disown", DAEMONS, ENDED),
+    Attack("processes", "signals and ptrace to PID 1 and the host", all_refused(*SIGNALS), REFUSED, BUBBLEWRAP),
+    Attack("processes", "kill all, stop PID 1", "kill -STOP 1; kill -9 1; kill -9 -1; kill -9 $$", ENDED),
+    Attack("the host", "its files, its environment, through /proc too", READ, REFUSED),
+    Attack("the host", "its loopback, the gateway with a key, the internet", all_refused(*NETWORK), REFUSED),
+    Attack("the host", "the kernel, by /proc, /sys and system calls", all_refused(*KERNEL), REFUSED, BUBBLEWRAP),
+    Attack(
+        "the host",
+        "to be spared when memory runs out",
+        all_refused("write('/proc/self/oom_score_adj', '0')"),
+        REFUSED,
+        BUBBLEWRAP,
+        not_held={ORDINARY: UNPRIVILEGED} | ({} if "CAP_SYS_RESOURCE" in capabilities() else {ROOT: UNPRIVILEGED}),
+    ),
+    Attack("privileges", "root, mounts, namespaces, devices, priority", all_refused(*PRIVILEGES), REFUSED, BUBBLEWRAP),
+    Attack("privileges", "set-uid programs", SETUID_COPY, REFUSED, BUBBLEWRAP),
+    Attack(
+        "later tasks", "the template, the Python environment, the system", all_refused(*SHARED), REFUSED, BUBBLEWRAP
+    ),
+    Attack("later tasks", "poison left wherever it can be", POISON, ENDED),
+    Attack("what rollin reads", "escapes, imitated markers, a terminal's input", ESCAPES, REFUSED),
+    Attack(
+        "what rollin reads", "a NUL, half a character, bytes that are no text", "echo \0 \ud800 \udcff TRIED", REFUSED
+    ),
+    Attack("what rollin reads", "a command of 3 MB", ": " + "x" * 3_000_000, RUINS),
+    Attack("its own sandbox", "everything deleted", "rm -rf --no-preserve-root / 2> /dev/null", RUINS, seconds=2.0),
+    Attack(
+        "its own sandbox",
+        "nothing may be read",
+        "chmod -R 0 / 2> /dev/null; chmod 0 . /tmp /dev/shm",
+        RUINS,
+        seconds=2.0,
+    ),
+)
+"""Against a sandbox. Those on patches and tests are in `patch_attacks.py`."""
