@@ -365,7 +365,14 @@ ATTACKS = (
         "what rollin reads", "a NUL, half a character, bytes that are no text", "echo \0 \ud800 \udcff TRIED", REFUSED
     ),
     Attack("what rollin reads", "a command of 3 MB", ": " + "x" * 3_000_000, RUINS),
-    Attack("its own sandbox", "everything deleted", "rm -rf --no-preserve-root / 2> /dev/null", RUINS, seconds=2.0),
+    Attack(
+        "its own sandbox",
+        "everything deleted",
+        "rm -rf --no-preserve-root / 2> /dev/null",
+        RUINS,
+        seconds=2.0,
+        slow=True,
+    ),
     Attack(
         "its own sandbox",
         "nothing may be read",

@@ -47,12 +47,12 @@ class CommandResult:
     seconds: float = 0.0
 
 
-def as_bytes(command: str) -> bytes:
-    """A command as bash gets it; a lone surrogate, which JSON can hold and UTF-8 can't, becomes a question mark."""
+def as_bytes(text: str) -> bytes:
+    """A command or a patch as a sandbox gets it. What UTF-8 can't hold, and JSON can, becomes a question mark."""
     try:
-        encoded = command.encode(errors="surrogateescape")
+        encoded = text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        encoded = command.encode(errors="replace")
+        encoded = text.encode(errors="replace")
     return encoded.replace(b"\0", b"")
 
 

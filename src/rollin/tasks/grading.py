@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rollin.errors import InfrastructureFault, UserError
-from rollin.sandboxes.base import Limits, Sandbox
+from rollin.sandboxes.base import Limits, Sandbox, as_bytes
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks import specs
 from rollin.tasks.extraction import extract_patch as extract_patch
@@ -128,7 +128,7 @@ def _apply(sandbox: Sandbox, patch: str) -> str:
     """Apply a patch. Why git refused, or ""."""
     if not patch.strip():
         return ""
-    sandbox.write(".git/grading.patch", patch.encode())
+    sandbox.write(".git/grading.patch", as_bytes(patch))
     outcome = sandbox.run("git apply --whitespace=nowarn .git/grading.patch", seconds=60.0)
     return "" if outcome.returncode == 0 else outcome.output or "git apply failed"
 

@@ -1,0 +1,107 @@
+"""Hostile repositories and hostile patches: what is extracted, what is graded, and what neither may run."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from patch_attacks import EXTRACTION, FORGERIES, PATCHES, RAN, SLOW, Forgery
+
+from rollin.sandboxes.base import Sandbox
+from rollin.sandboxes.workspace import open_workspace
+from rollin.tasks.grading import extract_patch, grade
+from rollin.tasks.repository import build_repository, pristine_files
+from rollin.tasks.schema import Commit, Task
+
+BUGGY = "def double(number):\n    return number * 3\n\n\ndef zero():\n    return 0\n"
+FIXED = BUGGY.replace("* 3", "* 2")
+TESTS = (
+    "from roman import double, zero\n\n\ndef test_double():\n    assert double(2) == 4\n\n\n"
+    "def test_zero():\n    assert zero() == 0\n"
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def task(cache: Path) -> Task:
+    files = {"roman.py": BUGGY, "latin.txt": "x\n", "tests/__init__.py": "", "tests/test_roman.py": TESTS}
+    unfinished = Task(
+        instance_id="double",
+        repo="kata/roman",
+        base_commit="",
+        problem_statement="double(2) gives 6",
+        patch="",
+        FAIL_TO_PASS=["tests/test_roman.py::test_double"],
+        PASS_TO_PASS=["tests/test_roman.py::test_zero"],
+        pristine="kata:roman",
+        test_files=["tests/test_roman.py"],
+        history=[Commit(subject="Import", files={**files, "test_roman.py": None})],
+    )
+    head = build_repository(pristine_files(unfinished), unfinished.history, cache)[1]
+    return unfinished.model_copy(update={"base_commit": head})
+
+
+@pytest.fixture
+def sandbox(task: Task, cache: Path) -> Iterator[Sandbox]:
+    with open_workspace(task, cache) as made:
+        made.write("roman.py", FIXED.encode())
+        yield made
+
+
+LEFT = [
+    pytest.param(left, id=name, marks=[pytest.mark.slow] if name in SLOW else []) for name, left in EXTRACTION.items()
+]
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_what_an_agent_leaves_is_not_run_when_its_patch_is_extracted(sandbox: Sandbox, left: str) -> None:
+    result = sandbox.run(left, seconds=60.0)
+    assert "Traceback" not in result.output
+    assert sandbox.run(f"rm -f {RAN}; ls {RAN}").returncode != 0
+    begun = time.monotonic()
+    patch = extract_patch(sandbox)
+    assert time.monotonic() - begun < 50.0, "it waited for something"
+    assert not patch or "+    return number * 2" in patch
+    assert sandbox.run(f"/bin/ls {RAN}").returncode != 0
+
+
+@pytest.mark.parametrize("left", ["git's hooks", "names of all bytes, lines and options"])
+def test_a_repair_is_found_beside_it(sandbox: Sandbox, left: str, task: Task, cache: Path) -> None:
+    sandbox.run(EXTRACTION[left], seconds=60.0)
+    assert grade(task, extract_patch(sandbox), cache).resolved
+
+
+FORGED = [
+    pytest.param(
+        forgery,
+        id=forgery.name,
+        marks=[pytest.mark.xfail(strict=True, reason=forgery.not_held)] if forgery.not_held else [],
+    )
+    for forgery in FORGERIES
+]
+
+
+@pytest.mark.parametrize("forgery", FORGED)
+def test_tests_that_were_made_to_pass_do_not_resolve(forgery: Forgery, task: Task, cache: Path) -> None:
+    with open_workspace(task, cache) as sandbox:
+        for path, text in forgery.files.items():
+            sandbox.write(path, text.encode())
+        assert sandbox.run(forgery.command).returncode == 0
+        patch = extract_patch(sandbox)
+    assert not grade(task, patch, cache).resolved
+
+
+@pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
+def test_a_hostile_patch_is_a_grade_and_touches_nothing(patch: str, task: Task, cache: Path) -> None:
+    look, template = "git status --short; git log --oneline; ls -A . /tmp", sorted(cache.rglob("*"))
+    with open_workspace(task, cache) as before:
+        untouched = before.run(look).output
+    assert not grade(task, patch, cache).resolved
+    assert not Path("/tmp/rollin-pwned").exists()
+    assert sorted(cache.rglob("*")) == template
+    with open_workspace(task, cache) as after:
+        assert after.run(look).output == untouched
