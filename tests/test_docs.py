@@ -22,7 +22,12 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_recipe_table", ROOT / "docs" / "make_recipe_table.py")
+    return loaded("make_recipe_table")
+
+
+def loaded(name: str) -> ModuleType:
+    """A module of docs/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -35,6 +40,13 @@ def test_the_page_of_recipes_is_in_step_with_the_settings(maker: ModuleType) -> 
     page = maker.PAGE.read_text()
     assert page == maker.with_tables(page), "run: python docs/make_recipe_table.py"
     assert "`training`" in page
+
+
+def test_the_page_of_sandboxes_is_in_step_with_the_attacks_that_are_tried() -> None:
+    attacks = loaded("make_attack_table")
+    page = attacks.PAGE.read_text()
+    assert page == attacks.with_tables(page), "run: python docs/make_attack_table.py"
+    assert "**not held**" in page
 
 
 def test_every_setting_has_one_meaning(maker: ModuleType) -> None:
