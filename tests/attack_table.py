@@ -20,6 +20,7 @@ class Outcome(StrEnum):
 
     REFUSED = "refused"
     """The script ran to its end, and nothing in it worked."""
+    TEXT = "comes back as text"
     TIMED_OUT = "stopped by its time"
     KILLED = "killed by a limit"
     """In a container the engine kills one process; the rest may go on until their time is over."""
@@ -269,20 +270,20 @@ END
 echo; echo TRIED
 """
 
-REFUSED, TIMED_OUT, KILLED = Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.KILLED
-ENDED, RUINS = Outcome.ENDED, Outcome.RUINS
+REFUSED, TEXT, TIMED_OUT = Outcome.REFUSED, Outcome.TEXT, Outcome.TIMED_OUT
+KILLED, ENDED, RUINS = Outcome.KILLED, Outcome.ENDED, Outcome.RUINS
 NO_GROUPS = "memory that is mapped, shared and given out of sight shows in no process: that needs control groups"
 UNPRIVILEGED = "only CAP_SYS_RESOURCE can fix a process's oom_score_adj"
 
 ATTACKS = (
-    Attack("resources", "a fork bomb of bash", ":(){ :|:& };:; sleep 60", TIMED_OUT, seconds=1.5),
-    Attack("resources", "a fork bomb of Python", python(FORKS), TIMED_OUT, seconds=1.5),
+    Attack("resources", "a fork bomb of bash", ":(){ :|:& };:; sleep 60", TIMED_OUT, seconds=1.0),
+    Attack("resources", "a fork bomb of Python", python(FORKS), TIMED_OUT, seconds=1.0),
     Attack(
         "resources",
         "busy processes, as many as there may be",
         "for i in $(seq 200); do (while :; do :; done) & done 2> /dev/null; wait",
         TIMED_OUT,
-        seconds=1.5,
+        seconds=1.0,
     ),
     Attack(
         "resources",
@@ -361,10 +362,8 @@ ATTACKS = (
         "later tasks", "the template, the Python environment, the system", all_refused(*SHARED), REFUSED, BUBBLEWRAP
     ),
     Attack("later tasks", "poison left wherever it can be", POISON, ENDED),
-    Attack("what rollin reads", "escapes, imitated markers, a terminal's input", ESCAPES, REFUSED),
-    Attack(
-        "what rollin reads", "a NUL, half a character, bytes that are no text", "echo \0 \ud800 \udcff TRIED", REFUSED
-    ),
+    Attack("what rollin reads", "escapes, imitated markers, a terminal's input", ESCAPES, TEXT),
+    Attack("what rollin reads", "a NUL, half a character, bytes that are no text", "echo \0 \ud800 \udcff TRIED", TEXT),
     Attack("what rollin reads", "a command of 3 MB", ": " + "x" * 3_000_000, RUINS),
     Attack(
         "its own sandbox",

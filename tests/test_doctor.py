@@ -1,6 +1,7 @@
 """The doctor: it finds what is here, names a cure for what isn't, and never falls over."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from rollin import doctor
 from rollin.doctor import Check, checks, exit_code, render
+from rollin.sandboxes import bubblewrap
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,14 @@ def test_a_sandbox_was_really_started(found: dict[str, Check]) -> None:
     assert "a command in it took" in found["sandbox"].found
 
 
+def test_which_walls_hold_here_is_told(found: dict[str, Check]) -> None:
+    with_them, without = found["sandbox's walls"].found.split("; without ")
+    assert "memory" in with_them
+    assert "control groups" in without
+    each_its_own = with_them if os.geteuid() == 0 and not bubblewrap.check() else without
+    assert "a uid for each sandbox" in each_its_own
+
+
 def test_optional_parts_are_never_missing(found: dict[str, Check]) -> None:
     for name in doctor.OPTIONAL:
         assert found[name].ok
@@ -39,8 +49,6 @@ def test_optional_parts_are_never_missing(found: dict[str, Check]) -> None:
 
 
 def test_without_bubblewrap_the_cure_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from rollin.sandboxes import bubblewrap
-
     bubblewrap.check.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     report = {check.name: check for check in checks()}
