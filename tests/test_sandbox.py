@@ -19,7 +19,7 @@ from rollin.sandboxes import bubblewrap
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.sandboxes.seccomp import seccomp_filter
-from rollin.sandboxes.walls import ENVIRONMENT
+from rollin.sandboxes.surroundings import VARIABLES, of_rollin
 from rollin.tasks.repository import build_repository
 
 SMALL = Limits(seconds=5, memory_mb=256, processes=40, output_kb=8, disk_mb=32)
@@ -117,7 +117,7 @@ def test_a_hidden_package_can_not_be_imported(template: Path) -> None:
     import yaml
 
     folder = Path(yaml.__file__).parent
-    with BubblewrapSandbox(template, SMALL, hidden=[folder]) as made:
+    with BubblewrapSandbox(template, SMALL, around=of_rollin([folder])) as made:
         assert made.run(f"ls {folder}").output == ""
 
 
@@ -125,7 +125,7 @@ def test_no_environment_variable_of_the_host_leaks(template: Path, monkeypatch: 
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     with BubblewrapSandbox(template, SMALL, env={"EXTRA": "1"}) as made:
         names = {line.split("=")[0] for line in made.run("env").output.splitlines()}
-    assert names == {*ENVIRONMENT, "EXTRA", "PATH", "PWD", "SHLVL", "_"}
+    assert names == {*VARIABLES, "EXTRA", "PATH", "PWD", "SHLVL", "_"}
 
 
 def test_the_system_is_read_only(sandbox: BubblewrapSandbox) -> None:

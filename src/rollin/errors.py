@@ -9,8 +9,12 @@ class InfrastructureFault(Exception):  # noqa: N818 - the word of the store and 
     """A sandbox, an endpoint or a disk failed. Never counted as the model's failure, in any rate."""
 
 
-class ImageUnavailable(InfrastructureFault):
-    """A container image can't be had. Trying again at once would not help."""
+class Unavailable(InfrastructureFault):
+    """What a task needs can't be had: an image, a repository, its packages. Trying again at once would not help."""
+
+
+class ImageUnavailable(Unavailable):
+    """A container image can't be had."""
 
 
 class ContextOverflow(Exception):  # noqa: N818 - a state of the conversation, not an error of the program

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from rollin.errors import ContextOverflow, ImageUnavailable, InfrastructureFault
+from rollin.errors import ContextOverflow, InfrastructureFault, Unavailable
 from rollin.gateway import Call, Gateway, SessionSpec
 from rollin.harnesses.base import Harness
 from rollin.mixture import Actor, RollIn
@@ -138,7 +138,7 @@ class Rollouts:
                 row = self._attempt(row, attempt.task, cast)
                 if row.exit is not Exit.INFRASTRUCTURE_FAULT:
                     break
-        except ImageUnavailable:  # said and counted; trying again would not help
+        except Unavailable:  # said and counted; trying again would not help
             row = self._store.trajectory(row.id)
         done(row)
         return row
@@ -171,7 +171,7 @@ class Rollouts:
         except InfrastructureFault as fault:
             log.warning("trajectory %d (%s): %s", row.id, task.instance_id, fault)
             self._store.end_trajectory(row.id, Exit.INFRASTRUCTURE_FAULT)
-            if isinstance(fault, ImageUnavailable):
+            if isinstance(fault, Unavailable):
                 raise
         return self._store.trajectory(row.id)
 

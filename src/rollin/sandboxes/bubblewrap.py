@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,7 @@ from typing import Self
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import init
 from rollin.sandboxes.base import AT_ONCE, TEMPLATE, CommandResult, Limits, as_bytes
+from rollin.sandboxes.surroundings import Surroundings, of_rollin
 from rollin.sandboxes.walls import command_line
 
 GRACE = 10.0
@@ -70,18 +71,18 @@ class BubblewrapSandbox:
         template: Path,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         env: Mapping[str, str] | None = None,
-        hidden: Sequence[Path] = (),
+        around: Surroundings | None = None,
         shown: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         """Ready when it returns. UserError where bubblewrap can't work at all, InfrastructureFault where it failed.
 
-        `env` goes on top of the sandbox's own environment; `hidden` names what to leave out of Python's, `shown` what
+        `env` goes on top of the variables that are `around` (rollin's own environment if left out); `shown` names what
         of the host is to be seen besides, read-only, by its path inside.
         """
         self.limits = limits
         self._lock = threading.Lock()
         self._closed = False
-        self._process = _start(template, limits, env or {}, hidden, shown)
+        self._process = _start(template, limits, env or {}, around or of_rollin(), shown)
         result = self.run(CHECK_OUT, seconds=60.0)
         if result.returncode != 0:
             self.close()
@@ -196,9 +197,9 @@ def check() -> bool:
 
 
 def _start(
-    template: Path, limits: Limits, env: Mapping[str, str], hidden: Sequence[Path], shown: Mapping[str, Path]
+    template: Path, limits: Limits, env: Mapping[str, str], around: Surroundings, shown: Mapping[str, Path]
 ) -> subprocess.Popen[bytes]:
-    words, descriptors = command_line(template, limits, env, hidden, shown, user_namespace=check())
+    words, descriptors = command_line(template, limits, env, around, shown, user_namespace=check())
     try:
         return subprocess.Popen(
             words,

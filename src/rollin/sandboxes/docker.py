@@ -30,7 +30,7 @@ from rollin.sandboxes.base import AT_ONCE, CommandResult, Limits, as_bytes
 from rollin.sandboxes.engine import ANSWER_SECONDS, Engine, engine
 from rollin.sandboxes.init import TIMED_OUT
 from rollin.sandboxes.streams import Announced, Answers, pour
-from rollin.sandboxes.walls import ENVIRONMENT as EVERYWHERE
+from rollin.sandboxes.surroundings import PUBLISHED
 
 LABEL = "rollin"
 """Every container has it; its value is the process that made it."""
@@ -43,17 +43,6 @@ GRACE = 30.0
 """Seconds in which a container that is well has ended its processes, and its client has seen it."""
 NOT_THERE = (126, 127)
 """Exit statuses of an engine that finds no bash: after the first command, the agent's own doing."""
-
-OF_IMAGES = (
-    "HOME",
-    "USER",
-    "PYTHONHASHSEED",
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD",
-    "PYTEST_ADDOPTS",
-    "GIT_CONFIG_NOSYSTEM",
-)
-"""Variables that are the image's to say: published tests need its plugins and its configuration."""
-ENVIRONMENT = {name: value for name, value in EVERYWHERE.items() if name not in OF_IMAGES}
 
 PID_1 = """
 trap '' HUP INT QUIT TERM USR1 USR2
@@ -99,7 +88,7 @@ class DockerSandbox:
         self._engine = engine()
         self._engine.fetch(image)
         self._name = f"rollin-{uuid.uuid4().hex[:12]}"
-        self._env = dict(ENVIRONMENT)
+        self._env = dict(PUBLISHED)
         self._lock = threading.Lock()
         self._closed = self._prepared = False
         self._answers = Answers()
@@ -107,7 +96,7 @@ class DockerSandbox:
         try:
             self._end_everyone(ANSWER_SECONDS)  # it answers as soon as it runs
             self._prepare(image, base_commit, setup_patch)
-            self._env |= {**testbed.variables(self.run(testbed.ACTIVATE, seconds=60.0).output), **ENVIRONMENT, **env}
+            self._env |= {**testbed.variables(self.run(testbed.ACTIVATE, seconds=60.0).output), **PUBLISHED, **env}
             self._prepared = True
         except BaseException:
             self.close()

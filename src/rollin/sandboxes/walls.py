@@ -4,13 +4,13 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
 from rollin.sandboxes import init
 from rollin.sandboxes.base import TEMPLATE, Limits
 from rollin.sandboxes.seccomp import seccomp_filter
+from rollin.sandboxes.surroundings import Surroundings
 
 USER_NAMESPACE_UID = 1000
 FIRST_UID, UIDS = 20_000, 40_000
@@ -27,33 +27,6 @@ CAPABILITIES = {
 FILES_PER_MB = 256
 """Files that a sandbox may hold for each megabyte of its disk: as many as would fill it with one block each."""
 
-ENVIRONMENT = {
-    "HOME": "/tmp",
-    "LANG": "C.UTF-8",
-    "TERM": "dumb",
-    "USER": "agent",
-    "PAGER": "cat",
-    "EDITOR": "true",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONHASHSEED": "0",
-    # A package that keeps its modules there can be imported, as if it were installed in development mode.
-    "PYTHONPATH": "/repo/src",
-    # Loading every installed plugin costs pytest 1.5 s at each start.
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    "PYTEST_ADDOPTS": "-p no:cacheprovider",
-    "GIT_PAGER": "cat",
-    "GIT_EDITOR": "true",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "Agent",
-    "GIT_AUTHOR_EMAIL": "agent@example.org",
-    "GIT_COMMITTER_NAME": "Agent",
-    "GIT_COMMITTER_EMAIL": "agent@example.org",
-    # Fixed dates: the same commands make the same commit ids in every run.
-    "GIT_AUTHOR_DATE": "2025-01-01T09:00:00Z",
-    "GIT_COMMITTER_DATE": "2025-01-01T09:00:00Z",
-}
-
 _uids = itertools.count(os.getpid() * 64)
 
 
@@ -61,7 +34,7 @@ def command_line(
     template: Path,
     limits: Limits,
     env: Mapping[str, str],
-    hidden: Sequence[Path],
+    around: Surroundings,
     shown: Mapping[str, Path],
     *,
     user_namespace: bool,
@@ -71,17 +44,18 @@ def command_line(
     passwd = _in_memory(f"root:x:0:0:root:/:/bin/bash\nagent:x:{uid}:{uid}:agent:/tmp:/bin/bash\n".encode())
     group = _in_memory(f"root:x:0:\nagent:x:{uid}:\n".encode())
     descriptors = [passwd, group]
-    words = ["bwrap", *_namespaces(user_namespace, uid), *_system(), *_workspace(template, limits), *_python(hidden)]
+    words = ["bwrap", *_namespaces(user_namespace, uid), *_system(), *_workspace(template, limits), *_python(around)]
     words += [word for place, path in shown.items() for word in _read_only(str(path.resolve()), place)]
     for descriptor, path in ((passwd, "/etc/passwd"), (group, "/etc/group")):
         words += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
+    words += [word for path, target in around.links.items() for word in ("--symlink", target, path)]
     words += ["--remount-ro", "/dev", "--remount-ro", "/"]
     if (refused_calls := seccomp_filter()) is not None:
         descriptors.append(_in_memory(refused_calls))
         words += ["--seccomp", str(descriptors[-1])]
-    path = f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"
+    path = f"{around.programs}:/usr/local/bin:/usr/bin:/bin"
     words.append("--clearenv")
-    for name, value in {**ENVIRONMENT, "PATH": path, **env}.items():
+    for name, value in {**around.variables, "PATH": path, **env}.items():
         words += ["--setenv", name, value]
     words += [os.path.realpath(sys.executable), "-I", "-S", "/run/init.py"]
     words += map(str, [-1 if user_namespace else uid, *_bounds(limits, user_namespace)])
@@ -162,16 +136,20 @@ def _workspace(template: Path, limits: Limits) -> list[str]:
     temporary = max(1, limits.disk_mb // 4)
     repository = max(1, limits.disk_mb - temporary - shared)
     flags: list[str] = []
-    for size, mode, path in ((temporary, "1777", "/tmp"), (repository, "0755", "/repo"), (shared, "1777", "/dev/shm")):
+    for size, mode, path in (
+        (temporary, "1777", "/tmp"),
+        (repository, "0755", init.WORKSPACE),
+        (shared, "1777", "/dev/shm"),
+    ):
         flags += ["--perms", mode, "--size", str(size << 20), "--tmpfs", path]
     return [*flags, *_read_only(str(template.resolve()), TEMPLATE), *_read_only(init.__file__, "/run/init.py")]
 
 
-def _python(hidden: Sequence[Path]) -> list[str]:
-    """The Python environment, without `hidden` and without rollin itself, which holds the katas' solutions."""
-    flags = [word for path in _python_folders() for word in _read_only(path, path)]
-    for path in (Path(__file__).parents[1], *hidden):
-        if not any(path.is_relative_to(folder) for folder in ("/usr", *_python_folders())):
+def _python(around: Surroundings) -> list[str]:
+    """The trees that `python` needs, less what is hidden."""
+    flags = [word for path in map(str, around.folders) for word in _read_only(path, path)]
+    for path in around.hidden:
+        if not any(path.is_relative_to(folder) for folder in (Path("/usr"), *around.folders)):
             continue
         if path.is_dir():
             flags += ["--size", "4096", "--tmpfs", str(path), "--remount-ro", str(path)]
@@ -189,11 +167,3 @@ def _read_only(source: str, target: str) -> list[str]:
         source,
         target,
     ]
-
-
-@cache
-def _python_folders() -> list[str]:
-    """The trees that `python` and `pytest` need, outermost first, less what /usr holds."""
-    executable = Path(sys.executable).resolve()
-    folders = {Path(sys.prefix), Path(sys.base_prefix), executable.parents[1]}
-    return [str(path) for path in sorted(folders) if not path.is_relative_to("/usr") and path != Path("/")]

@@ -1,4 +1,4 @@
-"""The sandbox that fits a task: bubblewrap where rollin makes its repository, a container where an image holds it."""
+"""The sandbox that fits a task: a container where an image holds its repository, bubblewrap where rollin makes it."""
 
 import importlib.metadata
 import re
@@ -10,6 +10,8 @@ from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.sandboxes.docker import DockerSandbox
+from rollin.sandboxes.surroundings import of_rollin
+from rollin.tasks.native.workspaces import open_native
 from rollin.tasks.repository import materialise
 from rollin.tasks.schema import Task
 
@@ -27,12 +29,14 @@ def open_workspace(
     """A fresh sandbox for one attempt at `task`; `env` is what its commands see besides the sandbox's own variables,
     `shown` what files of the host, read-only.
 
-    UserError where the task or this machine can't have one, ImageUnavailable where its image can't be had.
+    UserError where the task or this machine can't have one, Unavailable where its image, its repository or its
+    environment can't be had.
     """
     if task.in_container:
         return _container(task, limits, env or {}, shown)
-    hidden = _installed_copies(task)
-    return BubblewrapSandbox(materialise(task, cache_dir), limits, env, hidden=hidden, shown=shown)
+    if task.native:
+        return open_native(task, cache_dir, limits, env or {}, shown)
+    return BubblewrapSandbox(materialise(task, cache_dir), limits, env, of_rollin(_installed_copies(task)), shown)
 
 
 def _container(task: Task, limits: Limits, env: Mapping[str, str], shown: Mapping[str, Path]) -> Sandbox:

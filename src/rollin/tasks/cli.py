@@ -170,6 +170,37 @@ def fetch(
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
+@app.command(epilog="Example: `ROLLIN_REPOSITORIES=~/clones rollin tasks nativize verified.jsonl --out native.jsonl`")
+def nativize(
+    file: Annotated[Path, typer.Argument(help="Tasks or rows of a published data set (JSONL or Parquet).")],
+    out: Annotated[Path, typer.Option(help="The task file that is written.")],
+    terms: Annotated[
+        Path | None,
+        typer.Option(help="What repositories need beyond what they declare (YAML; docs/software-engineering.md)."),
+    ] = None,
+    format: Annotated[Format | None, typer.Option(help="Of its rows, where they don't say it.")] = None,
+) -> None:
+    """Let published tasks run without containers: at commits of your clones, in environments made by pip.
+
+    ROLLIN_REPOSITORIES names the folder of the clones. Tasks whose commit is not there are named and left out.
+    """
+    from rollin.tasks.native.converting import converted, read_terms
+    from rollin.tasks.published.reading import Source, read
+
+    chosen = choice_of({}).of(read(Source(str(file), True, format)), str(file))
+    found = converted(chosen.tasks, read_terms(terms) if terms else {})
+    lines = [*chosen.told(str(file), most=len(chosen.skipped))]
+    lines += [f"{name}: {reason}" for name, reason in found.refused.items()]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    if not found.tasks:
+        raise UserError(f"no task of {file} can run without a container: nothing was written")
+    write_tasks(out, found.tasks)
+    console.print(
+        f"{out}: {len(found.tasks)} tasks, {len(found.refused)} left out", highlight=False, soft_wrap=True, markup=False
+    )
+
+
 @app.command("list", epilog="Example: `rollin tasks list tasks/*.jsonl`")
 def list_tasks(files: TaskFiles) -> None:
     """What is in task files, a line for each task; and how many faults of which kind.

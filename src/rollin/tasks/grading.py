@@ -81,7 +81,7 @@ class Grade:
 
 def grade(task: Task, patch: str, cache_dir: Path, limits: Limits | None = None) -> Grade:
     """Grade `patch` (against the base commit) in a fresh sandbox. InfrastructureFault if that failed by itself."""
-    with open_workspace(task, cache_dir, limits or (specs.LIMITS if task.in_container else GRADING)) as sandbox:
+    with open_workspace(task, cache_dir, limits or (specs.LIMITS if task.published else GRADING)) as sandbox:
         return grade_in(sandbox, task, patch)
 
 
@@ -95,7 +95,7 @@ def grade_in(sandbox: Sandbox, task: Task, patch: str) -> Grade:
     if refusal:
         words = f"{task.instance_id}: the patch does not apply: {refusal}"
         return Grade(False, False, log=words, seconds=time.monotonic() - started)
-    found = specs.evaluate(sandbox, task) if task.in_container else _evaluate(sandbox, task)
+    found = specs.evaluate(sandbox, task) if task.published else _evaluate(sandbox, task)
     swebench = importlib.import_module("swebench.harness.grading")
     resolved = swebench.get_resolution_status(found.report) == swebench.ResolvedStatus.FULL.value
     words = found.log + _missing(task, found)

@@ -5,14 +5,13 @@ name in the cache is its head's id.
 """
 
 import contextlib
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rollin.errors import InfrastructureFault, UserError
+from rollin.errors import UserError
+from rollin.tasks.git import git
 from rollin.tasks.schema import Commit, Task
 
 AUTHOR = "Ada Developer <ada@example.org>"
@@ -76,10 +75,10 @@ def build_repository(pristine: Mapping[str, Content], history: Sequence[Commit],
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache_dir))
     try:
         building.chmod(0o755)  # a sandbox reads it under another uid
-        _git(building, "init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha1", "--template=", ".")
+        git(building, "init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha1", "--template=", ".")
         stream = b"".join(_fast_import(pristine, history or [Commit(subject="Initial import", files={})]))
-        _git(building, *FAST_IMPORT, stdin=stream)
-        head = _git(building, "rev-parse", "refs/heads/main").decode().strip()
+        git(building, *FAST_IMPORT, stdin=stream)
+        head = git(building, "rev-parse", "refs/heads/main").decode().strip()
         with contextlib.suppress(OSError):  # another process was first: its repository is the same
             building.rename(_place(cache_dir, head))
     finally:
@@ -89,7 +88,7 @@ def build_repository(pristine: Mapping[str, Content], history: Sequence[Commit],
 
 def repository_shas(path: Path) -> list[str]:
     """The commits of `main`, oldest first."""
-    return _git(path, "rev-list", "--reverse", "refs/heads/main").decode().split()
+    return git(path, "rev-list", "--reverse", "refs/heads/main").decode().split()
 
 
 def _place(cache_dir: Path, head: str) -> Path:
@@ -128,16 +127,3 @@ def _change(path: str, content: Content | None) -> Iterator[bytes]:
 
 def _data(content: bytes) -> bytes:
     return b"data %d\n%b\n" % (len(content), content)
-
-
-def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
-    """Run git there, deaf to the caller's own GIT_* variables and configuration."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    env |= {"GIT_DIR": str(repository), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    try:
-        done = subprocess.run(["git", *arguments], cwd=repository, env=env, input=stdin, capture_output=True)
-    except FileNotFoundError as error:
-        raise UserError("git was not found: install it with `apt-get install -y git`") from error
-    if done.returncode != 0:
-        raise InfrastructureFault(f"git {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout

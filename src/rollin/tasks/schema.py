@@ -2,6 +2,7 @@
 
 Task           one problem: a repository at a commit, a bug report, the reference patch, the tests that decide
 Commit         one commit of the repository's history: a subject and the files it writes
+Environment    the Python environment of a published task that runs without a container
 Family         what kind of fault a task holds: visible, regression or semantic
 """
 
@@ -11,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from rollin.errors import UserError
@@ -54,6 +55,22 @@ class Commit(BaseModel):
     files: dict[str, str | None]
 
 
+class Environment(BaseModel):
+    """What a published task runs in where it has no container: a virtual environment, made by pip."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    python: str = Field(default="", pattern=r"^(3\.\d+)?$")
+    """The version, such as `3.9`: `python3.9` has to be on the PATH. rollin's own if left out."""
+    declared: list[str] | None = None
+    """What is installed of what the repository declares besides its dependencies: an extra, as `[test]`, or a file, as
+    `requirements/tests.txt`. Those that are for tests if left out, nothing with `[]`."""
+    requirements: list[str] = []
+    """Further lines of a requirements file, pins among them: `werkzeug<2.1`."""
+    before: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\d)?$")
+    """A date: packages are those that were on the index by then."""
+
+
 class Task(BaseModel):
     """One problem. Fields in SWE-bench's names come first; the others say how rollin makes the repository."""
 
@@ -90,7 +107,8 @@ class Task(BaseModel):
     test_files: list[str] = []
     """Put back from the task before grading, whatever the agent did to them."""
     pristine: str = ""
-    """Where the first commit's files come from: `kata:<name>`, or `pypi:<package>==<version>#sha256=<hash>`."""
+    """Where the first commit's files come from: `kata:<name>`, or `pypi:<package>==<version>#sha256=<hash>`. Of a
+    published task without a container, where its history does: `git:<owner>/<name>@<commit>`."""
     history: list[Commit] = []
     """Commits on top of the pristine files. The last one is `base_commit`."""
     image: str = ""
@@ -105,10 +123,23 @@ class Task(BaseModel):
     eval_type: str = ""
     """SWE-bench's: `fail_only` where tests that passed are not reported; `pass_and_fail` if left out."""
 
+    environment: Environment = Environment()
+    """What a task whose `pristine` is `git:` runs in."""
+
     @property
     def in_container(self) -> bool:
         """Whether an image holds its repository, instead of rollin making it."""
         return bool(self.image) and not self.pristine
+
+    @property
+    def native(self) -> bool:
+        """Whether it is a published task that runs without a container."""
+        return self.pristine.startswith("git:")
+
+    @property
+    def published(self) -> bool:
+        """Whether others made it: SWE-bench's rules grade it, and its tests need limits of their own."""
+        return self.in_container or self.native
 
     @classmethod
     def bare(cls, instance_id: str, **more: object) -> Self:

@@ -7,6 +7,8 @@ command on the files that hold tests.
 
 As in SWE-bench, and other than for rollin's own tasks, nothing but the tests' files is put back: reference patches
 change setup.cfg, too. A patch that brings a conftest.py can change how its tests run.
+
+The same holds in a container and without one: a script's /testbed is there in both.
 """
 
 import importlib
@@ -19,13 +21,17 @@ from typing import Any
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits, Sandbox
-from rollin.sandboxes.docker import ENVIRONMENT
+from rollin.sandboxes.surroundings import PUBLISHED
 from rollin.tasks.schema import Task
 
 LIMITS = Limits(seconds=1800.0, memory_mb=8192, processes=2048, output_kb=64 << 10, disk_mb=4096, cpus=4.0)
 """What one evaluation may use. SWE-bench gives half an hour, and limits nothing else."""
 
 _CHANGED = re.compile(r"^diff --git a/(\S+) b/(\S+)$", re.MULTILINE)
+_SETUP = re.compile(
+    r"^(?:(?:source|\.) \S*activate\b|conda |(?:python[\d.]* -m )?pip[\d.]* install\b).*\n", re.MULTILINE
+)
+"""Lines that make an image's environment active, or complete."""
 _SCRIPT = """\
 git checkout --quiet HEAD -- KEPT
 rm -rf -- ADDED
@@ -51,7 +57,7 @@ def evaluate(sandbox: Sandbox, task: Task) -> Evaluation:
     """Put the tests back in a sandbox that holds a patch, and run them. UserError where the task doesn't say how."""
     spec = _spec(sandbox, task)
     sandbox.write(".git/eval.sh", spec.eval_script.encode())
-    without = " ".join(f"-u {name}" for name in ENVIRONMENT if name != "PATH")  # as SWE-bench's harness would run it
+    without = " ".join(f"-u {name}" for name in PUBLISHED)  # as SWE-bench's harness would run it
     outcome = sandbox.run(f"env {without} bash .git/eval.sh")
     constants = importlib.import_module("swebench.harness.constants")
     printed = outcome.output + (f"\n{constants.TESTS_TIMEOUT}\n" if outcome.timed_out else "")
@@ -68,6 +74,7 @@ def _spec(sandbox: Sandbox, task: Task) -> Any:
     parsers = importlib.import_module("swebench.harness.log_parsers").PARSER_REGISTRY
     kinds = [kind.value for kind in importlib.import_module("swebench.harness.constants").EvalType]
     script = task.eval_script or _script(sandbox, task)
+    script = without_setup(script) if task.native else script
     row = task.model_dump() | {
         "eval_script": script,
         "log_parser": _one_of(parsers, task.log_parser or "parse_log_pytest", "log_parser", task),
@@ -75,6 +82,13 @@ def _spec(sandbox: Sandbox, task: Task) -> Any:
     }
     make: Callable[[dict[str, object]], Any] = importlib.import_module("swebench.harness.utils").make_test_spec
     return make(row)
+
+
+def without_setup(script: str) -> str:
+    """A published script for an environment that is active and complete: nothing is activated or installed.
+
+    What it holds of a patch begins with a sign or a blank, so no line of that is taken for one of these."""
+    return _SETUP.sub("", script)
 
 
 def _one_of(known: Any, value: str, field: str, task: Task) -> str:

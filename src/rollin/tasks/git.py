@@ -1,0 +1,21 @@
+"""git, as rollin's own repositories want it: deaf to what the user has configured."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from rollin.errors import InfrastructureFault, UserError
+
+
+def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """What git prints there (`repository` is its git directory). UserError without git, InfrastructureFault where it
+    failed."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env |= {"GIT_DIR": str(repository), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    try:
+        done = subprocess.run(["git", *arguments], cwd=repository, env=env, input=stdin, capture_output=True)
+    except FileNotFoundError as error:
+        raise UserError("git was not found: install it with `apt-get install -y git`") from error
+    if done.returncode != 0:
+        raise InfrastructureFault(f"git {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout

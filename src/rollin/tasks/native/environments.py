@@ -1,0 +1,212 @@
+"""Virtual environments for published repositories, made once and kept in the cache.
+
+An environment holds what a repository depends on, and of the repository itself the metadata alone: its name, version,
+extras and commands. Its code is what the sandbox holds, which is found by a line in a .pth file. So one environment
+serves every commit with the same metadata, and none can hold the repair of another.
+
+To make one runs the repository's own build, outside a sandbox, as `pip install` of it would.
+
+Order       what an environment is for: a commit of a repository, and the wishes of its task
+Prepared    one that is ready
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock
+
+from rollin.errors import Unavailable
+from rollin.sandboxes.init import WORKSPACE
+from rollin.tasks.native import pip
+from rollin.tasks.native.clones import checked_out
+from rollin.tasks.native.declared import Wants, wants
+from rollin.tasks.native.wheels import Parts, parts
+from rollin.tasks.schema import Environment
+
+log = logging.getLogger(__name__)
+
+RUNNER = ("pytest", "setuptools")
+"""What tests take for granted: SWE-bench's environments have both."""
+LAYOUT = 1
+"""Goes up when environments are made otherwise than before."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an environment is for."""
+
+    repo: str
+    clone: Path
+    commit: str
+    wishes: Environment
+
+    @property
+    def digest(self) -> str:
+        """Names it in the cache."""
+        return _digest(LAYOUT, self.repo, self.commit, self.wishes.model_dump_json(), sys.version)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An environment that is ready."""
+
+    folder: Path
+    generated: Path
+    """The files that the build adds to the repository, by their paths in it."""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Their contents."""
+        found = (path for path in sorted(self.generated.rglob("*")) if path.is_file())
+        return {path.relative_to(self.generated).as_posix(): path.read_bytes() for path in found}
+
+
+class Environments:
+    """The cache, in a folder. What can't be made is tried once in a process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._failed = dict[str, str]()
+
+    def prepare(self, order: Order) -> Prepared:
+        """The environment, made if it isn't there: safe beside other threads and processes, and what was interrupted
+        is made anew. Unavailable says why it can't be."""
+        ordered = self.folder / "orders" / order.digest
+        ordered.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{ordered}.lock"):
+            if order.digest in self._failed:
+                raise Unavailable(self._failed[order.digest])
+            try:
+                return self._found(ordered) or self._made(order, ordered)
+            except Unavailable as fault:
+                self._failed[order.digest] = str(fault)
+                raise
+
+    def _found(self, ordered: Path) -> Prepared | None:
+        try:
+            key = (ordered / "environment").read_text().strip()
+        except FileNotFoundError:
+            return None
+        folder = self.folder / key
+        return Prepared(folder, ordered / "generated") if (folder / "ready").exists() else None
+
+    def _made(self, order: Order, ordered: Path) -> Prepared:
+        log.info("making an environment for %s at %s", order.repo, order.commit[:12])
+        record = ordered / "log"
+        record.unlink(missing_ok=True)
+        builder = self._builder(order.wishes, record)
+        with checked_out(order.clone, order.commit) as checkout, tempfile.TemporaryDirectory() as work:
+            tracked = _tracked(checkout)
+            command = [str(builder), "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={work}"]
+            pip.run([*command, *pip.limits(order.wishes.before), "."], record, cwd=checkout)
+            (wheel,) = Path(work).glob("*.whl")
+            built = parts(wheel, tracked)
+            wanted = wants(checkout, built.extras, order.wishes.declared)
+            key = _digest(LAYOUT, builder, built.told, built.root, wanted, order.wishes.model_dump_json())
+            self._install(key, builder, wheel, built, wanted, order.wishes, record)
+        _write(ordered / "generated", built.generated)
+        _keep(ordered / "environment", key)
+        return Prepared(self.folder / key, ordered / "generated")
+
+    def _builder(self, wishes: Environment, record: Path) -> Path:
+        """A Python with pip that knows what is asked of it."""
+        python = _interpreter(wishes.python)
+        kind = "dated" if wishes.before else "plain"
+        folder = self.folder / f"pip-{kind}-{_digest(python, sys.version)}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "ready").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                pip.run([python, "-m", "venv", str(folder)], record)
+                if wishes.before:
+                    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--upgrade"]
+                    pip.run([*command, f"pip>={pip.DATED}"], record)
+                (folder / "ready").touch()
+        return folder / "bin" / "python"
+
+    def _install(
+        self, key: str, builder: Path, wheel: Path, built: Parts, wanted: Wants, wishes: Environment, record: Path
+    ) -> None:
+        folder = self.folder / key
+        with FileLock(f"{folder}.lock"), tempfile.TemporaryDirectory() as work:
+            if (folder / "ready").exists():
+                return
+            shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed left
+            pip.run([str(builder), "-m", "venv", "--without-pip", str(folder)], record)
+            extras = f"[{','.join(wanted.extras)}]" if wanted.extras else ""
+            lines = Path(work) / "requirements.txt"
+            itself = f"{built.name}{extras} @ {wheel.as_uri()}"
+            lines.write_text("\n".join([itself, *RUNNER, *wanted.lines, *wishes.requirements, ""]))
+            constraints = Path(work) / "constraints.txt"
+            constraints.write_text("\n".join([*wanted.constraints, ""]))
+            command = [str(builder), "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
+            command += [f"--requirement={lines}", f"--constraint={constraints}"]
+            pip.run([*command, *pip.limits(wishes.before)], record)
+            _without_code(folder, built)
+            (folder / "ready").touch()
+
+
+@cache
+def environments(folder: Path) -> Environments:
+    """Those of a cache: one for the process."""
+    return Environments(folder)
+
+
+def python_version(wished: str) -> str:
+    """The version that a wish comes to, such as `3.11`."""
+    return wished or f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _interpreter(version: str) -> str:
+    """The Python that was asked for; rollin's own installation of it where none was."""
+    if not version:
+        return os.path.realpath(sys.executable)
+    found = shutil.which(f"python{version}")
+    if not found:
+        raise Unavailable(f"it wants Python {version}, and there is no python{version} on the PATH: install it")
+    return found
+
+
+def _tracked(checkout: Path) -> frozenset[str]:
+    """The repository's files, before anything is built in it."""
+    found = (path for path in checkout.rglob("*") if path.is_file() or path.is_symlink())
+    return frozenset(path.relative_to(checkout).as_posix() for path in found)
+
+
+def _without_code(folder: Path, built: Parts) -> None:
+    """Take the repository's own modules out of the environment again, and let Python find the sandbox's."""
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    for distribution in importlib.metadata.distributions(name=built.name, path=[str(packages)]):
+        for file in distribution.files or ():
+            of_metadata = file.parts[0].endswith(".dist-info") and file.name != "direct_url.json"
+            if file.parts[0] != ".." and not of_metadata:
+                Path(str(distribution.locate_file(file))).unlink(missing_ok=True)
+    (packages / "repository.pth").write_text(f"{WORKSPACE}/{built.root}".rstrip("/") + "\n")
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _keep(path: Path, content: str) -> None:
+    """Whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(f"{content}\n")
+    part.replace(path)
+
+
+def _digest(*parts_of: object) -> str:
+    return hashlib.sha256(json.dumps([str(part) for part in parts_of]).encode()).hexdigest()[:24]
