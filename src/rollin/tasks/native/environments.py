@@ -70,6 +70,16 @@ class Prepared:
         return {path.relative_to(self.generated).as_posix(): path.read_bytes() for path in found}
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What environments for a Python are made with."""
+
+    python: str
+    """The Python itself: a virtual environment of a virtual environment would be gone with that."""
+    pip: str
+    """One with pip that knows what is asked of it."""
+
+
 class Environments:
     """The cache, in a folder. What can't be made is tried once in a process."""
 
@@ -103,23 +113,22 @@ class Environments:
         log.info("making an environment for %s at %s", order.repo, order.commit[:12])
         record = ordered / "log"
         record.unlink(missing_ok=True)
-        builder = self._builder(order.wishes, record)
+        tools = self._tools(order.wishes, record)
         with checked_out(order.clone, order.commit) as checkout, tempfile.TemporaryDirectory() as work:
             tracked = _tracked(checkout)
-            command = [str(builder), "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={work}"]
+            command = [tools.pip, "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={work}"]
             pip.run([*command, *pip.limits(order.wishes.before), "."], record, cwd=checkout)
             (wheel,) = Path(work).glob("*.whl")
             built = parts(wheel, tracked)
             wanted = wants(checkout, built.extras, order.wishes.declared)
-            key = _digest(LAYOUT, builder, built.told, built.root, wanted, order.wishes.model_dump_json())
-            self._install(key, builder, wheel, built, wanted, order.wishes, record)
+            key = _digest(LAYOUT, tools, built.told, built.root, wanted, order.wishes.model_dump_json())
+            self._install(key, tools, wheel, built, wanted, order.wishes, record)
         _write(ordered / "generated", built.generated)
         _keep(ordered / "environment", key)
         return Prepared(self.folder / key, ordered / "generated")
 
-    def _builder(self, wishes: Environment, record: Path) -> Path:
-        """A Python with pip that knows what is asked of it."""
-        python = _interpreter(wishes.python)
+    def _tools(self, wishes: Environment, record: Path) -> Tools:
+        python = _interpreter(wishes.python, record)
         kind = "dated" if wishes.before else "plain"
         folder = self.folder / f"pip-{kind}-{_digest(python, sys.version)}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -131,24 +140,24 @@ class Environments:
                     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--upgrade"]
                     pip.run([*command, f"pip>={pip.DATED}"], record)
                 (folder / "ready").touch()
-        return folder / "bin" / "python"
+        return Tools(python, str(folder / "bin" / "python"))
 
     def _install(
-        self, key: str, builder: Path, wheel: Path, built: Parts, wanted: Wants, wishes: Environment, record: Path
+        self, key: str, tools: Tools, wheel: Path, built: Parts, wanted: Wants, wishes: Environment, record: Path
     ) -> None:
         folder = self.folder / key
         with FileLock(f"{folder}.lock"), tempfile.TemporaryDirectory() as work:
             if (folder / "ready").exists():
                 return
             shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed left
-            pip.run([str(builder), "-m", "venv", "--without-pip", str(folder)], record)
+            pip.run([tools.python, "-m", "venv", "--without-pip", str(folder)], record)
             extras = f"[{','.join(wanted.extras)}]" if wanted.extras else ""
             lines = Path(work) / "requirements.txt"
             itself = f"{built.name}{extras} @ {wheel.as_uri()}"
             lines.write_text("\n".join([itself, *RUNNER, *wanted.lines, *wishes.requirements, ""]))
             constraints = Path(work) / "constraints.txt"
             constraints.write_text("\n".join([*wanted.constraints, ""]))
-            command = [str(builder), "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
+            command = [tools.pip, "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
             command += [f"--requirement={lines}", f"--constraint={constraints}"]
             pip.run([*command, *pip.limits(wishes.before)], record)
             _without_code(folder, built)
@@ -166,14 +175,16 @@ def python_version(wished: str) -> str:
     return wished or f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _interpreter(version: str) -> str:
-    """The Python that was asked for; rollin's own installation of it where none was."""
+def _interpreter(version: str, record: Path) -> str:
+    """The Python that was asked for, itself: what is on the PATH may be a script that finds one, and no sandbox shows
+    that. rollin's own installation where none was asked for."""
     if not version:
         return os.path.realpath(sys.executable)
     found = shutil.which(f"python{version}")
     if not found:
         raise Unavailable(f"it wants Python {version}, and there is no python{version} on the PATH: install it")
-    return found
+    told = pip.run([found, "-c", "import sys; print(sys.base_prefix)"], record).strip()
+    return os.path.realpath(Path(told) / "bin" / f"python{version}")
 
 
 def _tracked(checkout: Path) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """pip, in a process of its own, told which Python it works for and how new a package may be."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rollin.errors import Unavailable
 DATED = 26
 """The first version of pip that knows `--uploaded-prior-to`."""
 SECONDS = 3600.0
+_EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|NotFound): \S")
 
 
 def limits(before: str) -> list[str]:
@@ -40,7 +42,8 @@ def _named(command: list[str]) -> str:
 
 
 def _wrong(printed: str) -> str:
-    """The line that says most: pip's first own error, or else the last one."""
+    """The line that says most: the exception that ended a build, or else pip's first own error, or the last line."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    raised = [line for line in lines if _EXCEPTION.match(line)]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines[-1:] or ["it said nothing"])[0][:300]
+    return (raised[-1:] or errors or lines[-1:] or ["it said nothing"])[0][:300]
