@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from rollin.mixture import Actor, Student
 from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.workspace import open_workspace
-from rollin.store import Exit, Purpose, Store
+from rollin.store import Exit, Purpose, Store, TrajectoryRow
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.cli import app
 from rollin.tasks.grading import grade
@@ -161,19 +163,23 @@ def test_commits_with_the_same_metadata_share_an_environment(task: Task, clone: 
     assert cache.prepare(order_of(pinned)).folder != cache.prepare(order_of(task)).folder
 
 
-def test_what_was_interrupted_is_made_anew(task: Task) -> None:
+def test_what_was_interrupted_is_made_anew_by_one_of_those_that_want_it(task: Task) -> None:
     prepared = environments(cache_folder() / "environments").prepare(order_of(task))
     (prepared.folder / "ready").unlink()
     shutil.rmtree(prepared.folder / "lib")
-    again = Environments(cache_folder() / "environments").prepare(order_of(task))
-    assert again == prepared
-    assert [*again.folder.glob("lib/python3*/site-packages/numerals.py")]
+    several = [Environments(cache_folder() / "environments") for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        again = [*pool.map(lambda cache: cache.prepare(order_of(task)), several)]
+    assert again == [prepared] * 3
+    assert [*prepared.folder.glob("lib/python3*/site-packages/numerals.py")]
+    log = next(cache_folder().glob(f"environments/orders/{order_of(task).digest}/log")).read_text()
+    assert log.count("--without-pip") == 1
 
 
 # --- what can't be had ----------------------------------------------------------------------------------------------
 
 
-def attempt(task: Task, policy: ScriptedPolicy, repositories: Path, folder: Path):  # type: ignore[no-untyped-def]
+def attempt(task: Task, policy: ScriptedPolicy, repositories: Path, folder: Path) -> TrajectoryRow:
     with Store.create(folder / "run.db", {}) as store, Gateway(store) as gateway:
         store.add_tasks([task])
         harness = MiniSweAgent(MiniSweAgentSettings())
@@ -216,8 +222,6 @@ def test_what_is_compiled_is_refused(tmp_path: Path, clone: Clone) -> None:
     wheel = shutil.copy(Path(os.environ["PIP_FIND_LINKS"]) / "numerals-1.0-py3-none-any.whl", tmp_path)
     with pytest.raises(Unavailable, match=r"its numerals.py is not in the folder . of the repository"):
         parts(Path(wheel), {"README"})
-    import zipfile
-
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.writestr("fast.cpython-311-x86_64-linux-gnu.so", "")
     with pytest.raises(Unavailable, match=r"not of Python alone .fast.cpython-311-x86_64-linux-gnu.so is compiled"):
@@ -269,6 +273,11 @@ def test_a_fault_that_is_put_into_an_image_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["nativize", str(rows), "--out", str(tmp_path / "out.jsonl")])
     assert "at a commit that it does not name" in done.output
     assert isinstance(done.exception, UserError)
+
+
+def test_a_date_may_be_written_as_yaml_has_dates(tmp_path: Path) -> None:
+    (tmp_path / "terms.yaml").write_text("a/b: {before: 2021-05-13}\n")
+    assert read_terms(tmp_path / "terms.yaml")["a/b"].before == "2021-05-13"
 
 
 @pytest.mark.parametrize(

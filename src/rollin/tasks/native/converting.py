@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from rollin.errors import Unavailable, UserError
 from rollin.tasks.native.clones import check_commit, committed_on, find_clone
@@ -34,7 +35,9 @@ ANY_DATE = "any"
 class Terms(Environment):
     """What the tasks of a repository need."""
 
-    before: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\d|any)?$")
+    before: Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, date) else value)] = Field(
+        default="", pattern=r"^(\d{4}-\d\d-\d\d|any)?$"
+    )
     """As a task's; `any` for no limit. Left out: the day of the task's commit, or, if that is later, the day when its
     Python was 90 days old."""
     test_command: str = ""
