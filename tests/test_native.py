@@ -33,7 +33,7 @@ from rollin.tasks.native.declared import Wants, wants
 from rollin.tasks.native.environments import Environments, environments
 from rollin.tasks.native.wheels import parts
 from rollin.tasks.native.workspaces import order_of
-from rollin.tasks.schema import Environment, Task, read_tasks
+from rollin.tasks.schema import Environment, Task, read_tasks, write_tasks
 from rollin.tasks.specs import without_setup
 
 SMALL = Limits(seconds=60, memory_mb=1024)
@@ -247,6 +247,15 @@ def test_nativize_writes_tasks_that_run_and_names_those_that_cannot(
     (made,) = read_tasks(out)
     assert (made.pristine, made.log_parser) == (f"git:ada/roman@{clone.base}", "parse_log_pytest_options")
     assert grade(made, made.patch, repositories).resolved
+
+
+def test_validate_names_what_cannot_be_had_and_goes_on(task: Task, tmp_path: Path) -> None:
+    lost = task.model_copy(update={"instance_id": "ada__greek-2", "pristine": f"git:ada/greek@{'1' * 40}"})
+    write_tasks(tmp_path / "tasks.jsonl", [lost, task])
+    done = CliRunner().invoke(app, ["validate", str(tmp_path / "tasks.jsonl")])
+    assert "ada__greek-2: there is no clone of ada/greek" in done.output
+    assert "1 of 2 tasks are sound" in done.output
+    assert done.exit_code == 1
 
 
 def test_packages_are_those_of_the_commits_day_or_of_its_pythons_youth(task: Task) -> None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from rollin.errors import UserError
+from rollin.errors import Unavailable, UserError
 from rollin.tasks.choosing import choice_of
 from rollin.tasks.packages import OWN
 from rollin.tasks.published.catalogue import Format
@@ -294,6 +294,9 @@ def _complaint(task: Task) -> str:
     from rollin.tasks.grading import grade
 
     repositories = cache_folder() / "repositories"
-    if grade(task, "", repositories).resolved:
-        return "it counts as resolved without any patch"
-    return "" if grade(task, task.patch, repositories).resolved else "the reference patch does not resolve it"
+    try:
+        if grade(task, "", repositories).resolved:
+            return "it counts as resolved without any patch"
+        return "" if grade(task, task.patch, repositories).resolved else "the reference patch does not resolve it"
+    except Unavailable as fault:
+        return str(fault).removeprefix(f"task {task.instance_id}: ")

@@ -10,7 +10,7 @@ from rollin.errors import Unavailable
 DATED = 26
 """The first version of pip that knows `--uploaded-prior-to`."""
 SECONDS = 3600.0
-_EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|NotFound): \S")
+_EXCEPTION = re.compile(r"(?:(?:\w+\.)+[A-Z]\w+|\w*(?:Error|Exception)): \S")
 
 
 def limits(before: str) -> list[str]:
