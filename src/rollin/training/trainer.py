@@ -214,6 +214,8 @@ def train(
     if not label_tokens:
         raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
     trained = select_parameters(model, settings)
+    if settings.gradient_checkpointing:  # not by the Trainer's setting, which is about to get another name
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
     steps = settings.steps(len(tries))
     dtype = multiplied_in(precision) if trained.device.type == "cpu" else trained.dtype
     trainer = TrieTrainer(
@@ -231,6 +233,8 @@ def train(
         outcome = trainer.train()
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_disable()  # type: ignore[no-untyped-call]
     model.train(False)
     return TrainingResult(
         steps=outcome.global_step,
@@ -255,8 +259,6 @@ def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int
         warmup_steps=math.ceil(steps * settings.warmup_fraction),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=1,
         save_strategy="no",
         report_to=[],
