@@ -77,6 +77,7 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert "sft-0.json holds no run's result" in " ".join(finish(rollin(cache, "compare", path, *there), 2).split())
 
 
+@pytest.mark.slow
 def test_drift_from_a_local_teacher_is_measured_where_that_is_asked_for(
     tmp_path: Path, cache: Path, tiny_directory: Path
 ) -> None:

@@ -43,6 +43,7 @@ def said(run: Path) -> dict[tuple[str, int], list[str]]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.slow
 def test_a_student_acts_at_its_server_with_the_weights_of_each_iteration(
     tmp_path: Path, cache: Path, tiny_directory: Path, server: tuple[EngineServer, str], engine: str
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_student_acts_at_its_server_with_the_weights_of_each_iteration(
     assert all(turn.action.token_ids and turn.action.logprobs for turn in turns)
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_no_weights_stops_the_run_which_goes_on_later(
     tmp_path: Path, cache: Path, tiny_directory: Path, server: tuple[EngineServer, str]
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_server_that_keeps_its_cache_is_a_fault(tiny_directory: Path, server: 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.slow
 def test_a_student_is_distilled_from_a_teacher_at_a_server(
     tmp_path: Path, cache: Path, tiny_directory: Path, tiny_model: PreTrainedModel, engine: str
 ) -> None:

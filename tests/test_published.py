@@ -259,14 +259,14 @@ def test_a_task_that_is_there_twice_is_one(tmp_path: Path) -> None:
     [
         ("gone.jsonl", None, "cannot read the task file"),
         ("gone.parquet", None, "cannot read"),
-        ("empty.jsonl", b"\n\n", "known format"),
+        ("empty.jsonl", b"\n\n", "holds no task"),
         ("not.parquet", b"PAR1 and then nothing", "is no Parquet file"),
         ("torn.jsonl", b'{"instance_id": ', "line 1: not JSON"),
         ("deep.jsonl", b"[" * 100_000 + b"\n", "line 1: nested too deeply"),
         (".", None, "Is a directory"),
         ("latin.jsonl", b"\xff\xfe", "not text in UTF-8"),
-        ("list.jsonl", b"[1]\n5\n", "known format"),
-        ("alien.jsonl", b'{"question": "?", "answer": "!"}\n', "no row has the columns of a known format"),
+        ("list.jsonl", b"[1]\n5\n", "holds no task"),
+        ("alien.jsonl", b'{"question": "?", "answer": "!"}\n', "line 1: field 'instance_id'"),
         (
             "half.jsonl",
             b'{"instance_id": "\\ud800", "repo": "", "base_commit": "", "problem_statement": "", "patch": "",'

@@ -136,6 +136,7 @@ def test_a_budget_ends_collecting_and_bounds_training(tmp_path: Path, cache: Pat
     assert sum(each["packed_tokens"] for each in trained if isinstance(each, dict)) <= 1500
 
 
+@pytest.mark.slow
 def test_what_a_student_began_with_is_learnt_from_again(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
     first = {"iterations": 1, "evaluation": {"base": False}}
     recipe = write_recipe(tmp_path / "first.yaml", tiny_directory, **first)

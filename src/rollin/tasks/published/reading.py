@@ -82,7 +82,7 @@ def _row(source: Source, of: Format, where: str, content: object) -> Task | Skip
     row: Row = {str(name): value for name, value in content.items() if value is not None}
     named = row.get("instance_id")
     name = named if isinstance(named, str) and named.strip() else where
-    if source.is_file and source.format is None and (really := recognised(row)) != of:
+    if source.is_file and source.format is None and (really := recognised(row) or _default(of)) != of:
         other = f"of {really}" if really else "of no format that is known"
         return Skipped(name, f"its columns are {other}, the file's are of {of}")
     if of is Format.ROLLIN:
@@ -93,10 +93,18 @@ def _row(source: Source, of: Format, where: str, content: object) -> Task | Skip
         return Skipped(name, str(misfit))
 
 
+def _default(of: Format) -> Format | None:
+    """What columns of no format are taken for: in a file of one's own, for a task that lacks some."""
+    return of if of is Format.ROLLIN else None
+
+
 def _common(name: str, rows: Iterable[tuple[str, object]]) -> Format:
-    """The format of most rows. UserError where no row has the columns of one."""
+    """The format of most rows. UserError where no row of a Parquet file has the columns of one; a JSONL file is then
+    taken for one's own, so that the field that is missing can be named."""
     formats = Counter(recognised(row) for _, row in rows if isinstance(row, dict))
     found = [of for of, _ in formats.most_common() if of is not None]
+    if not found and not name.endswith(".parquet"):
+        return Format.ROLLIN
     if not found:
         raise UserError(
             f"{name}: no row has the columns of a known format ({', '.join(Format)}); see docs/software-engineering.md"
