@@ -4,20 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from roman_room import BUGGY, FIXED, TESTS, finished
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks.grading import GRADING, Grade, extract_patch, grade, run_tests
-from rollin.tasks.repository import build_repository, pristine_files
 from rollin.tasks.schema import Commit, Task
 
-BUGGY = '"""Double."""\n\n\ndef double(number):\n    return number * 3\n\n\ndef zero():\n    return 0\n'
-FIXED = BUGGY.replace("* 3", "* 2")
-TESTS = (
-    "from roman import double, zero\n\n\ndef test_double():\n    assert double(2) == 4\n\n\n"
-    "def test_zero():\n    assert zero() == 0\n"
-)
 FAKE_SUMMARY = (
     "=========================== short test summary info ============================\n"
     "PASSED test_roman.py::test_double\nPASSED test_roman.py::test_zero\n"
@@ -32,24 +26,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def task(cache: Path) -> Task:
-    unfinished = Task(
-        instance_id="double",
-        repo="kata/roman",
-        base_commit="",
-        problem_statement="double(2) gives 6",
-        patch="",
-        FAIL_TO_PASS=["test_roman.py::test_double"],
-        PASS_TO_PASS=["test_roman.py::test_zero"],
-        pristine="kata:roman",
-        test_files=["test_roman.py"],
-        history=[
-            Commit(subject="Import", files={"roman.py": FIXED, "test_roman.py": TESTS, "latin.txt": "x\n"}),
-            Commit(subject="Break double", files={"roman.py": BUGGY}),
-            Commit(subject="More", files={"latin.txt": "y\n"}),
-        ],
-    )
-    head = build_repository(pristine_files(unfinished), unfinished.history, cache)[1]
-    task = unfinished.model_copy(update={"base_commit": head})
+    history = [
+        Commit(subject="Import", files={"roman.py": FIXED, "test_roman.py": TESTS, "latin.txt": "x\n"}),
+        Commit(subject="Break double", files={"roman.py": BUGGY}),
+        Commit(subject="More", files={"latin.txt": "y\n"}),
+    ]
+    task = finished(history, cache)
     with open_workspace(task, cache) as sandbox:
         sandbox.write("roman.py", FIXED.encode())
         return task.model_copy(update={"patch": extract_patch(sandbox)})

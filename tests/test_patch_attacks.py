@@ -6,19 +6,12 @@ from pathlib import Path
 
 import pytest
 from patch_attacks import EXTRACTION, FORGERIES, PATCHES, RAN, SLOW, Forgery
+from roman_room import BUGGY, FIXED, TESTS, finished
 
 from rollin.sandboxes.base import Sandbox
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks.grading import extract_patch, grade
-from rollin.tasks.repository import build_repository, pristine_files
 from rollin.tasks.schema import Commit, Task
-
-BUGGY = "def double(number):\n    return number * 3\n\n\ndef zero():\n    return 0\n"
-FIXED = BUGGY.replace("* 3", "* 2")
-TESTS = (
-    "from roman import double, zero\n\n\ndef test_double():\n    assert double(2) == 4\n\n\n"
-    "def test_zero():\n    assert zero() == 0\n"
-)
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +22,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def task(cache: Path) -> Task:
     files = {"roman.py": BUGGY, "latin.txt": "x\n", "tests/__init__.py": "", "tests/test_roman.py": TESTS}
-    unfinished = Task(
-        instance_id="double",
-        repo="kata/roman",
-        base_commit="",
-        problem_statement="double(2) gives 6",
-        patch="",
-        FAIL_TO_PASS=["tests/test_roman.py::test_double"],
-        PASS_TO_PASS=["tests/test_roman.py::test_zero"],
-        pristine="kata:roman",
-        test_files=["tests/test_roman.py"],
-        history=[Commit(subject="Import", files={**files, "test_roman.py": None})],
-    )
-    head = build_repository(pristine_files(unfinished), unfinished.history, cache)[1]
-    return unfinished.model_copy(update={"base_commit": head})
+    return finished([Commit(subject="Import", files={**files, "test_roman.py": None})], cache, "tests/test_roman.py")
 
 
 @pytest.fixture

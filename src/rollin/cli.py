@@ -51,7 +51,7 @@ def run(
     console.print(f"run directory: {directory}", highlight=False)
     with _resumable(directory):
         runs.start(loaded, directory, _reporter())
-    _report(directory)
+    _say_what_came_of(directory)
 
 
 ConfigFile = Annotated[Path | None, typer.Option(help="A config.json that describes it, where no hub is in reach.")]
@@ -111,7 +111,7 @@ def resume(directory: RunPath, places: Places = None) -> None:
 
     with _resumable(directory):
         runs.resume(directory, _reporter(), places or [])
-    _report(directory)
+    _say_what_came_of(directory)
 
 
 @app.command("eval", epilog="Example: `rollin eval recipes/quickstart.yaml --model runs/x/checkpoints/iteration-3`")
@@ -173,78 +173,6 @@ def compare(
         picture = found.draw(directory / "comparison.png")
         page = found.page(f"Comparison {loaded.name}", against, picture, directory / "comparison.html")
         console.print(f"plot: {picture}\npage: {page}", highlight=False)
-
-
-@app.command(epilog="Examples: `rollin show runs/x`, `rollin show runs/x 12`")
-def show(
-    directory: RunPath,
-    trajectory: Annotated[int | None, typer.Argument(help="A trajectory's number; all are listed without it.")] = None,
-    iteration: Annotated[int | None, typer.Option(help="Only this iteration's.")] = None,
-    purpose: Annotated[str | None, typer.Option(help="Only `collect` or only `eval`.")] = None,
-    resolved: Annotated[bool | None, typer.Option("--resolved/--failed", help="Only those resolved, or not.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
-    """Look at a run: its trajectories, or one of them turn by turn."""
-    from rollin import runs
-    from rollin.report.viewer import show_run, show_trajectory
-    from rollin.store import Purpose, Store
-
-    if purpose is not None and purpose not in list(Purpose):
-        raise UserError(f"--purpose {purpose!r} is none of {', '.join(Purpose)}")
-    with Store.read(runs.database(directory)) as store:
-        if trajectory is not None:
-            show_trajectory(store, trajectory, console, as_json=as_json)
-            return
-        chosen = Purpose(purpose) if purpose else None
-        show_run(store, console, iteration=iteration, purpose=chosen, resolved=resolved, as_json=as_json)
-
-
-@app.command()
-def report(directory: RunPath) -> None:
-    """Print a run's tables and draw its plot again."""
-    _report(directory)
-
-
-@app.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-3`")
-def drift(
-    directory: RunPath,
-    teacher: Annotated[str, typer.Option(help="A local model that shares the student's tokenizer.")],
-    trajectories: Annotated[int | None, typer.Option(help="Of each evaluation, at most so many.", min=1)] = None,
-) -> None:
-    """Covariate shift: how far the student is from a teacher in the states that it reaches alone, by iteration."""
-    from rollin import runs
-    from rollin.evaluation.drift import drifts
-    from rollin.report.layout import drift_table
-    from rollin.store import Store
-
-    with Store.read(runs.database(directory)) as store:
-        console.print(drift_table(drifts(store, directory, teacher, trajectories)).to_rich())
-
-
-@app.command(epilog="Example: `rollin swebench runs/x --iteration 3 --workers 8`")
-def swebench(
-    directory: RunPath,
-    iteration: Annotated[int | None, typer.Option(help="Of which evaluation (default: the last).", min=0)] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="A name on the hub, or a file (default: where the run's tasks are from).")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Of the data set (default: test).")] = None,
-    workers: Annotated[int, typer.Option(help="Containers at once.", min=1)] = 4,
-    seconds: Annotated[int, typer.Option(help="For the tests of one task.", min=1)] = 1800,
-) -> None:
-    """Let SWE-bench's own harness evaluate a run's patches, in its containers (needs a Docker engine)."""
-    from rollin import runs
-    from rollin.evaluation import official
-    from rollin.store import Store
-    from rollin.store.export import predictions
-
-    with Store.read(runs.database(directory)) as store:
-        found = predictions(store, iteration)
-    order = official.order(found, dataset, split, workers, seconds)
-    official.check_engine()
-    report = official.evaluate(order, directory / "swebench")
-    counts = [f"{report.get(f'{what}_instances')} {what}" for what in ("submitted", "completed", "resolved", "error")]
-    console.print(f"{order.dataset}, by swebench: {', '.join(counts)}", highlight=False)
 
 
 Place = Annotated[str, typer.Option(help="A base URL such as http://host:8000/v1, or a checkpoint to run here.")]
@@ -340,22 +268,10 @@ def _reporter() -> "ConsoleReporter":
     return ConsoleReporter(console)
 
 
-def _report(directory: Path) -> None:
-    from rollin import runs
-    from rollin.report.plot import plot
-    from rollin.report.summary import Summary
-    from rollin.store import Store
+def _say_what_came_of(directory: Path) -> None:
+    from rollin.report.cli import report
 
-    with Store.read(runs.database(directory)) as store:
-        summary = Summary.of(store)
-        summary.render(console)
-        (directory / "report").mkdir(exist_ok=True)
-        (directory / "report" / "summary.md").write_text(summary.to_markdown())
-        picture = plot(store, directory / "report" / "result.png")
-        example = next(iter(reversed(store.trajectories())), None)
-    console.print(f"plot: {picture}", highlight=False)
-    if example:
-        console.print(f"look at a trajectory: rollin show {directory} {example.id}", highlight=False)
+    report(directory)
 
 
 @contextmanager
@@ -408,10 +324,11 @@ def _leave(code: int) -> None:
 
 
 def _mount() -> None:
-    from rollin.report.cli import app as export
+    from rollin.report.cli import export, looking
     from rollin.tasks.cli import app as tasks
 
     app.add_typer(tasks, name="tasks", help="Build, fetch, list, show and validate tasks.")
+    app.add_typer(looking)
     app.add_typer(export, name="export", help="Write what a run holds for other tools.")
 
 

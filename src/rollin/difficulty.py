@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rollin.evaluation.rate import Rate
 from rollin.gateway import Gateway
 from rollin.harnesses.mini_swe_agent import MiniSweAgent, MiniSweAgentSettings
 from rollin.mixture import Actor, Teacher
@@ -11,34 +12,36 @@ from rollin.progress import Reporter
 from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.runs import DATABASE
 from rollin.sandboxes.base import Limits
-from rollin.store import Purpose, Store, TrajectoryRow
+from rollin.store import Exit, Purpose, Store, TrajectoryRow
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.schema import Task
 
 MOST_TURNS = 40
 
 
-def measured(tasks: Sequence[Task], directory: Path, reporter: Reporter, concurrency: int = 8) -> list[Task]:
-    """The tasks with `expert_turns`: how many the expert took, None where it did not resolve one.
+def measured(
+    tasks: Sequence[Task], directory: Path, reporter: Reporter, concurrency: int = 8
+) -> tuple[list[Task], Rate]:
+    """The tasks with `expert_turns`, and how many the expert resolved.
 
-    The trajectories are a run in `directory`; one that was stopped is gone on with.
+    `expert_turns` is None for a task that the expert did not resolve; one whose trajectory the infrastructure ended
+    stays as it was. The trajectories are a run in `directory`; one that was stopped is gone on with.
     """
     path = directory / DATABASE
     directory.mkdir(parents=True, exist_ok=True)
     with Store.resume(path) if path.exists() else Store.create(path, {"name": "measure"}) as store:
         store.add_tasks(tasks)
-        rows = expert_alone(tasks, store, reporter, concurrency)
-        turns = {row.instance_id: len(store.turns(row.id)) if row.resolved else None for row in rows}
-    return [task.model_copy(update={"expert_turns": turns[task.instance_id]}) for task in tasks]
+        rows = {row.instance_id: row for row in expert_alone(tasks, store, reporter, concurrency)}
+        turns = {name: len(store.turns(row.id)) if row.resolved else None for name, row in rows.items()}
+    faults = {name for name, row in rows.items() if row.exit is Exit.INFRASTRUCTURE_FAULT}
+    known = [
+        task if task.instance_id in faults else task.model_copy(update={"expert_turns": turns[task.instance_id]})
+        for task in tasks
+    ]
+    return known, Rate.of(rows.values())
 
 
-def expert_alone(
-    tasks: Sequence[Task],
-    store: Store,
-    reporter: Reporter,
-    concurrency: int,
-    limits: Limits = Limits(),  # noqa: B008
-) -> list[TrajectoryRow]:
+def expert_alone(tasks: Sequence[Task], store: Store, reporter: Reporter, concurrency: int) -> list[TrajectoryRow]:
     """A trajectory of the expert for each task, as in any run: a sandbox, mini-swe-agent, the gateway, a grade."""
     with Gateway(store) as gateway, reporter.phase("the expert alone", len(tasks)) as bar:
         rollouts = Rollouts(
@@ -46,7 +49,7 @@ def expert_alone(
             gateway,
             MiniSweAgent(MiniSweAgentSettings(max_turns=MOST_TURNS)),
             cache_dir=cache_folder() / "repositories",
-            limits=limits,
+            limits=Limits(),
             concurrency=concurrency,
             seed=0,
         )

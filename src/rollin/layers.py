@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from rollin.errors import UserError
+from rollin.files import read_text
 
 BASE = "base"
 KINDS = ("kind", "name")
@@ -36,12 +37,9 @@ def _layered(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     what = f"the recipe {path}" + (f" (a base of {above[-1]})" if above else "")
+    text = read_text(path, what)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {what}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{what} is not text in UTF-8; check the path") from error
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{what} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
     if not isinstance(content, dict):

@@ -1,8 +1,9 @@
 """How many tasks a recipe's sets hold, without building or fetching any."""
 
 from rollin.recipe import Recipe
-from rollin.tasks.schema import read_tasks
-from rollin.tasks.sets import BuiltTasks, FiledTasks, GymTasks, TaskSet
+from rollin.tasks.published.reading import read
+from rollin.tasks.schema import Task
+from rollin.tasks.sets import FiledTasks, PublishedTasks, TaskSet
 
 PUBLISHED = {
     "SWE-Gym/SWE-Gym": 2438,  # arXiv 2412.21139
@@ -13,20 +14,28 @@ PUBLISHED = {
 
 
 def count(tasks: TaskSet) -> int:
-    """How many tasks there are in a set. UserError for a file that can't be read."""
+    """How many tasks there are in a set, at most; 0 where nobody knows. UserError for a file that can't be read."""
     if tasks.count is not None:
         return tasks.count
     if isinstance(tasks, FiledTasks):
-        return len(read_tasks(tasks.file))
-    assert not isinstance(tasks, BuiltTasks | GymTasks)  # whose number is always said
-    whole = PUBLISHED.get(getattr(tasks, "dataset", ""), 0)
-    held_out = getattr(tasks, "held_out", None) or 0
-    return {"train": max(0, whole - held_out), "held_out": held_out}.get(str(getattr(tasks, "part", None)), whole)
+        return len(_filed(tasks))
+    assert isinstance(tasks, PublishedTasks)  # the number of others is always said
+    whole, held_out = PUBLISHED.get(tasks.dataset, 0), tasks.held_out or 0
+    part = held_out if tasks.part == "held_out" else max(0, whole - held_out)
+    return min(part, len(tasks.ids)) if tasks.ids else part
 
 
 def pictured(recipe: Recipe) -> int:
-    """Tasks with a container image each: those that are not rollin's own, as far as they are attempted."""
-    train = sum(count(each) for each in recipe.tasks.train if not isinstance(each, BuiltTasks | GymTasks))
+    """Tasks with a container image each, as far as they are attempted."""
     attempted = sum(map(recipe.tasks_in, range(1, recipe.iterations + 1)))
-    evaluated = sum(count(each) for each in recipe.tasks.eval if not isinstance(each, BuiltTasks | GymTasks))
-    return min(train, attempted) + evaluated
+    return min(sum(map(_pictured, recipe.tasks.train)), attempted) + sum(map(_pictured, recipe.tasks.eval))
+
+
+def _pictured(tasks: TaskSet) -> int:
+    if isinstance(tasks, FiledTasks):
+        return sum(task.in_container for task in _filed(tasks))
+    return count(tasks) if isinstance(tasks, PublishedTasks) else 0
+
+
+def _filed(tasks: FiledTasks) -> list[Task]:
+    return tasks.of(read(tasks.source), tasks.source.name).tasks

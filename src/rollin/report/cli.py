@@ -1,4 +1,4 @@
-"""`rollin export`: what a run holds, in the forms that others read."""
+"""Commands that look at a run: `rollin show`, `report`, `drift`, `swebench`, and `rollin export`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,13 +6,102 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+from rollin.errors import UserError
+
+looking = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
+export = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
 
 RunPath = Annotated[Path, typer.Argument(help="The run's directory.", metavar="RUN")]
 
 
-@app.command(epilog="Example: `rollin export predictions runs/x --iteration 3 --out predictions.jsonl`")
+@looking.command(epilog="Examples: `rollin show runs/x`, `rollin show runs/x 12`")
+def show(
+    directory: RunPath,
+    trajectory: Annotated[int | None, typer.Argument(help="A trajectory's number; all are listed without it.")] = None,
+    iteration: Annotated[int | None, typer.Option(help="Only this iteration's.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="Only `collect` or only `eval`.")] = None,
+    resolved: Annotated[bool | None, typer.Option("--resolved/--failed", help="Only those resolved, or not.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Look at a run: its trajectories, or one of them turn by turn."""
+    from rollin import runs
+    from rollin.report.viewer import show_run, show_trajectory
+    from rollin.store import Purpose, Store
+
+    if purpose is not None and purpose not in list(Purpose):
+        raise UserError(f"--purpose {purpose!r} is none of {', '.join(Purpose)}")
+    with Store.read(runs.database(directory)) as store:
+        if trajectory is not None:
+            show_trajectory(store, trajectory, console, as_json=as_json)
+            return
+        chosen = Purpose(purpose) if purpose else None
+        show_run(store, console, iteration=iteration, purpose=chosen, resolved=resolved, as_json=as_json)
+
+
+@looking.command()
+def report(directory: RunPath) -> None:
+    """Print a run's tables and draw its plot again."""
+    from rollin import runs
+    from rollin.report.plot import plot
+    from rollin.report.summary import Summary
+    from rollin.store import Store
+
+    with Store.read(runs.database(directory)) as store:
+        summary = Summary.of(store)
+        summary.render(console)
+        (directory / "report").mkdir(exist_ok=True)
+        (directory / "report" / "summary.md").write_text(summary.to_markdown())
+        picture = plot(store, directory / "report" / "result.png")
+        example = next(iter(reversed(store.trajectories())), None)
+    console.print(f"plot: {picture}", highlight=False)
+    if example:
+        console.print(f"look at a trajectory: rollin show {directory} {example.id}", highlight=False)
+
+
+@looking.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-3`")
+def drift(
+    directory: RunPath,
+    teacher: Annotated[str, typer.Option(help="A local model that shares the student's tokenizer.")],
+    trajectories: Annotated[int | None, typer.Option(help="Of each evaluation, at most so many.", min=1)] = None,
+) -> None:
+    """Covariate shift: how far the student is from a teacher in the states that it reaches alone, by iteration."""
+    from rollin import runs
+    from rollin.evaluation.drift import drifts
+    from rollin.report.layout import drift_table
+    from rollin.store import Store
+
+    with Store.read(runs.database(directory)) as store:
+        console.print(drift_table(drifts(store, directory, teacher, trajectories)).to_rich())
+
+
+@looking.command(epilog="Example: `rollin swebench runs/x --iteration 3 --workers 8`")
+def swebench(
+    directory: RunPath,
+    iteration: Annotated[int | None, typer.Option(help="Of which evaluation (default: the last).", min=0)] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="A name on the hub, or a file (default: where the run's tasks are from).")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of the data set (default: test).")] = None,
+    workers: Annotated[int, typer.Option(help="Containers at once.", min=1)] = 4,
+    seconds: Annotated[int, typer.Option(help="For the tests of one task.", min=1)] = 1800,
+) -> None:
+    """Let SWE-bench's own harness evaluate a run's patches, in its containers (needs a Docker engine)."""
+    from rollin import runs
+    from rollin.evaluation import official
+    from rollin.store import Store
+    from rollin.store.export import predictions
+
+    with Store.read(runs.database(directory)) as store:
+        found = predictions(store, iteration)
+    order = official.order(found, dataset, split, workers, seconds)
+    official.check_engine()
+    report = official.evaluate(order, directory / "swebench")
+    counts = [f"{report.get(f'{what}_instances')} {what}" for what in ("submitted", "completed", "resolved", "error")]
+    console.print(f"{order.dataset}, by swebench: {', '.join(counts)}", highlight=False)
+
+
+@export.command(epilog="Example: `rollin export predictions runs/x --iteration 3 --out predictions.jsonl`")
 def predictions(
     directory: RunPath,
     iteration: Annotated[int | None, typer.Option(help="Of which evaluation (default: the last).", min=0)] = None,
@@ -32,7 +121,7 @@ def predictions(
         console.print(f"  left out, an infrastructure fault: {task}", highlight=False, markup=False)
 
 
-@app.command(epilog="Example: `rollin export parquet runs/x --out turns.parquet`")
+@export.command(epilog="Example: `rollin export parquet runs/x --out turns.parquet`")
 def parquet(
     directory: RunPath,
     iteration: Annotated[int | None, typer.Option(help="Only this iteration's.", min=0)] = None,

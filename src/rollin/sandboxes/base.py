@@ -1,6 +1,7 @@
 """What a sandbox is: the isolated workspace in which one trajectory's commands run."""
 
 import os
+import shlex
 import threading
 from dataclasses import dataclass
 from types import TracebackType
@@ -56,8 +57,15 @@ def as_bytes(text: str) -> bytes:
     return encoded.replace(b"\0", b"")
 
 
+def writing(path: str) -> str:
+    """The command that writes its stdin into a file."""
+    target = shlex.quote(path)
+    return f'mkdir -p "$(dirname {target})" && cat > {target}'
+
+
 class Sandbox(Protocol):
-    """A fresh copy of a task's repository, at its base commit on branch `main`, and a shell in it."""
+    """A fresh copy of a task's repository, at its base commit on branch `main`, and a shell in it. Closes at the end of
+    a `with`."""
 
     def run(self, command: str, *, seconds: float | None = None, waits: bool = False) -> CommandResult:
         """Run `command` by bash in the repository. Raises InfrastructureFault if the sandbox itself failed.
@@ -74,8 +82,10 @@ class Sandbox(Protocol):
         """End every process and free the workspace. Safe to call twice."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()

@@ -16,7 +16,6 @@ kernel counts processes there since 5.14, and for root's own uid never.
 import contextlib
 import os
 import select
-import shlex
 import shutil
 import subprocess
 import threading
@@ -25,12 +24,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import init
-from rollin.sandboxes.base import AT_ONCE, TEMPLATE, CommandResult, Limits, as_bytes
+from rollin.sandboxes.base import AT_ONCE, TEMPLATE, CommandResult, Limits, Sandbox, as_bytes, writing
 from rollin.sandboxes.surroundings import Surroundings, of_rollin
 from rollin.sandboxes.walls import command_line
 
@@ -63,7 +61,7 @@ Its reflog begins at the base commit, as after a clone: that is how an agent tha
 (`git init` and `git clone --shared` make the same, and take 3 and 10 ms longer.)"""
 
 
-class BubblewrapSandbox:
+class BubblewrapSandbox(Sandbox):
     """A work copy of `template` (a bare repository made by `materialise`) and a bash in it. See `Sandbox`."""
 
     def __init__(
@@ -95,8 +93,7 @@ class BubblewrapSandbox:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, `path` relative to /repo. InfrastructureFault if it can't be written."""
-        target = shlex.quote(path)
-        result = self._exchange(f'mkdir -p "$(dirname {target})" && cat > {target}', content, 60.0)
+        result = self._exchange(writing(path), content, 60.0)
         if result.returncode != 0:
             raise InfrastructureFault(f"cannot write {path} in the sandbox: {result.output.strip()}")
 
@@ -108,14 +105,6 @@ class BubblewrapSandbox:
         self._kill()
         with self._lock:  # a thread inside `run` sees the end of the pipe first
             self._process.communicate()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _exchange(
         self, command: str, stdin: bytes, seconds: float, turnstile: AbstractContextManager[object] = AT_ONCE

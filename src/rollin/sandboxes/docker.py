@@ -13,7 +13,6 @@ input, which comes when this process dies in whatever way, and it exits, which r
 
 import contextlib
 import os
-import shlex
 import subprocess
 import tempfile
 import threading
@@ -21,12 +20,11 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import testbed
-from rollin.sandboxes.base import AT_ONCE, CommandResult, Limits, as_bytes
+from rollin.sandboxes.base import AT_ONCE, CommandResult, Limits, Sandbox, as_bytes, writing
 from rollin.sandboxes.engine import ANSWER_SECONDS, Engine, engine
 from rollin.sandboxes.init import TIMED_OUT
 from rollin.sandboxes.streams import Announced, Answers, pour
@@ -68,7 +66,7 @@ exit $status
 """Runs a command and ends what it left behind, lest it keep the output open."""
 
 
-class DockerSandbox:
+class DockerSandbox(Sandbox):
     """A container of `image`, its repository at `base_commit`. See `Sandbox`."""
 
     def __init__(
@@ -109,9 +107,8 @@ class DockerSandbox:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, `path` relative to /testbed. InfrastructureFault if it can't be written."""
-        target = shlex.quote(path)
         with self._lock:
-            result = self._execute(f'mkdir -p "$(dirname {target})" && cat > {target}', content, 60.0)
+            result = self._execute(writing(path), content, 60.0)
         if result.returncode != 0:
             raise InfrastructureFault(f"cannot write {path} in the container: {result.output.strip()}")
 
@@ -131,14 +128,6 @@ class DockerSandbox:
             self._engine.call("rm", "--force", self._name)
         assert self._process.stdout is not None
         self._process.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _prepare(self, image: str, base_commit: str, setup_patch: str) -> None:
         if setup_patch:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from rollin.errors import Unavailable, UserError
+from rollin.files import read_text
 from rollin.tasks.choosing import choice_of
 from rollin.tasks.packages import OWN
 from rollin.tasks.published.catalogue import Format
@@ -122,10 +123,7 @@ def _listed(given: str) -> list[str]:
     """A package, or those that a file lists."""
     if not given.startswith("@"):
         return [given]
-    try:
-        lines = Path(given[1:]).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read the list {given[1:]}: {error.strerror}; check the path") from error
+    lines = read_text(Path(given[1:]), f"the list {given[1:]}").splitlines()
     return [name for line in lines if (name := line.partition("#")[0].strip())]
 
 
@@ -260,14 +258,14 @@ def measure(
     from rollin.progress import ConsoleReporter
 
     tasks = {path: read_tasks(path) for path in files}
-    done = measured([task for each in tasks.values() for task in each], out, ConsoleReporter(console), concurrency)
+    every = {task.instance_id: task for each in tasks.values() for task in each}
+    done, rate = measured([*every.values()], out, ConsoleReporter(console), concurrency)
     found = {task.instance_id: task for task in done}
     for path, each in tasks.items():
         write_tasks(path, [found[task.instance_id] for task in each])
-    turns = sorted(task.expert_turns for task in done if task.expert_turns is not None)
-    console.print(
-        f"resolved {len(turns)} of {len(done)}" + (f", in {median(turns):.0f} turns (median)" if turns else "")
-    )
+    turns = [task.expert_turns for task in done if task.expert_turns is not None]
+    taken = f", in {median(turns):.0f} turns (median)" if turns else ""
+    console.print(f"resolved {rate}{taken}", highlight=False)
 
 
 @app.command(epilog="Example: `rollin tasks validate tasks/kata-visible-eval.jsonl`")

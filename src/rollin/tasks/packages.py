@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rollin.errors import UserError
+from rollin.files import read_text
 from rollin.tasks.sources import Origin, unpacked
 from rollin.tasks.units import Unit
 
@@ -40,10 +41,9 @@ class Package(BaseModel):
 @cache
 def read_catalogue(path: Path = OWN) -> tuple[Package, ...]:
     """The packages of a catalogue. UserError for a file that is none."""
+    text = read_text(path, f"the catalogue {path}")
     try:
-        packages = tuple(Package.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"cannot read the catalogue {path}: {error.strerror}; check the path") from error
+        packages = tuple(Package.model_validate(entry) for entry in json.loads(text))
     except (ValueError, TypeError) as error:
         detail = error.errors()[0]["msg"].lower() if isinstance(error, ValidationError) else "not a list in JSON"
         raise UserError(f"{path} is no catalogue of packages ({detail}); make one with `rollin tasks scout`") from error

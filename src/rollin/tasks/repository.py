@@ -71,19 +71,31 @@ def build_repository(pristine: Mapping[str, Content], history: Sequence[Commit],
 
     The first commit of `history` is the root: the pristine files with that commit's own on top.
     """
+    with new_repository(cache_dir) as building:
+        stream = b"".join(_fast_import(pristine, history or [Commit(subject="Initial import", files={})]))
+        git(building, *FAST_IMPORT, stdin=stream)
+        head = git(building, "rev-parse", "refs/heads/main").decode().strip()
+        keep_as(building, _place(cache_dir, head))
+    return _place(cache_dir, head), head
+
+
+@contextlib.contextmanager
+def new_repository(cache_dir: Path) -> Iterator[Path]:
+    """An empty bare repository in the cache, which is gone afterwards unless it was kept."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache_dir))
     try:
         building.chmod(0o755)  # a sandbox reads it under another uid
         git(building, "init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha1", "--template=", ".")
-        stream = b"".join(_fast_import(pristine, history or [Commit(subject="Initial import", files={})]))
-        git(building, *FAST_IMPORT, stdin=stream)
-        head = git(building, "rev-parse", "refs/heads/main").decode().strip()
-        with contextlib.suppress(OSError):  # another process was first: its repository is the same
-            building.rename(_place(cache_dir, head))
+        yield building
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return _place(cache_dir, head), head
+
+
+def keep_as(building: Path, place: Path) -> None:
+    """Give a new repository its name, whole."""
+    with contextlib.suppress(OSError):  # another process was first: its repository is the same
+        building.rename(place)
 
 
 def repository_shas(path: Path) -> list[str]:
@@ -96,6 +108,7 @@ def _place(cache_dir: Path, head: str) -> Path:
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(path in the folder, where it is) of each file, less what running tests leaves."""
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if path.is_file() and not set(relative.parts) & set(LEFTOVERS) and path.suffix != ".pyc":
@@ -109,21 +122,23 @@ def _fast_import(pristine: Mapping[str, Content], history: Iterable[Commit]) -> 
         pending |= {path: None if text is None else text.encode() for path, text in commit.files.items()}
         stamp = f"{AUTHOR} {FIRST_COMMIT + number * HOUR} +0000"
         yield f"commit refs/heads/main\nauthor {stamp}\ncommitter {stamp}\n".encode()
-        yield _data(f"{commit.subject}\n".encode())
+        yield data(f"{commit.subject}\n".encode())
         for path, content in pending.items():
-            yield from _change(path, content)
+            yield from change(path, content)
         pending = {}
     yield b"done\n"
 
 
-def _change(path: str, content: Content | None) -> Iterator[bytes]:
+def change(path: str, content: Content | None) -> Iterator[bytes]:
+    """A file of a commit in `git fast-import`'s language; None deletes it."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     if content is None:
         yield f'D "{escaped}"\n'.encode()
         return
     yield f'M 100644 inline "{escaped}"\n'.encode()
-    yield _data(content.read_bytes() if isinstance(content, Path) else content)
+    yield data(content.read_bytes() if isinstance(content, Path) else content)
 
 
-def _data(content: bytes) -> bytes:
+def data(content: bytes) -> bytes:
+    """A text in `git fast-import`'s language."""
     return b"data %d\n%b\n" % (len(content), content)

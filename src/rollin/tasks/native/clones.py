@@ -3,14 +3,13 @@
 import contextlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rollin.errors import InfrastructureFault, Unavailable
 from rollin.tasks.git import git
-from rollin.tasks.repository import AUTHOR, FIRST_COMMIT
+from rollin.tasks.repository import AUTHOR, FIRST_COMMIT, change, data, keep_as, new_repository
 
 VARIABLE = "ROLLIN_REPOSITORIES"
 """Names the folder (or several, as in PATH) that holds the clones."""
@@ -76,20 +75,13 @@ def template(clone: Path, commit: str, generated: Mapping[str, bytes], place: Pa
     """
     if place.exists():
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
-    try:
-        building.chmod(0o755)  # a sandbox reads it under another uid
-        git(building, "init", "--quiet", "--bare", "--initial-branch=main", "--template=", ".")
+    with new_repository(place.parent) as building:
         _fetch(building, clone, f"{commit}:refs/heads/main")
         if generated:
             git(building, "fast-import", "--quiet", "--done", stdin=b"".join(_on_top(commit, generated)))
         head = git(building, "rev-parse", "refs/heads/main")
         (building / "refs" / "heads" / "main").write_bytes(head)  # loose: a sandbox's shell reads it
-        with contextlib.suppress(OSError):  # another process was first: its repository is the same
-            building.rename(place)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        keep_as(building, place)
     return place
 
 
@@ -99,7 +91,7 @@ def _fetch(directory: Path, clone: Path, *what: str) -> None:
 
 def _on_top(commit: str, generated: Mapping[str, bytes]) -> Iterator[bytes]:
     yield f"commit refs/heads/main\ncommitter {AUTHOR} {FIRST_COMMIT} +0000\n".encode()
-    yield b"data 24\nWhat the build generates\nfrom %b\n" % commit.encode()
+    yield data(b"What the build generates\n") + f"from {commit}\n".encode()
     for path, content in generated.items():
-        yield b"M 100644 inline %b\ndata %d\n%b\n" % (path.encode(), len(content), content)
+        yield from change(path, content)
     yield b"done\n"

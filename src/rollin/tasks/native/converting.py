@@ -13,6 +13,7 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from rollin.errors import Unavailable, UserError
+from rollin.files import read_text
 from rollin.tasks.native.clones import check_commit, committed_on, find_clone
 from rollin.tasks.native.environments import python_version
 from rollin.tasks.schema import Environment, Task
@@ -57,12 +58,10 @@ class Converted:
 
 def read_terms(path: Path) -> dict[str, Terms]:
     """A YAML file: `owner/name`, or `owner/name==version`, -> terms. UserError says what is wrong with it."""
+    text = read_text(path, str(path))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return TypeAdapter(dict[str, Terms]).validate_python(content or {})
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return TypeAdapter(dict[str, Terms]).validate_python(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML; write `owner/name: {{requirements: [...]}}`") from error
     except ValidationError as error:
         first = error.errors()[0]
