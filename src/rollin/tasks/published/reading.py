@@ -135,10 +135,8 @@ def _file_rows(path: Path) -> Iterator[tuple[str, object]]:
 def _hub_rows(source: Source) -> Iterator[tuple[str, object]]:
     """A data set's rows. UserError where it isn't there, InfrastructureFault where the hub does not answer."""
     known = None if source.format else known_or_refused(source.name)
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError('data sets on the hub need `datasets`: pip install "rollin[hub]"') from error
+    import datasets  # seconds, which a file doesn't want
+
     split = source.split or (known.split if known else "train")
     try:
         rows = datasets.load_dataset(source.name, split=split, revision=source.revision)
