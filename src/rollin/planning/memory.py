@@ -74,7 +74,6 @@ class Memory:
         labels = f"{self.assumed.label_share:.0%} of it label tokens (assumed label_share)"
         parts = [
             ("weights", step.weights, f"{dtype}; all models that training needs"),
-            ("copies for acting", step.rounded, "linear layers in bfloat16"),
             (
                 "gradients",
                 step.gradients,
@@ -86,9 +85,10 @@ class Memory:
         ]
         libraries = 0.0 if self.machine.on_gpu else self.assumed.library_gib * GIB
         parts.append(("libraries", int(libraries), "assumed library_gib"))
-        if self._local_teacher is not None and not self._white_box:
-            asleep = self._held(TRAINING, self._local_teacher, 0, served=False)
-            parts += [(f"teacher's {each.name}", int(each.amount), each.origin) for each in asleep]
+        if self._local_teacher is not None:
+            beside = self._held(TRAINING, self._local_teacher, 0, served=False)
+            counted = {"weights"} if self._white_box else set[str]()
+            parts += [(f"teacher's {f.name}", int(f.amount), f.origin) for f in beside if f.name not in counted]
         return [Figure(TRAINING, name, amount, Unit.BYTES, origin) for name, amount, origin in parts if amount]
 
     @property
@@ -120,8 +120,9 @@ class Memory:
         origin = f"{slots} trajectories (concurrency) x {room:,} tokens, all at full length, in {_name(cached)}"
         weights = model.size.parameters * dtype.itemsize
         figures = [Figure(group, "weights", weights, Unit.BYTES, f"{model.size.parameters:,} in {_name(dtype)}")]
-        if not served and not self.machine.on_gpu and cached is torch.bfloat16:
-            figures.append(Figure(group, "copies for acting", 2 * model.size.linear, Unit.BYTES, "linear layers"))
+        if not served and not self.machine.on_gpu:
+            copies = model.size.linear * cached.itemsize
+            figures.append(Figure(group, "copies for acting", copies, Unit.BYTES, f"linear layers in {_name(cached)}"))
         return [*figures, Figure(group, "keys and values", cache, Unit.BYTES, origin)]
 
     def _on_cpu(self, sums: dict[str, float]) -> list[Finding]:

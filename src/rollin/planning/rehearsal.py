@@ -44,8 +44,6 @@ class Rehearsed:
     """Bytes at the peak of a step."""
 
     weights: int
-    rounded: int
-    """Copies of linear layers' weights for acting in bfloat16, which are there while training, too."""
     gradients: int
     optimizer: int
     """AdamW's two moments of every weight that moves."""
@@ -58,7 +56,7 @@ class Rehearsed:
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.rounded + self.gradients + self.optimizer + self.mask + self.passing
+        return self.weights + self.gradients + self.optimizer + self.mask + self.passing
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -128,7 +126,6 @@ def rehearse(
         gradients = sum(map(_bytes, moving))
         return Rehearsed(
             weights=sum(map(_bytes, held)),
-            rounded=0 if on_gpu or multiplied is torch.float32 else 2 * student.size.linear,
             gradients=gradients,
             optimizer=2 * gradients,
             mask=_bytes(inputs["attention_mask"]),

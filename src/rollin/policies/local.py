@@ -24,7 +24,7 @@ from rollin.messages import offered, read
 from rollin.models import Precision, multiplied_in
 from rollin.policies.base import Action, Request
 from rollin.policies.habits import Habits
-from rollin.policies.ragged import SHORT, Segment, SlotCache, forward, quicken
+from rollin.policies.ragged import SHORT, Segment, SlotCache, forward, quicken, slacken
 
 PREFILL_TOKENS = 512
 """New tokens of one pass, at most: long prompts must not hold up those who decode."""
@@ -113,9 +113,10 @@ class LocalPolicy:
         quicken(self.model, self._dtype)
 
     def rest(self) -> None:
-        """Give back the cache's memory until there are requests again. Call it with none under way."""
+        """Give back the memory that acting takes, before the weights change. Call it with no request under way."""
         self._slots = [_Slot() for _ in self._slots]
         self._cache.clear()
+        slacken(self.model)
 
     async def close(self) -> None:
         self._inbox.put(None)

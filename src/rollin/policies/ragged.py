@@ -28,8 +28,10 @@ GROWTH = 512
 """Tokens by which the slots grow."""
 SHORT = 7
 """New tokens of a conversation up to which it is attended to together with others."""
-SPARSE = 3
-"""They are, unless the range of their slots is so many times larger than their number."""
+CALL = 3000
+"""They are, unless the padding makes that dearer. What a call costs before it begins, in pairs of a query and a key."""
+CALLS = 7
+"""What attending to all together costs before it begins, in such calls."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Segment:
     new: int
     wanted: int = 1
     """After how many of them, from the last, logits are wanted."""
+
+    @property
+    def length(self) -> int:
+        """Of the conversation, its new tokens included."""
+        return self.past + self.new
 
 
 class SlotCache:
@@ -56,6 +63,10 @@ class SlotCache:
         """Query heads that share a key/value head."""
         self.layers = [like.new_zeros(shape, dtype=dtype) for _ in range(config.num_hidden_layers)]
         """For each layer [2 (keys, values), slots, key/value heads, capacity, head size]."""
+
+    def hiding(self, *shape: int) -> torch.Tensor:
+        """An additive mask that hides everything. (Of a boolean one each layer would make an additive one anew.)"""
+        return self.layers[0].new_full(shape, float("-inf"))
 
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` tokens in every slot, keeping what they hold."""
@@ -85,12 +96,24 @@ class RaggedBatch:
 
     @cached_property
     def together(self) -> "_Together | None":
-        """The short segments as one batch, where their slots lie close enough for that to pay."""
+        """The short segments as one batch, where that pays."""
         if len(self.short) < 2:
             return None
         slots = [segment.slot for segment in self.short]
-        span = max(slots) + 1 - min(slots)
-        return _Together.of(self.short, self.cache) if span <= SPARSE * len(slots) else None
+        padded = (max(slots) + 1 - min(slots)) * max(s.new for s in self.short) * max(s.length for s in self.short)
+        alone = sum(CALL + s.new * s.length for s in self.short)
+        return _Together.of(self.short, self.cache) if CALLS * CALL + padded < alone else None
+
+    @cached_property
+    def apart(self) -> list[tuple[Segment, torch.Tensor | None]]:
+        """The segments that are attended to one by one; for each the mask [group x new, length] of what its tokens may
+        not see, None where they see everything."""
+        return [(each, self._mask(each)) for each in (self.longer if self.together else self.longer + self.short)]
+
+    def _mask(self, segment: Segment) -> torch.Tensor | None:
+        if segment.new == 1:
+            return None
+        return self.cache.hiding(segment.new, segment.length).triu(segment.past + 1).repeat(self.cache.group, 1)
 
 
 @dataclass(frozen=True)
@@ -108,7 +131,7 @@ class _Together:
     place: torch.Tensor
     """For each token: its slot, its number in its segment, its position in its conversation."""
     mask: torch.Tensor
-    """[slots in the range, 1, group x width, length]: the keys that each query may see."""
+    """[slots in the range, 1, group x width, length]: -inf at the keys that a query may not see."""
 
     @classmethod
     def of(cls, segments: list[Segment], cache: SlotCache) -> "_Together":
@@ -119,8 +142,9 @@ class _Together:
         width, length = int(column.max()) + 1, int(place.max()) + 1
         last = torch.zeros(high - low, width, dtype=torch.long)  # where there is no token, one key, and nobody looks
         last[slot - low, column] = place
-        seen = torch.arange(length) <= last[:, None, None, :, None]
-        mask = seen.expand(-1, 1, cache.group, -1, -1).reshape(high - low, 1, cache.group * width, length)
+        seen = torch.arange(length) <= last[:, :, None]
+        hidden = cache.hiding(high - low, width, length).masked_fill_(seen.to(cache.layers[0].device), 0.0)
+        mask = hidden.repeat(1, cache.group, 1)[:, None]
         return cls(low, high, width, length, slot, column, place, mask)
 
 
@@ -147,10 +171,10 @@ def ragged_attention(
     fresh, seen_as = torch.stack([key[0], value[0]]).to(cache.dtype), query.dtype
     query = query.to(cache.dtype)
     outputs, start = [], 0
-    for segment in ragged.longer if ragged.together else ragged.longer + ragged.short:
-        end, length = start + segment.new, segment.past + segment.new
+    for segment, mask in ragged.apart:
+        end, length = start + segment.new, segment.length
         cache[:, segment.slot, :, segment.past : length] = fresh[:, :, start:end]
-        outputs.append(_attend(query[0, :, start:end], cache[:, segment.slot, :, :length], segment, scaling))
+        outputs.append(_attend(query[0, :, start:end], cache[:, segment.slot, :, :length], mask, scaling))
         start = end
     if ragged.together:
         outputs.append(_attend_together(query[0, :, start:], fresh[:, :, start:], cache, ragged.together, scaling))
@@ -173,16 +197,12 @@ def packed_attention(
     return attended.transpose(1, 2).contiguous()
 
 
-def _attend(query: torch.Tensor, cache: torch.Tensor, segment: Segment, scaling: float | None) -> torch.Tensor:
+def _attend(query: torch.Tensor, cache: torch.Tensor, mask: torch.Tensor | None, scaling: float | None) -> torch.Tensor:
     """query [heads, new, size] over one slot's [2, key/value heads, length, size]."""
     heads, new, size = query.shape
     shared = cache.shape[1]
     # Query heads that share a key/value head become further queries of it: grouped attention without copying keys.
     grouped = query.reshape(shared, heads // shared * new, size)
-    mask = None
-    if new > 1:
-        causal = torch.ones(new, cache.shape[2], dtype=torch.bool, device=query.device).tril(segment.past)
-        mask = causal.repeat(heads // shared, 1)
     # Four dimensions, not three: torch's fast kernel on a CPU wants them (2-3 times the speed of its fallback).
     attended = scaled_dot_product_attention(grouped[None], cache[:1], cache[1:], attn_mask=mask, scale=scaling)
     return attended.reshape(heads, new, size)
@@ -198,45 +218,63 @@ def _attend_together(
     queries = query.new_zeros(slots, shared, heads // shared, batch.width, size)
     queries[row, :, :, batch.column] = query.transpose(0, 1).reshape(tokens, shared, heads // shared, size)
     keys, values = cache[:, batch.low : batch.high, :, : batch.length]
-    mask = batch.mask.to(query.device)
-    attended = scaled_dot_product_attention(queries.flatten(2, 3), keys, values, attn_mask=mask, scale=scaling)
+    attended = scaled_dot_product_attention(queries.flatten(2, 3), keys, values, attn_mask=batch.mask, scale=scaling)
     return attended.view_as(queries)[row, :, :, batch.column].reshape(tokens, heads, size).transpose(0, 1)
-
-
-SMALL_BATCH = 32
-"""Tokens up to which the weights, not the tokens, go first."""
 
 
 class QuickLinear(torch.nn.Linear):
     """A linear layer that is quick on a CPU where no gradient is wanted; elsewhere, and in training, a plain one.
 
-    In bfloat16 it multiplies by a copy of its weights. In float32 it computes W x' instead of x W' for a few tokens:
-    the BLAS behind torch reads the weights faster so, and reading the weights is what decoding costs
-    (benchmarks/local_policy.py).
+    It multiplies by a copy of its weights, in the numbers that the CPU is quick with, and in the order in which
+    oneDNN's kernels read them. A plain layer brings its weights into such an order at each call, which for the tens of
+    tokens of a decoding batch costs as much as multiplying (benchmarks/local_policy.py).
     """
 
-    rounded: torch.Tensor | None = None
-    """The weights in bfloat16, as `quicken` found them."""
+    copy: torch.Tensor | None = None
+    """None until `quicken`, and after `slacken`."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if torch.is_grad_enabled() or self.bias is not None or input.is_cuda:
+        if self.copy is None or torch.is_grad_enabled():
             return super().forward(input)
-        if self.rounded is not None:
-            return linear(input.to(self.rounded.dtype), self.rounded).to(input.dtype)
-        tokens = input.numel() // input.shape[-1]
-        if tokens > SMALL_BATCH:
-            return super().forward(input)
-        flat = self.weight @ input.reshape(tokens, -1).t()
-        return flat.t().reshape(*input.shape[:-1], -1)
+        product = _multiply(input.to(self.copy.dtype), self.copy).to(input.dtype)
+        return product if self.bias is None else product + self.bias
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copied or sent elsewhere, it is plain: what oneDNN ordered can't go along."""
+        return {**self.__dict__, "copy": None}
+
+
+def _multiply(input: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    if not weight.is_mkldnn:
+        return linear(input, weight)
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, None, "none", [], "")
+    return product
 
 
 def quicken(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Let the model's linear layers be quick, with the weights as they are now. Names and training stay the same."""
+    """Let the model's linear layers be quick on a CPU, with the weights as they are now. Names and training stay the
+    same."""
     for module in model.modules():
         if type(module) is torch.nn.Linear:
             module.__class__ = QuickLinear
+        if isinstance(module, QuickLinear) and module.weight.is_cpu:
+            module.copy = _ordered(module.weight.detach().to(dtype))
+
+
+def slacken(model: PreTrainedModel) -> None:
+    """Give the copies' memory back."""
+    for module in model.modules():
         if isinstance(module, QuickLinear):
-            module.rounded = None if dtype is torch.float32 else module.weight.detach().to(dtype)
+            module.copy = None
+
+
+def _ordered(weight: torch.Tensor) -> torch.Tensor:
+    """As oneDNN wants it; as it is, where there is no oneDNN for such numbers."""
+    known = torch.backends.mkldnn.is_available() and (  # type: ignore[no-untyped-call]
+        weight.dtype is torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    ordered: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight) if known else weight
+    return ordered
 
 
 def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, list[int]]]) -> list[torch.Tensor]:
