@@ -3,7 +3,8 @@
 16 trajectories answer their turns, one after the other, all trajectories at once. With a run, they are the trajectories
 of its last evaluation, answered by the checkpoint that was evaluated; without one, invented conversations of three
 turns, answered by the packaged model. Theirs: one `generate` call a request, no batch, no cache kept between turns (its
-own cache within a call). Ours: with and without guessing (policies/habits.py).
+own cache within a call). Ours: with and without guessing (policies/habits.py), and with and without a copy of the
+weights in the order in which the kernels read them (policies/ragged.py).
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from rollin.models import PACKAGED, Precision, load_model, load_tokenizer, multi
 from rollin.policies.base import Request, Sampling
 from rollin.policies.habits import Habits
 from rollin.policies.local import LocalPolicy
-from rollin.policies.ragged import ATTENTION
+from rollin.policies.ragged import ATTENTION, slacken
 from rollin.store import Purpose, Store
 
 TRAJECTORIES = 16
@@ -96,9 +97,13 @@ def theirs(model: Any, tokenizer: PreTrainedTokenizerBase, requests: list[Reques
     return tokens
 
 
-def measure_ours(source: str, asked: list[list[Request]], habits: Habits, precision: Precision) -> tuple[float, int]:
+def measure_ours(
+    source: str, asked: list[list[Request]], habits: Habits, precision: Precision, quick: bool
+) -> tuple[float, int]:
     """(tokens/s, tokens)."""
     policy = LocalPolicy(load_model(source, ATTENTION), load_tokenizer(source), slots=TRAJECTORIES, precision=precision)
+    if not quick:
+        slacken(policy.model)
     asyncio.run(ours(policy, [[Request(conversation(99, 0), "warm", 0, 0, Sampling(max_tokens=4))]]))
     policy._habits = habits
     start = time.perf_counter()
@@ -111,13 +116,14 @@ def measure_ours(source: str, asked: list[list[Request]], habits: Habits, precis
 def main() -> None:
     asked, source = recorded(Path(sys.argv[1])) if len(sys.argv) > 1 else (invented(), PACKAGED)
     rows = []
-    quick: Precision = "auto"
-    for name, habits, precision in (
-        (f"ours ({multiplied_in(quick)})".replace("torch.", ""), Habits(), quick),
-        ("the same, never guessing", NoHabits(), quick),
-        ("ours in float32", Habits(), "float32"),
+    chosen: Precision = "auto"
+    for name, habits, precision, quick in (
+        (f"ours ({multiplied_in(chosen)})".replace("torch.", ""), Habits(), chosen, True),
+        ("the same, never guessing", NoHabits(), chosen, True),
+        ("ours in float32", Habits(), "float32", True),
+        ("the same, weights as they lie", Habits(), "float32", False),
     ):
-        rows.append((name, *measure_ours(source, asked, habits, precision)))
+        rows.append((name, *measure_ours(source, asked, habits, precision, quick)))
         print(f"{name}: {rows[-1][1]:.1f} tokens/s", flush=True)
     # A model of its own: ours has its linear layers quickened, theirs must not have them.
     tokenizer, model = load_tokenizer(source), load_model(source)

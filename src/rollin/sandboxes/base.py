@@ -3,18 +3,39 @@
 import os
 import shlex
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
 TEMPLATE = "/var/lib/repo.git"
 """Where every sandbox keeps a bare repository whose `main` is the commit that the agent starts from."""
 
-AT_ONCE = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
-"""Commands under way, over all sandboxes. More would take each other's time, and a command's limit is to measure the
-command, not the crowd: with 24 trajectories on 2 cores, tests that take 3 seconds alone ran out of 20."""
+_SEATS = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
+LOOK = 0.25
+"""Seconds between two looks at whether those who have a seat compute."""
+
+
+@contextmanager
+def seated() -> Iterator[None]:
+    """Wait for a seat: there are two for each processor, over all sandboxes. More commands at once would take each
+    other's time, and a command's limit is to measure the command, not the crowd: with 24 trajectories on 2 cores, tests
+    that take 3 seconds alone ran out of 20. Where half a processor is idle, the others sleep, and one more may stand.
+    """
+    has_seat, idle = _SEATS.acquire(blocking=False), 0.0
+    while not has_seat and idle < LOOK / 2:
+        before = psutil.cpu_times().idle
+        has_seat = _SEATS.acquire(timeout=LOOK)
+        idle = psutil.cpu_times().idle - before
+    try:
+        yield
+    finally:
+        if has_seat:
+            _SEATS.release()
 
 
 class Limits(BaseModel):

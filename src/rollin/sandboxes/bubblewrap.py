@@ -21,14 +21,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import init
-from rollin.sandboxes.base import AT_ONCE, TEMPLATE, CommandResult, Limits, Sandbox, as_bytes, writing
+from rollin.sandboxes.base import TEMPLATE, CommandResult, Limits, Sandbox, as_bytes, seated, writing
 from rollin.sandboxes.surroundings import Surroundings, of_rollin
 from rollin.sandboxes.walls import command_line
 
@@ -88,8 +88,7 @@ class BubblewrapSandbox(Sandbox):
 
     def run(self, command: str, *, seconds: float | None = None, waits: bool = False) -> CommandResult:
         """Run `command` by bash in /repo. InfrastructureFault if the sandbox is closed, died or hangs."""
-        turnstile = nullcontext() if waits else AT_ONCE
-        return self._exchange(command, b"", self.limits.seconds if seconds is None else seconds, turnstile)
+        return self._exchange(command, b"", self.limits.seconds if seconds is None else seconds, waits=waits)
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, `path` relative to /repo. InfrastructureFault if it can't be written."""
@@ -106,12 +105,10 @@ class BubblewrapSandbox(Sandbox):
         with self._lock:  # a thread inside `run` sees the end of the pipe first
             self._process.communicate()
 
-    def _exchange(
-        self, command: str, stdin: bytes, seconds: float, turnstile: AbstractContextManager[object] = AT_ONCE
-    ) -> CommandResult:
+    def _exchange(self, command: str, stdin: bytes, seconds: float, *, waits: bool = False) -> CommandResult:
         encoded = as_bytes(command)
         request = init.REQUEST.pack(seconds, len(encoded), len(stdin)) + encoded + stdin
-        with turnstile, self._lock:
+        with nullcontext() if waits else seated(), self._lock:
             deadline = time.monotonic() + seconds + GRACE
             if self._closed:
                 raise InfrastructureFault("this sandbox is closed; make a new one")

@@ -24,7 +24,7 @@ from types import MappingProxyType
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes import testbed
-from rollin.sandboxes.base import AT_ONCE, CommandResult, Limits, Sandbox, as_bytes, writing
+from rollin.sandboxes.base import CommandResult, Limits, Sandbox, as_bytes, seated, writing
 from rollin.sandboxes.engine import ANSWER_SECONDS, Engine, engine
 from rollin.sandboxes.init import TIMED_OUT
 from rollin.sandboxes.streams import Announced, Answers, pour
@@ -102,7 +102,7 @@ class DockerSandbox(Sandbox):
 
     def run(self, command: str, *, seconds: float | None = None, waits: bool = False) -> CommandResult:
         """Run `command` by bash in /testbed. InfrastructureFault if the container or its engine failed."""
-        with nullcontext() if waits else AT_ONCE, self._lock:
+        with nullcontext() if waits else seated(), self._lock:
             return self._execute(command, b"", self.limits.seconds if seconds is None else seconds)
 
     def write(self, path: str, content: bytes) -> None:
