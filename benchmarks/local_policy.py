@@ -20,12 +20,13 @@ from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_end, state_ids
 from rollin.messages import Message
-from rollin.models import PACKAGED, Precision, load_model, load_tokenizer, multiplied_in
+from rollin.models import PACKAGED, load_model, load_tokenizer, multiplied_in
 from rollin.policies.base import Request, Sampling
 from rollin.policies.habits import Habits
 from rollin.policies.local import LocalPolicy
 from rollin.policies.ragged import ATTENTION, slacken
 from rollin.store import Purpose, Store
+from rollin.training.settings import Precision
 
 TRAJECTORIES = 16
 INVENTED_TURNS = 3

@@ -22,7 +22,8 @@ from rollin.progress import ConsoleReporter
 from rollin.recipe import load_recipe
 from rollin.store import Store
 from rollin.training.samples import training_samples
-from rollin.training.trainer import TrainingSettings, as_inputs, select_parameters, trie_loss
+from rollin.training.settings import TrainingSettings
+from rollin.training.trainer import as_inputs, select_parameters, trie_loss
 from rollin.training.trie import Sample, pack
 
 TRAJECTORIES = 8

@@ -15,11 +15,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rollin.chat import action_end, action_ids, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.messages import Message
-from rollin.models import Precision
 from rollin.policies import local
 from rollin.policies.base import Action, Request, Sampling
 from rollin.policies.habits import ORDERS, Habits
 from rollin.policies.local import LocalPolicy, draw
+from rollin.training.settings import Precision
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ from rollin.planning.work import Work
 from rollin.policies.ragged import ATTENTION
 from rollin.recipe import Recipe, load_recipe
 from rollin.training.objectives import CrossEntropy
-from rollin.training.trainer import TrainingSettings, as_inputs, select_parameters, trie_loss
+from rollin.training.settings import TrainingSettings
+from rollin.training.trainer import as_inputs, select_parameters, trie_loss
 from rollin.training.trie import Sample, pack
 
 ROOT = Path(__file__).parents[1]

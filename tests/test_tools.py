@@ -18,7 +18,8 @@ from rollin.mixture import Actor, Constant, Student, TurnMixture
 from rollin.policies.base import Action, Request, Sampling
 from rollin.policies.local import LocalPolicy
 from rollin.store import LabelStatus
-from rollin.training.trainer import TrainingSettings, train
+from rollin.training.settings import TrainingSettings
+from rollin.training.trainer import train
 from rollin.training.trie import Sample, pack
 
 TEACHER = TurnMixture(beta=Constant(value=1.0))

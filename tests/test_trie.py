@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from rollin.errors import UserError
-from rollin.training.trainer import TrainingSettings, as_inputs, train, trie_loss
+from rollin.training.settings import TrainingSettings
+from rollin.training.trainer import as_inputs, train, trie_loss
 from rollin.training.trie import Sample, pack, pack_groups
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=6)

@@ -18,6 +18,7 @@ from rollin.errors import InfrastructureFault, UserError
 
 if TYPE_CHECKING:
     from rollin.progress import ConsoleReporter
+    from rollin.recipe import Recipe
 
 app = typer.Typer(
     name="rollin",
@@ -43,12 +44,11 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's directory (default: runs/NAME-TIME).")] = None,
 ) -> None:
     """Train a student by a recipe."""
-    from rollin import runs
-    from rollin.recipe import load_recipe
-
-    loaded = load_recipe(recipe, settings or [])
+    loaded = _read(recipe, settings)
     directory = out or Path("runs") / f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     console.print(f"run directory: {directory}", highlight=False)
+    from rollin import runs
+
     with _resumable(directory):
         runs.start(loaded, directory, _reporter())
     _say_what_came_of(directory)
@@ -75,6 +75,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """What a recipe takes - memory, disk, tokens, hours - and what of it would not fit. Nothing is started."""
+    loaded = _read(recipe, settings)
     from rollin.doctor import available_memory
     from rollin.planning.assumptions import assumed
     from rollin.planning.findings import GIB
@@ -82,9 +83,7 @@ def plan(
     from rollin.planning.machine import Machine
     from rollin.planning.plan import Shapes
     from rollin.planning.plan import plan as planned
-    from rollin.recipe import load_recipe
 
-    loaded = load_recipe(recipe, settings or [])
     there = gpu_memory_gb * GIB if gpus else memory_gb * GIB if memory_gb else available_memory()
     machine = Machine(there, gpus, None if disk_gb is None else disk_gb * GIB)
     assumptions = assumed(loaded, gpus, assume or [])
@@ -124,11 +123,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where to keep run.db (default: runs/eval-NAME-TIME).")] = None,
 ) -> None:
     """Measure a student alone, greedy, on a recipe's held-out tasks."""
+    loaded = _read(recipe, [*(settings or []), *([f"student.model={model}"] if model else [])])
     from rollin import runs
-    from rollin.recipe import load_recipe
 
-    changes = [*(settings or []), *([f"student.model={model}"] if model else [])]
-    loaded = load_recipe(recipe, changes)
     directory = out or Path("runs") / f"eval-{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     with _resumable(directory):
         rate = runs.evaluate(loaded, directory, _reporter())
@@ -151,11 +148,10 @@ def compare(
     The same command goes on with a comparison that was stopped. Each run that is done leaves a small file in
     OUT/results; put there from another machine, it need not be run again.
     """
+    loaded = _read(recipe, settings)
     from rollin.comparison import Comparison
-    from rollin.recipe import load_recipe
     from rollin.report.comparing import Findings
 
-    loaded = load_recipe(recipe, settings or [])
     directory = out or Path("comparisons") / loaded.name
     names = [*dict.fromkeys(name.strip() for name in methods.split(","))]
     comparison = Comparison(loaded, names, range(seeds), directory, drift)
@@ -260,6 +256,13 @@ def doctor() -> None:
 def version() -> None:
     """Print rollin's version."""
     console.print(__version__, highlight=False)
+
+
+def _read(recipe: Path, settings: list[str] | None) -> "Recipe":
+    """The recipe, before torch and all that runs it are loaded: a slip in it is told at once."""
+    from rollin.recipe import load_recipe
+
+    return load_recipe(recipe, settings or [])
 
 
 def _reporter() -> "ConsoleReporter":

@@ -16,7 +16,8 @@ from rollin.policies.pool import Pool, endpoint
 from rollin.policies.ragged import ATTENTION
 from rollin.recipe import Served, StudentSettings
 from rollin.training.objectives import Need, Objective
-from rollin.training.trainer import TrainingResult, TrainingSettings, give_back_memory, train
+from rollin.training.settings import TrainingSettings
+from rollin.training.trainer import TrainingResult, give_back_memory, train
 from rollin.training.trie import Sample, pack_groups
 
 

@@ -10,13 +10,14 @@ import importlib.util
 import io
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from rollin.errors import UserError
+from rollin.training.settings import Precision
 
 PACKAGED = "smollm2-135m"
 
@@ -40,8 +41,6 @@ def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
 
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 """Names under which torch reports the instructions, on x86 and on ARM."""
-Precision = Literal["auto", "float32", "bfloat16"]
-"""In which numbers a CPU multiplies matrices. Weights, their changes, and all that is summed up stay in float32."""
 
 
 def multiplied_in(precision: Precision) -> torch.dtype:

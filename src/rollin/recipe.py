@@ -14,14 +14,13 @@ from rollin.harnesses.gym import GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.layers import read_settings
 from rollin.method import METHODS, Method
-from rollin.models import Precision
 from rollin.policies.base import Sampling
 from rollin.policies.engines import EngineName
 from rollin.sandboxes.base import Limits
 from rollin.store import Spent
 from rollin.tasks.sets import TaskSettings
 from rollin.training.objectives import AnyObjective, Need
-from rollin.training.trainer import TrainingSettings
+from rollin.training.settings import Precision, TrainingSettings
 
 
 class Settings(BaseModel):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from rollin.models import Precision, multiplied_in
+from rollin.models import multiplied_in
+from rollin.training.settings import Precision
 
 
 @dataclass(frozen=True)

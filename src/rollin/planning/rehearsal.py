@@ -24,7 +24,8 @@ from transformers.masking_utils import sdpa_mask
 from rollin.planning.describing import Described
 from rollin.policies.ragged import ATTENTION, quicken
 from rollin.training.objectives import Objective
-from rollin.training.trainer import TrainingSettings, select_parameters, trie_loss
+from rollin.training.settings import TrainingSettings
+from rollin.training.trainer import select_parameters, trie_loss
 
 GPU_ATTENTION = "rollin_rehearsed_gpu"
 """Stands in for what SDPA chooses on a GPU where there is a mask."""

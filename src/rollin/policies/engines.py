@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any, Literal
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.policies.endpoint import EndpointPolicy
+
+if TYPE_CHECKING:  # recipes are read without it
+    from transformers import PreTrainedTokenizerBase
 
 EngineName = Literal["vllm", "sglang"]
 AT_ONCE = 16
@@ -46,7 +47,7 @@ class Engines:
         those before it. InfrastructureFault where a server doesn't answer in the end."""
         return asyncio.run(self._score(sequences))
 
-    def check_tokens(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def check_tokens(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         """UserError where a server's tokenizer cuts text otherwise, or it doesn't say how."""
         ours = tokenizer.encode(PROBE, add_special_tokens=False)
 

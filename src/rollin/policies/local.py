@@ -21,10 +21,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rollin.chat import action_end, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.messages import offered, read
-from rollin.models import Precision, multiplied_in
+from rollin.models import multiplied_in
 from rollin.policies.base import Action, Request
 from rollin.policies.habits import Habits
 from rollin.policies.ragged import SHORT, Segment, SlotCache, forward, quicken, slacken
+from rollin.training.settings import Precision
 
 PREFILL_TOKENS = 512
 """New tokens of one pass, at most: long prompts must not hold up those who decode."""

@@ -10,13 +10,16 @@ In the paper's lens (arXiv 2605.12913) all are a weight on log p: 1, the outcome
 log-probability minus the student's.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch.nn.functional import kl_div, log_softmax
+
+if TYPE_CHECKING:  # recipes are read without it
+    import torch
 
 
 class Need(StrEnum):
@@ -57,7 +60,7 @@ class Objective(Protocol):
         """What has to be known of a label."""
         ...
 
-    def sampled_at(self, temperature: float) -> "Objective":
+    def sampled_at(self, temperature: float) -> Objective:
         """The objective for actions that were sampled at this temperature."""
         ...
 
@@ -138,8 +141,8 @@ class ReverseKL(_Objective):
     def loss(self, logits: torch.Tensor, targets: Targets, teacher_logits: torch.Tensor | None = None) -> torch.Tensor:
         if self.estimate == "exact":
             assert teacher_logits is not None, "the exact estimate needs the teacher's logits"
-            student, teacher = (log_softmax(each.float(), dim=-1) for each in (logits, teacher_logits))
-            apart = kl_div(teacher, student, reduction="none", log_target=True).sum(-1)
+            student, teacher = (each.float().log_softmax(-1) for each in (logits, teacher_logits))
+            apart = (student.exp() * (student - teacher)).sum(-1)
             return (targets.weight * apart).sum()
         log_q = targets.teacher if teacher_logits is None else _log_p(teacher_logits, targets.token)
         log_p = _log_p(logits, targets.token)
@@ -154,7 +157,7 @@ AnyObjective = Annotated[CrossEntropy | PolicyGradient | ReverseKL, Field(discri
 
 def _log_p(logits: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
     """[m] log-probabilities of the tokens."""
-    return log_softmax(logits.float(), dim=-1).gather(1, token[:, None])[:, 0]
+    return logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
 
 
 def _surrogate(
@@ -166,5 +169,5 @@ def _surrogate(
 ) -> torch.Tensor:
     """The sum of `-min(ratio * advantage, clip(ratio) * advantage)`; its gradient is `-ratio * advantage * d log p`
     where nothing is clipped."""
-    ratio = torch.exp(log_p - behaviour)
-    return -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage).sum()
+    ratio = (log_p - behaviour).exp()
+    return -(ratio * advantage).minimum(ratio.clamp(1 - low, 1 + high) * advantage).sum()
