@@ -22,6 +22,15 @@ settings.register_profile("rollin", deadline=None, suppress_health_check=[Health
 settings.load_profile("rollin")
 
 
+LONGEST = ("test_run.py", "test_comparison.py", "test_command.py")
+"""Files that take minutes: begun last, they would leave one of two processes idle."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
     """SmolLM2's."""
