@@ -225,9 +225,9 @@ def _attend_together(
 class QuickLinear(torch.nn.Linear):
     """A linear layer that is quick on a CPU where no gradient is wanted; elsewhere, and in training, a plain one.
 
-    It multiplies by a copy of its weights, in the numbers that the CPU is quick with, and in the order in which
-    oneDNN's kernels read them. A plain layer brings its weights into such an order at each call, which for the tens of
-    tokens of a decoding batch costs as much as multiplying (benchmarks/local_policy.py).
+    It multiplies by a copy of its weights: in bfloat16, or in float32 in the order in which oneDNN's kernels read
+    them. A plain layer brings its weights into such an order at each call, which for the tens of tokens of a decoding
+    batch costs as much as multiplying (benchmarks/local_policy.py).
     """
 
     copy: torch.Tensor | None = None
@@ -269,11 +269,10 @@ def slacken(model: PreTrainedModel) -> None:
 
 
 def _ordered(weight: torch.Tensor) -> torch.Tensor:
-    """As oneDNN wants it; as it is, where there is no oneDNN for such numbers."""
-    known = torch.backends.mkldnn.is_available() and (  # type: ignore[no-untyped-call]
-        weight.dtype is torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
-    ordered: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight) if known else weight
+    """As oneDNN wants float32; bfloat16, where it was not measured, as it is."""
+    if weight.dtype is not torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return weight
+    ordered: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
     return ordered
 
 
