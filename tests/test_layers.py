@@ -1,5 +1,7 @@
 """A recipe may build on others: what is joined, what is replaced, and what is said where that goes wrong."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,9 @@ def test_what_cannot_be_built_on_is_said_in_a_sentence(tmp_path: Path, files: di
         load_recipe(written(tmp_path, **files))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_recipes_are_read_without_what_takes_seconds_to_load() -> None:
+    script = "import sys, rollin.cli, rollin.recipe; print(*{'torch', 'transformers', 'datasets'} & {*sys.modules})"
+    outcome = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert outcome.stdout.split() == []

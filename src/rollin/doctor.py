@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -179,7 +180,7 @@ def _packaged_model() -> Check:
 
 def available_memory() -> float:
     """Bytes: what is free, or what the control group allows if that is less."""
-    return min(_available(Path("/proc/meminfo")), _group_limit(Path("/sys/fs/cgroup/memory.max")))
+    return min(float(psutil.virtual_memory().available), _group_limit(Path("/sys/fs/cgroup/memory.max")))
 
 
 def _memory() -> Check:
@@ -187,12 +188,6 @@ def _memory() -> Check:
     ok = available >= NEEDED_MEMORY
     cure = f"free some: the quickstart wants {NEEDED_MEMORY / GIB:.0f} GiB; or lower `concurrency`"
     return Check("memory", ok, f"{available / GIB:.1f} GiB available", "" if ok else cure)
-
-
-def _available(meminfo: Path) -> float:
-    """Bytes."""
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    return 1024.0 * int(fields["MemAvailable"].split()[0])
 
 
 def _group_limit(limit: Path) -> float:

@@ -28,10 +28,11 @@ GROWTH = 512
 """Tokens by which the slots grow."""
 SHORT = 7
 """New tokens of a conversation up to which it is attended to together with others."""
-CALL = 3000
-"""They are, unless the padding makes that dearer. What a call costs before it begins, in pairs of a query and a key."""
-CALLS = 7
-"""What attending to all together costs before it begins, in such calls."""
+CALL = 3_000
+"""They are, unless the padding makes that dearer: what attending to one costs before it begins, in pairs of a query
+and a key."""
+CALL_TOGETHER = 21_000
+"""What attending to all together costs before it begins."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class RaggedBatch:
         slots = [segment.slot for segment in self.short]
         padded = (max(slots) + 1 - min(slots)) * max(s.new for s in self.short) * max(s.length for s in self.short)
         alone = sum(CALL + s.new * s.length for s in self.short)
-        return _Together.of(self.short, self.cache) if CALLS * CALL + padded < alone else None
+        return _Together.of(self.short, self.cache) if CALL_TOGETHER + padded < alone else None
 
     @cached_property
     def apart(self) -> list[tuple[Segment, torch.Tensor | None]]:

@@ -1,0 +1,59 @@
+"""Attention over conversations of different lengths: what each would get alone."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
+
+from rollin.policies.ragged import SHORT, RaggedBatch, Segment, SlotCache, ragged_attention
+
+SLOTS, LONGEST = 40, 60
+
+
+@pytest.fixture
+def cache(tiny_model: PreTrainedModel) -> SlotCache:
+    """Full of keys and values; what lies behind a conversation's end is another's."""
+    torch.manual_seed(0)
+    cache = SlotCache(tiny_model, SLOTS, torch.float32)
+    cache.reserve(LONGEST)
+    cache.layers[0].normal_()
+    return cache
+
+
+def conversations(rows: int, new: int, seed: int) -> list[Segment]:
+    chance = random.Random(seed)
+    slots = sorted(chance.sample(range(SLOTS), rows))
+    return [Segment(slot, chance.randrange(LONGEST - new), chance.randint(1, new)) for slot in slots]
+
+
+@pytest.mark.parametrize(("rows", "new"), [(1, 1), (3, SHORT), (SLOTS, 1), (SLOTS, SHORT), (12, 3), (5, 20)])
+def test_each_conversation_gets_what_it_would_get_alone(cache: SlotCache, rows: int, new: int) -> None:
+    segments = conversations(rows, new, seed=rows)
+    segments.sort(key=lambda segment: segment.new <= SHORT)
+    before = cache.layers[0].clone()
+    heads, size = before.shape[2], before.shape[4]
+    tokens = sum(segment.new for segment in segments)
+    query = torch.randn(1, heads * cache.group, tokens, size)
+    key, value = torch.randn(2, 1, heads, tokens, size)
+    layer = SimpleNamespace(layer_idx=0)
+    attended, _ = ragged_attention(layer, query, key, value, None, ragged=RaggedBatch.of(cache, segments))  # type: ignore[arg-type]
+    start = 0
+    for segment in segments:
+        own = slice(start, start + segment.new)
+        past = before[:, None, segment.slot, :, : segment.past]
+        keys, values = (torch.cat([p, n[:, :, own]], 2) for p, n in zip(past, (key, value), strict=True))
+        seen = torch.ones(segment.new, segment.length, dtype=torch.bool).tril(segment.past)
+        alone = scaled_dot_product_attention(query[:, :, own], keys, values, attn_mask=seen, enable_gqa=True)
+        torch.testing.assert_close(attended[:, own], alone.transpose(1, 2))
+        start += segment.new
+
+
+def test_many_short_ones_go_together_and_few_or_scattered_ones_apart(cache: SlotCache) -> None:
+    assert RaggedBatch.of(cache, [Segment(slot, 100, 1) for slot in range(SLOTS)]).together
+    assert not RaggedBatch.of(cache, [Segment(slot, 100, 1) for slot in range(3)]).together
+    assert not RaggedBatch.of(cache, [Segment(slot, 1000, 1) for slot in range(0, SLOTS, 4)]).together
+    uneven = [Segment(0, 2000, SHORT), *(Segment(slot, 50, 1) for slot in range(1, SLOTS))]
+    assert not RaggedBatch.of(cache, uneven).together
