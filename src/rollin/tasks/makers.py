@@ -149,8 +149,8 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
     faults, outcomes = [fault for fault, _ in chosen], [outcome for _, outcome in chosen]
     tree = _tree(bench, faults)
     if len(faults) > 1:
-        outcomes = bench.outcomes([tree, tree])
-        if not outcomes[0].passed or outcomes[0].passed != outcomes[1].passed or not _asserts(outcomes[0]):
+        outcomes = bench.outcomes([tree], twice=True)
+        if not outcomes[0].passed or not outcomes[0].steady or not _asserts(outcomes[0]):
             return "the mutations together do something else"
     statement = report(bench, outcomes[0], [fault.answer for fault in faults], rng, used_to=False)
     if statement is None:
@@ -165,10 +165,9 @@ def _noticed(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iter
     mutations = _mutations(bench, kinds, rng)
     while window := list(islice(mutations, WINDOW)):
         bench.note(window)
-        trees = [_tree(bench, [fault]) for fault in window]
-        outcomes = bench.outcomes([*trees, *trees])
-        for fault, outcome, again in zip(window, outcomes, outcomes[len(trees) :], strict=False):
-            if outcome.passed and outcome.passed == again.passed and bench.broken(outcome):
+        outcomes = bench.outcomes([_tree(bench, [fault]) for fault in window], twice=True)
+        for fault, outcome in zip(window, outcomes, strict=True):
+            if outcome.passed and outcome.steady and bench.broken(outcome):
                 yield fault, outcome
 
 

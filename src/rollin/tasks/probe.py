@@ -7,7 +7,7 @@ Outcome    what the tests said of one tree
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rollin.errors import InfrastructureFault
@@ -40,18 +40,23 @@ class Outcome:
     passed: frozenset[str] = frozenset()
     failed: dict[str, Failure] = field(default_factory=dict)
     timed_out: bool = False
+    steady: bool = True
+    """Whether a second run, if there was one, passed the same."""
 
 
-def probe(sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *, seconds: int = 5) -> list[Outcome]:
+def probe(
+    sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *, twice: bool = False, seconds: int = 5
+) -> list[Outcome]:
     """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
-    Raises InfrastructureFault if the sandbox, not a tree, kept the tests from running.
+    `twice` runs a tree again that breaks some, not all, of what passes on the first one. Raises InfrastructureFault if
+    the sandbox, not a tree, kept the tests from running.
     """
-    request = {"trees": trees, "test_files": list(test_files), "seconds": seconds}
+    request = {"trees": trees, "test_files": list(test_files), "twice": twice, "seconds": seconds}
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
-    result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (len(trees) + 1))
+    result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (2 * len(trees) + 1))
     lines = result.output.splitlines()
     try:
         records = [json.loads(line) for line in lines[-len(trees) :]] if trees else []
@@ -59,7 +64,11 @@ def probe(sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *,
         raise InfrastructureFault(f"the probe of {', '.join(test_files)} gave no record: {lines[-3:]}") from error
     if len(records) != len(trees):
         raise InfrastructureFault(f"the probe of {', '.join(test_files)} gave {len(records)} of {len(trees)} records")
-    return [_outcome(record) for record in records]
+    return [_steady(*map(_outcome, runs)) for runs in records]
+
+
+def _steady(first: Outcome, again: Outcome | None = None) -> Outcome:
+    return replace(first, steady=again is None or again.passed == first.passed)
 
 
 def _outcome(record: dict[str, object] | None) -> Outcome:

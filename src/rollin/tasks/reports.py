@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rollin.tasks.faults.base import syntax_tree
 from rollin.tasks.probe import Failure
@@ -91,8 +92,8 @@ def _asserted(text: str, line: int | None) -> tuple[str, str] | None:
     """The two sides of the `assert call == value` at a line, if both stand for themselves: no local names."""
     if line is None or not text:
         return None
-    for function in ast.walk(syntax_tree(text)):
-        if not isinstance(function, ast.FunctionDef) or not function.lineno <= line <= (function.end_lineno or 0):
+    for function in _functions(text):
+        if not function.lineno <= line <= (function.end_lineno or 0):
             continue
         local = {
             node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
@@ -107,6 +108,12 @@ def _asserted(text: str, line: int | None) -> tuple[str, str] | None:
             if len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.Is) and calls and not names & local:
                 return ast.unparse(test.left), ast.unparse(test.comparators[0])
     return None
+
+
+@lru_cache(maxsize=16)
+def _functions(text: str) -> list[ast.FunctionDef]:
+    """Kept for the next failure in the same file."""
+    return [node for node in ast.walk(syntax_tree(text)) if isinstance(node, ast.FunctionDef)]
 
 
 def _got(message: str) -> str:

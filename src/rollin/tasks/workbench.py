@@ -39,12 +39,12 @@ class Workbench:
         """Count faults as tried."""
         self.tried.update(faults)
 
-    def outcomes(self, trees: Sequence[Tree]) -> list[Outcome]:
-        """What the tests say of each tree (its differences to the pristine files).
+    def outcomes(self, trees: Sequence[Tree], *, twice: bool = False) -> list[Outcome]:
+        """What the tests say of each tree (its differences to the pristine files); `twice`, of one that breaks some.
 
         The pristine files run along every time; raises FlakyTestsError if they don't pass the same tests again.
         """
-        pristine, *outcomes = probe(self._sandbox, [{}, *trees], self.unit.test_files)
+        pristine, *outcomes = probe(self._sandbox, [{}, *trees], self.unit.test_files, twice=twice)
         if self._baseline is not None and pristine.passed != self._baseline.passed:
             raise FlakyTestsError(f"the tests of {self.unit.name} don't say the same twice")
         self._baseline = pristine

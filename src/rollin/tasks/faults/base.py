@@ -11,6 +11,7 @@ import difflib
 import random
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,9 +101,9 @@ def syntax_tree(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def words(text: str) -> set[str]:
-    """The identifiers and words of a text."""
-    return set(re.findall(r"\w+", text))
+def words(text: str) -> Counter[str]:
+    """The identifiers and words of a text, and how often each stands there."""
+    return Counter(re.findall(r"\w+", text))
 
 
 def occurs(word: str, text: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise, takewhile
-from typing import cast
+from typing import NamedTuple, cast
 
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
@@ -207,44 +207,54 @@ _MUTATIONS: Sequence[Mutate] = (
 )
 
 
-class _Sites(cst.CSTVisitor):
-    """Collects the nodes inside functions that a mutation changes, each with its place and what it becomes."""
+class _Place(NamedTuple):
+    """A node inside a function."""
+
+    node: cst.CSTNode
+    where: CodeRange
+    parameters: tuple[str, ...]
+    defaults: tuple[cst.BaseExpression, ...]
+
+
+class _Places(cst.CSTVisitor):
+    """Collects the nodes inside functions."""
 
     METADATA_DEPENDENCIES = (PositionProvider,)
 
-    def __init__(self, mutate: Mutate, rng: random.Random) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._mutate, self._rng = mutate, rng
-        self._scopes: list[Scope] = []
-        self.found: list[tuple[cst.CSTNode, CodeRange, cst.CSTNode]] = []
+        self._functions: list[tuple[tuple[str, ...], tuple[cst.BaseExpression, ...]]] = []
+        self.found: list[_Place] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.FunctionDef):
             every = (*node.params.params, *node.params.kwonly_params)
             names = tuple(param.name.value for param in every if param.name.value not in ("self", "cls"))
-            defaults = tuple(param.default for param in every if param.default is not None)
-            self._scopes.append(Scope(self._rng, names, defaults))
-        if self._scopes:
+            self._functions.append((names, tuple(param.default for param in every if param.default is not None)))
+        if self._functions:
             where = self.get_metadata(PositionProvider, node, None)
             if isinstance(where, CodeRange):
-                self.found += [(node, where, changed) for changed in self._mutate(node, self._scopes[-1])]
+                self.found.append(_Place(node, where, *self._functions[-1]))
         return not isinstance(node, cst.BaseString | cst.Annotation | cst.Decorator)
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
         if isinstance(original_node, cst.FunctionDef):
-            self._scopes.pop()
+            self._functions.pop()
 
 
 def _proposal(mutate: Mutate) -> Propose:
     def propose(files: Files, path: str, rng: random.Random) -> list[Fault]:
         """At most `MOST` faults of this kind, in random order."""
         text, kind = files[path], mutate.__name__
-        wrapper = _parsed(text)
-        sites = _Sites(mutate, rng)
-        wrapper.visit(sites)
+        module, places = _parsed(text)
+        found = [
+            (place, changed)
+            for place in places
+            for changed in mutate(place.node, Scope(rng, place.parameters, place.defaults))
+        ]
         faults = []
-        for node, where, changed in rng.sample(sites.found, min(MOST, len(sites.found))):
-            broken = _rewritten(wrapper.module, text, node, where, changed)
+        for place, changed in rng.sample(found, min(MOST, len(found))):
+            broken = _rewritten(module, text, place.node, place.where, changed)
             if broken != text and _compiles(broken):
                 faults.append(_difference(text, broken, path, kind))
         return faults
@@ -253,9 +263,11 @@ def _proposal(mutate: Mutate) -> Propose:
 
 
 @lru_cache(maxsize=16)
-def _parsed(text: str) -> MetadataWrapper:
-    """Kept for the next kinds: parsing and placing take longer than all the rest."""
-    return MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+def _parsed(text: str) -> tuple[cst.Module, list[_Place]]:
+    """Kept for the next kinds: parsing, placing and walking take longer than all the rest."""
+    wrapper, places = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True), _Places()
+    wrapper.visit(places)
+    return wrapper.module, places.found
 
 
 def _rewritten(module: cst.Module, text: str, node: cst.CSTNode, where: CodeRange, changed: cst.CSTNode) -> str:

@@ -36,10 +36,10 @@ def misspell(word: str, rng: random.Random) -> str:
 
 def _respelled(kind: str, files: Files, path: str, found: list[tuple[int, str]], rng: random.Random) -> list[Fault]:
     """Faults that misspell the words found at offsets of a file, where the right spelling stands elsewhere in it."""
-    taken = set().union(*map(words, files.values())) | _RESERVED
+    taken, here = _RESERVED.union(*map(words, files.values())), words(files[path])
     faults = []
     for start, word in found:
-        if len(word) < 4 or not word.isascii() or word.startswith("__") or occurs(word, files[path]) < 2:
+        if len(word) < 4 or not word.isascii() or word.startswith("__") or here[word] < 2:
             continue
         wrong = misspell(word, rng)
         if wrong not in taken:
@@ -108,15 +108,15 @@ def misspelled_import(files: Files, path: str, rng: random.Random) -> list[Fault
 def misspelled_key(files: Files, path: str, rng: random.Random) -> list[Fault]:
     """A text key in a subscript, spelled rightly elsewhere in the file or in a data file."""
     source = Source.parse(files, path)
-    everything = "\n".join(files.values())
+    known = words("\n".join(files.values()))
     faults = []
     for node in source.nodes():
         key = node.slice.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) else None
-        if not isinstance(key, str) or len(key) < 3 or not key.isidentifier() or occurs(key, everything) < 2:
+        if not isinstance(key, str) or len(key) < 3 or not key.isidentifier() or known[key] < 2:
             continue
         assert isinstance(node, ast.Subscript)
         start, wrong = source.span(node.slice)[0] + 1, misspell(key, rng)
-        if source.text[start : start + len(key)] == key and wrong not in words(everything):
+        if source.text[start : start + len(key)] == key and wrong not in known:
             faults.append(Fault(path, start, start + len(key), wrong, "misspelled_key", answer=key))
     return faults
 

@@ -1,0 +1,60 @@
+"""The probe, in a real sandbox: many variants of a module, run one after the other in forks of one process."""
+
+from dataclasses import replace
+
+import pytest
+
+from rollin.tasks.units import Unit, katas
+from rollin.tasks.workbench import FlakyTestsError, Workbench
+
+FLAKY = """
+import os
+
+def test_the_first_time_alone():
+    seen = os.path.exists("/tmp/seen")
+    open("/tmp/seen", "w").close()
+    assert not seen
+
+def test_something():
+    pass
+"""
+STEADY = "def test_it():\n    assert 1 == 2\n\ndef test_something():\n    pass\n"
+
+
+@pytest.fixture
+def unit() -> Unit:
+    return next(unit for unit in katas() if unit.module == "bintree")
+
+
+def test_tests_that_look_alike_to_a_cache_of_bytecode_are_told_apart(unit, tmp_path):
+    """Written within one second and of one length: nothing but what they say differs."""
+    name, told = unit.test_files[0], [1, 2] * 4
+    with Workbench(unit, tmp_path) as bench:
+        found = bench.outcomes([{name: f"def test_it():\n    assert 1 == {number}\n"} for number in told])
+    assert [bool(outcome.passed) for outcome in found] == [number == 1 for number in told]
+
+
+def test_a_module_that_changes_is_compiled_anew(unit, tmp_path):
+    text = unit.files[unit.path]
+    name = next(line.split()[1].split("(")[0] for line in text.splitlines() if line.startswith("def "))
+    broken = text.replace(f"def {name}(", f"def {name[:-1]}_(", 1)
+    with Workbench(unit, tmp_path) as bench:
+        first, second, third = bench.outcomes([{unit.path: broken}, {}, {unit.path: broken}])
+    assert first.failed
+    assert not second.failed
+    assert first == third
+
+
+def test_what_breaks_is_run_twice_and_must_say_the_same(unit, tmp_path):
+    trees = [{unit.test_files[0]: text} for text in (FLAKY, STEADY)]
+    with Workbench(unit, tmp_path) as bench:
+        assert [outcome.steady for outcome in bench.outcomes(trees, twice=True)] == [False, True]
+        assert all(outcome.steady for outcome in bench.outcomes(trees))  # run once, nothing is known
+
+
+def test_tests_that_pass_now_and_then_are_found_out(unit, tmp_path, monkeypatch):
+    with Workbench(unit, tmp_path) as bench:
+        bench.outcomes([])
+        monkeypatch.setattr(bench, "_baseline", replace(bench.baseline, passed=frozenset({"test_other"})))
+        with pytest.raises(FlakyTestsError, match="don't say the same twice"):
+            bench.outcomes([])
