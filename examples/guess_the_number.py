@@ -14,10 +14,13 @@ SEEDING = threading.Lock()
 
 
 class GuessTheNumber:
-    """From 1 to 20, in at most 10 guesses; a wrong one is answered by `higher` or `lower`."""
+    """From 1 to `highest`, in at most so many guesses; a wrong one is answered by `higher` or `lower`."""
+
+    highest = 20
+    guesses = 10
 
     def __init__(self) -> None:
-        self.game = textarena.make("GuessTheNumber-v0-raw")
+        self.game = textarena.make("GuessTheNumber-v0-raw", max_number=self.highest, max_turns=self.guesses)
 
     def reset(self, seed: int) -> str:
         """Begin the game of this number."""
@@ -40,9 +43,16 @@ class GuessTheNumber:
         return "\n".join(text for speaker, text, *_ in news if speaker == -1)
 
 
+class UpTo500(GuessTheNumber):
+    """Halving needs nine guesses at most, if it is done right: two may be spoilt."""
+
+    highest = 500
+    guesses = 11
+
+
 def halve(messages: list[dict[str, str]], task: object) -> str:
     """The expert: the middle of what the conversation leaves open. It does not know the number."""
-    low, high = 1, 20
+    low, high = map(int, re.findall(r"between (\d+) and (\d+)", messages[0]["content"])[0])
     for said, heard in pairwise(messages):
         guess = re.search(r"\[(\d+)\]", said["content"]) if said["role"] == "assistant" else None
         if guess and "is higher" in heard["content"]:

@@ -14,7 +14,7 @@ from rollin.evaluation.result import Result
 from rollin.method import METHODS
 from rollin.recipe import load_recipe
 from rollin.report.comparing import Findings
-from rollin.runs import DATABASE
+from rollin.store import DATABASE
 
 
 @pytest.fixture(scope="module")

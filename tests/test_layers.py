@@ -78,7 +78,8 @@ def test_what_cannot_be_built_on_is_said_in_a_sentence(tmp_path: Path, files: di
     assert "\n" not in str(error.value)
 
 
-def test_recipes_are_read_without_what_takes_seconds_to_load() -> None:
-    script = "import sys, rollin.cli, rollin.recipe; print(*{'torch', 'transformers', 'datasets'} & {*sys.modules})"
+def test_recipes_and_runs_are_read_without_what_takes_seconds_to_load() -> None:
+    ours = "rollin.cli, rollin.recipe, rollin.report.viewer"
+    script = f"import sys, {ours}; print(*{{'torch', 'transformers', 'datasets'}} & {{*sys.modules}})"
     outcome = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert outcome.stdout.split() == []

@@ -106,6 +106,9 @@ Places = Annotated[
 )
 def resume(directory: RunPath, places: Places = None) -> None:
     """Go on with a run that was stopped or killed: committed turns are kept."""
+    from rollin.store import database_of
+
+    database_of(directory)  # what is no run is told before torch is loaded
     from rollin import runs
 
     with _resumable(directory):
@@ -138,7 +141,9 @@ def compare(
     settings: Changes = None,
     methods: Annotated[str, typer.Option(help="Which, with commas between them.")] = "sft,sft-matched,dagger",
     seeds: Annotated[int, typer.Option(help="Runs of each method, with seeds 0, 1, 2 ...", min=1)] = 3,
-    against: Annotated[str, typer.Option(help="The method that the others are compared with.")] = "dagger",
+    against: Annotated[
+        str | None, typer.Option(help="The method that the others are compared with (default: dagger, or the first).")
+    ] = None,
     drift: Annotated[int, typer.Option(help="Trajectories on which to measure drift from a local teacher.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Where the runs go (default: comparisons/NAME).")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Run nothing; show what is done and what was found.")] = False,
@@ -155,6 +160,7 @@ def compare(
     directory = out or Path("comparisons") / loaded.name
     names = [*dict.fromkeys(name.strip() for name in methods.split(","))]
     comparison = Comparison(loaded, names, range(seeds), directory, drift)
+    against = against or ("dagger" if "dagger" in names else names[0])
     if against not in names:
         raise UserError(f"--against {against!r} is none of the methods {', '.join(names)}; add it, or name one of them")
     if not dry:

@@ -18,7 +18,7 @@ from rollin.evaluation.result import Result
 from rollin.method import METHODS
 from rollin.progress import Reporter
 from rollin.recipe import Budget, EvaluationSettings, LocalTeacher, Recipe, nearest, parse_recipe
-from rollin.store import Store
+from rollin.store import DATABASE, Store
 
 MATCHED = "sft-matched"
 """The control: SFT with as many labels as DAgger had. More teacher data, and no mixing."""
@@ -50,7 +50,7 @@ class Arm:
     @property
     def begun(self) -> bool:
         """Whether its run is here."""
-        return (self.directory / runs.DATABASE).is_file()
+        return (self.directory / DATABASE).is_file()
 
     def result(self) -> Result | None:
         """What it came to, or has come to so far; None where it isn't begun."""
@@ -76,13 +76,13 @@ class Arm:
         if result is None or not self.begun or (self.file.is_file() and (result.drifts or not drift)):
             return
         if drift and isinstance(self.recipe.teacher, LocalTeacher):
-            with Store.read(self.directory / runs.DATABASE) as store:
+            with Store.read(self.directory / DATABASE) as store:
                 found = drifts(store, self.directory, self.recipe.teacher.model, drift)
             result = result.model_copy(update={"drifts": found})
         result.write(self.file)
 
     def _so_far(self) -> Result:
-        with Store.read(self.directory / runs.DATABASE) as store:
+        with Store.read(self.directory / DATABASE) as store:
             return Result.of(store)
 
 

@@ -10,9 +10,8 @@ from rollin.mixture import Actor, Teacher
 from rollin.policies.expert import Expert
 from rollin.progress import Reporter
 from rollin.rollout import Attempt, Cast, Rollouts
-from rollin.runs import DATABASE
 from rollin.sandboxes.base import Limits
-from rollin.store import Exit, Purpose, Store, TrajectoryRow
+from rollin.store import DATABASE, Exit, Purpose, Store, TrajectoryRow
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.schema import Task
 

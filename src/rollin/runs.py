@@ -38,7 +38,7 @@ from rollin.recipe import (
 )
 from rollin.rollout import Rollouts
 from rollin.sandboxes.bubblewrap import check
-from rollin.store import Store
+from rollin.store import DATABASE, Store, database_of
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.overlap import check_apart
 from rollin.tasks.schema import Split, Task
@@ -47,8 +47,6 @@ from rollin.training.objectives import Need
 from rollin.training.samples import training_samples
 from rollin.training.trie import Sample
 from rollin.trajectories import Trajectories
-
-DATABASE = "run.db"
 
 
 def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
@@ -68,7 +66,7 @@ def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
 def resume(directory: Path, reporter: Reporter, changes: Sequence[str] = ()) -> None:
     """Go on with a run that was stopped or killed; a finished one is left as it is. `changes` (key=value) say where
     servers are by now. Raises UserError."""
-    with Store.resume(database(directory)) as store:
+    with Store.resume(database_of(directory)) as store:
         recipe = moved(parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}"), changes)
         cast = _cast(recipe, directory)
         if changes:
@@ -93,14 +91,6 @@ def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
         with _loop(recipe, store, *cast, reporter) as loop:
             store.begin_iteration(0)
             return loop.evaluate(0)
-
-
-def database(directory: Path) -> Path:
-    """The run's `run.db`. UserError if the directory holds none."""
-    path = directory / DATABASE
-    if not path.is_file():
-        raise UserError(f"{directory} is not a run: there is no {DATABASE} in it; check the path, or start one first")
-    return path
 
 
 @contextmanager
@@ -138,7 +128,7 @@ def _cast(recipe: Recipe, directory: Path) -> tuple[Learner, Policy, Harness]:
     teacher = _teacher(recipe)
     white_box = teacher.model if isinstance(teacher, LocalPolicy) else None
     if recipe.demonstrations:
-        database(recipe.demonstrations)
+        database_of(recipe.demonstrations)
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
     if Need.TEACHER in recipe.method.objective.needs:
         if isinstance(recipe.teacher, LocalTeacher):
@@ -174,7 +164,7 @@ def _demonstrations(recipe: Recipe, learner: Learner) -> list[list[Sample]]:
     """The trajectories that another run collected, as the method learns from them."""
     if recipe.demonstrations is None or recipe.method.aggregate.iterations is not None:
         return []
-    with Store.read(database(recipe.demonstrations)) as store:
+    with Store.read(database_of(recipe.demonstrations)) as store:
         iterations = [row.number for row in store.iterations()]
         return training_samples(store, iterations, learner.tokenizer, recipe.method)
 
@@ -182,7 +172,7 @@ def _demonstrations(recipe: Recipe, learner: Learner) -> list[list[Sample]]:
 def _check_demonstrations(recipe: Recipe, eval_tasks: Sequence[Task]) -> None:
     """UserError where something that is evaluated on was demonstrated."""
     if recipe.demonstrations:
-        with Store.read(database(recipe.demonstrations)) as store:
+        with Store.read(database_of(recipe.demonstrations)) as store:
             shown = [task for task in store.tasks() if task.split is Split.TRAIN]
         check_apart(shown, eval_tasks, recipe.tasks.allow_overlap, "the demonstrations and eval")
 

@@ -14,8 +14,7 @@ from rollin.mixture import Actor, Constant, RollIn, Student, Teacher, TurnMixtur
 from rollin.policies.base import Policy, Sampling
 from rollin.policies.pool import endpoint
 from rollin.progress import Reporter
-from rollin.runs import DATABASE, database
-from rollin.store import LabelStatus, Purpose, Store
+from rollin.store import DATABASE, LabelStatus, Purpose, Store, database_of
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def serving(
 
 def fill_in(directory: Path, teacher: Model, reporter: Reporter) -> dict[LabelStatus, int]:
     """Ask for the labels that a run's collected turns have not got. How many stand how afterwards. UserError."""
-    path = database(directory)
+    path = database_of(directory)
     policy = teacher.policy(Actor.TEACHER)
     with Store.resume(path) as store, Gateway(store) as gateway:
         rows, sampling = store.trajectories(purpose=Purpose.COLLECT), {Actor.TEACHER: teacher.sampling}

@@ -25,13 +25,12 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Look at a run: its trajectories, or one of them turn by turn."""
-    from rollin import runs
     from rollin.report.viewer import show_run, show_trajectory
-    from rollin.store import Purpose, Store
+    from rollin.store import Purpose, Store, database_of
 
     if purpose is not None and purpose not in list(Purpose):
         raise UserError(f"--purpose {purpose!r} is none of {', '.join(Purpose)}")
-    with Store.read(runs.database(directory)) as store:
+    with Store.read(database_of(directory)) as store:
         if trajectory is not None:
             show_trajectory(store, trajectory, console, as_json=as_json)
             return
@@ -42,12 +41,11 @@ def show(
 @looking.command()
 def report(directory: RunPath) -> None:
     """Print a run's tables and draw its plot again."""
-    from rollin import runs
     from rollin.report.plot import plot
     from rollin.report.summary import Summary
-    from rollin.store import Store
+    from rollin.store import Store, database_of
 
-    with Store.read(runs.database(directory)) as store:
+    with Store.read(database_of(directory)) as store:
         summary = Summary.of(store)
         summary.render(console)
         (directory / "report").mkdir(exist_ok=True)
@@ -66,12 +64,11 @@ def drift(
     trajectories: Annotated[int | None, typer.Option(help="Of each evaluation, at most so many.", min=1)] = None,
 ) -> None:
     """Covariate shift: how far the student is from a teacher in the states that it reaches alone, by iteration."""
-    from rollin import runs
     from rollin.evaluation.drift import drifts
     from rollin.report.layout import drift_table
-    from rollin.store import Store
+    from rollin.store import Store, database_of
 
-    with Store.read(runs.database(directory)) as store:
+    with Store.read(database_of(directory)) as store:
         console.print(drift_table(drifts(store, directory, teacher, trajectories)).to_rich())
 
 
@@ -87,12 +84,11 @@ def swebench(
     seconds: Annotated[int, typer.Option(help="For the tests of one task.", min=1)] = 1800,
 ) -> None:
     """Let SWE-bench's own harness evaluate a run's patches, in its containers (needs a Docker engine)."""
-    from rollin import runs
     from rollin.evaluation import official
-    from rollin.store import Store
+    from rollin.store import Store, database_of
     from rollin.store.export import predictions
 
-    with Store.read(runs.database(directory)) as store:
+    with Store.read(database_of(directory)) as store:
         found = predictions(store, iteration)
     order = official.order(found, dataset, split, workers, seconds)
     official.check_engine()
@@ -108,11 +104,10 @@ def predictions(
     out: Annotated[Path | None, typer.Option(help="A .jsonl file (default: in RUN/report).")] = None,
 ) -> None:
     """An evaluation's patches in SWE-bench's format, one a task."""
-    from rollin.runs import database
-    from rollin.store import Store
+    from rollin.store import Store, database_of
     from rollin.store.export import predictions, write_predictions
 
-    with Store.read(database(directory)) as store:
+    with Store.read(database_of(directory)) as store:
         found = predictions(store, iteration)
     path = write_predictions(found.rows, out or directory / "report" / f"predictions-{found.iteration}.jsonl")
     empty = sum(not row["model_patch"].strip() for row in found.rows)
@@ -128,11 +123,10 @@ def parquet(
     out: Annotated[Path | None, typer.Option(help="The file (default: RUN/report/turns.parquet).")] = None,
 ) -> None:
     """Every turn as a row: its state in the chat format, who acted, the action, the label."""
-    from rollin.runs import database
-    from rollin.store import Store
+    from rollin.store import Store, database_of
     from rollin.store.export import write_turns
 
     path = out or directory / "report" / "turns.parquet"
-    with Store.read(database(directory)) as store:
+    with Store.read(database_of(directory)) as store:
         count = write_turns(store, path, iteration)
     console.print(f"{path}: {count} turns", highlight=False)

@@ -13,9 +13,10 @@ from rollin.store.rows import (
     TrajectoryRow,
     TurnRow,
 )
-from rollin.store.store import Store
+from rollin.store.store import DATABASE, Store, database_of
 
 __all__ = [
+    "DATABASE",
     "EvaluationRow",
     "Exit",
     "IterationRow",
@@ -28,4 +29,5 @@ __all__ = [
     "Store",
     "TrajectoryRow",
     "TurnRow",
+    "database_of",
 ]

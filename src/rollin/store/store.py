@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rollin.errors import UserError
 from rollin.messages import Message
 from rollin.mixture import Actor
 from rollin.policies.base import Action
@@ -27,6 +28,16 @@ from rollin.store.rows import (
     TurnRow,
 )
 from rollin.tasks.schema import Task
+
+DATABASE = "run.db"
+
+
+def database_of(directory: Path) -> Path:
+    """A run's `run.db`. UserError if the directory holds none."""
+    path = directory / DATABASE
+    if not path.is_file():
+        raise UserError(f"{directory} is not a run: there is no {DATABASE} in it; check the path, or start one first")
+    return path
 
 
 class Store:
