@@ -72,23 +72,23 @@ def _on_terminal(console: Console, name: str, steps: int) -> Iterator[Bar]:
 
 class _LineBar:
     def __init__(self, reporter: ConsoleReporter, name: str, steps: int) -> None:
-        self._reporter, self._name, self._steps = reporter, name, steps
+        self._reporter, self._name, self.steps = reporter, name, steps
         self._done, self._note = 0, ""
         self._began = self._told = time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "", of: int | None = None) -> None:
-        self._done, self._note, self._steps = self._done + steps, note, self._steps if of is None else of
+        self._done, self._note, self.steps = self._done + steps, note, self.steps if of is None else of
         if time.monotonic() - self._told >= LINE_SECONDS:
             self.tell()
 
     def tell(self) -> None:
         self._told = time.monotonic()
         seconds = self._told - self._began
-        left = seconds / self._done * (self._steps - self._done) if self._done else 0.0
+        left = seconds / self._done * (self.steps - self._done) if self._done else 0.0
         rate = f"{self._done / seconds:.2f}/s" if seconds else ""
         note = f"  {self._note}" if self._note else ""
         self._reporter.say(
-            f"{self._name}: {self._done}/{self._steps}  {seconds:.0f} s  {rate}  {left:.0f} s left{note}"
+            f"{self._name}: {self._done}/{self.steps}  {seconds:.0f} s  {rate}  {left:.0f} s left{note}"
         )
 
 
@@ -98,4 +98,5 @@ def _in_lines(reporter: ConsoleReporter, name: str, steps: int) -> Iterator[Bar]
     try:
         yield bar
     finally:
-        bar.tell()
+        if bar.steps:  # tasks that are no repositories need no building, and that is not worth a line
+            bar.tell()
