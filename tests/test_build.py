@@ -185,3 +185,13 @@ def test_a_statement_may_hold_any_character(tmp_path):
     assert read_tasks(tmp_path / "t.jsonl") == [task]
     write_tasks(tmp_path / "again.jsonl", [task])
     assert read_tasks(tmp_path / "again.jsonl") == [task]
+
+
+def test_a_line_that_is_no_object_is_named_and_a_byte_order_mark_is_none_of_the_task(tmp_path, tasks):
+    task = tasks[Family.VISIBLE][0]
+    (tmp_path / "t.jsonl").write_text(task.model_dump_json() + "\n", encoding="utf-8-sig")
+    assert read_tasks(tmp_path / "t.jsonl") == [task]
+    for line in ("null", "[1]", '"a"'):
+        (tmp_path / "t.jsonl").write_text(f"{task.model_dump_json()}\n{line}\n")
+        with pytest.raises(UserError, match="line 2: not a JSON object"):
+            read_tasks(tmp_path / "t.jsonl")

@@ -69,6 +69,7 @@ def test_lists_are_replaced(tmp_path: Path) -> None:
         ({"top": "base: [1]\n"}, "neither a file's path nor a list"),
         ({"top": "base: other.yaml\n", "other": "- 1\n"}, "holds no settings"),
         ({"top": "base: other.yaml\n", "other": "a: [\n"}, "is not YAML"),
+        ({"top": "training: {epochs: 1}\nseed: 1\ntraining: {top_layers: 2}\n"}, "'training' is there twice"),
     ],
 )
 def test_what_cannot_be_built_on_is_said_in_a_sentence(tmp_path: Path, files: dict[str, str], said: str) -> None:

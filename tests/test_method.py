@@ -158,6 +158,14 @@ def test_a_recipe_names_a_row_and_changes_what_it_likes() -> None:
         (["method.attempts=0"], "greater than or equal to 1"),
         (["method.kep=all"], "did you mean 'keep'"),
         (["method=5"], "'method'"),
+        (["training.learning_rate=1e400"], "'training.learning_rate': input should be a finite number"),
+        (["method.roll_in={kind: gate, by: uncertainty, threshold: .inf}"], "finite"),
+        (["student.sampling.temperature=-1"], "greater than or equal to 0"),
+        (["student.sampling.max_tokens=0"], "greater than or equal to 1"),
+        (["seed=4294967296"], "less than"),
+        (["tasks_per_iteration=[]"], "'tasks_per_iteration': list should have at least 1 item"),
+        (["tasks_per_iteration=[4, 0]"], "'tasks_per_iteration.1': input should be greater than 0"),
+        (["arms={x: &x {y: *x}}"], "holds itself"),
     ],
 )
 def test_what_a_method_cannot_have_is_said_in_one_sentence(changes: list[str], said: str) -> None:

@@ -200,6 +200,8 @@ def test_beta_follows_a_student_that_was_measured_on_training_tasks(
         (["compare", "RECIPE", "--methods", "dagger,sfd"], "did you mean 'sft'"),
         (["label", "nowhere", "--teacher", "http://127.0.0.1:9/v1", "--teacher-model", "m"], "is not a run"),
         (["run", "RECIPE", "--out", "/proc/run"], "cannot"),
+        (["run", "RECIPE", "--out", 300 * "x"], "File name too long"),
+        (["eval", "RECIPE", "--out", "/proc/run"], "cannot write to the run directory"),
         (["run", "RECIPE", "demonstrations=nowhere"], "is not a run"),
         (["resume", "nowhere"], "is not a run"),
         (["show", "nowhere"], "is not a run"),

@@ -106,9 +106,10 @@ Places = Annotated[
 )
 def resume(directory: RunPath, places: Places = None) -> None:
     """Go on with a run that was stopped or killed: committed turns are kept."""
-    from rollin.store import database_of
+    from rollin.store import Store, database_of
 
-    database_of(directory)  # what is no run is told before torch is loaded
+    with Store.read(database_of(directory)):
+        pass  # what is no run is told before torch is loaded
     from rollin import runs
 
     with _resumable(directory):

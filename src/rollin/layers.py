@@ -39,12 +39,24 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     what = f"the recipe {path}" + (f" (a base of {above[-1]})" if above else "")
     text = read_text(path, what)
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{what} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
     if not isinstance(content, dict):
         raise UserError(f"{what} holds no settings; see recipes/quickstart.yaml for an example")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML would take the last of two settings of one name, without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                line = node.start_mark.line + 1
+                raise yaml.constructor.ConstructorError(problem=f"{name!r} is there twice in the group at line {line}")
+        return super().construct_mapping(node, deep)
 
 
 def _bases(named: object, path: Path) -> list[str]:

@@ -87,9 +87,7 @@ class _LineBar:
         left = seconds / self._done * (self.steps - self._done) if self._done else 0.0
         rate = f"{self._done / seconds:.2f}/s" if seconds else ""
         note = f"  {self._note}" if self._note else ""
-        self._reporter.say(
-            f"{self._name}: {self._done}/{self.steps}  {seconds:.0f} s  {rate}  {left:.0f} s left{note}"
-        )
+        self._reporter.say(f"{self._name}: {self._done}/{self.steps}  {seconds:.0f} s  {rate}  {left:.0f} s left{note}")
 
 
 @contextmanager

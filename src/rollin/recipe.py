@@ -1,7 +1,9 @@
 """A run's settings: read from YAML, changed by `key=value`, validated before anything starts."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -142,7 +144,7 @@ class Recipe(Settings):
     """All of a run. `docs/recipes.md` goes through it."""
 
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     method: Method = METHODS["dagger"]
     iterations: int = Field(default=5, ge=1)
     tasks_per_iteration: PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]
@@ -230,6 +232,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(content, str(path))
 
 
+TYPE = re.compile(r"(constrained-\w+|list\[.*\]|dict\[.*\]|int|float|str)$")
+"""What pydantic calls a type among others."""
 PLACES = {"base_url", "api_key_env", "requests_per_minute"}
 """Settings that say where something is: they may change while a run goes on."""
 
@@ -255,9 +259,15 @@ def _named(method: Any) -> Any:
 def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
     """Validate settings; `origin` is named in the UserError."""
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        endless = next((place for place, number in _numbers(content) if not math.isfinite(number)), None)
     except ValidationError as error:
         raise UserError(f"{origin}: {_explain(error)}") from error
+    except RecursionError as error:  # YAML can say so
+        raise UserError(f"{origin}: a setting holds itself; write it out") from error
+    if endless:
+        raise UserError(f"{origin}: setting {endless!r}: input should be a finite number")
+    return recipe
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
@@ -289,10 +299,25 @@ def _value(text: str) -> Any:
     return value
 
 
+def _numbers(content: object, place: str = "") -> Iterator[tuple[str, float]]:
+    """(place, number) of each that has a fraction."""
+    if isinstance(content, float):
+        yield place, content
+    for name, inner in _entries(content):
+        yield from _numbers(inner, f"{place}.{name}" if place else str(name))
+
+
+def _entries(content: object) -> Iterable[tuple[object, object]]:
+    return content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+
+
 def _explain(error: ValidationError) -> str:
     """The first thing wrong, in one sentence, with the nearest valid key where a key is unknown."""
-    # An unknown key first: where it was meant for a required one, that one is missing only for this reason.
-    first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", -len(e["loc"])))
+    # An unknown key first: where it was meant for a required one, that one is missing only for this reason. Where a
+    # setting can be of several types, the complaint of the type that was given.
+    first = max(
+        error.errors(), key=lambda e: (e["type"] == "extra_forbidden", not e["type"].endswith("_type"), -len(e["loc"]))
+    )
     place, valid = _place(first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown setting {place!r}{nearest(str(first['loc'][-1]), valid)}"
@@ -312,7 +337,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _place(location: Sequence[int | str]) -> tuple[str, list[str]]:
     """(a place as a recipe's reader finds it, the settings that are valid there).
 
-    Where a setting can be of several kinds, pydantic names the kind in between, as if it were a setting.
+    Where a setting can be of several kinds or types, pydantic names that in between, as if it were a setting.
     """
     shown, valid = list[str](), list[str]()
     models: list[type[BaseModel]] = [Recipe]
@@ -321,7 +346,8 @@ def _place(location: Sequence[int | str]) -> tuple[str, list[str]]:
         if kinds and not any(part in model.model_fields for model in models):
             models = kinds
             continue
-        shown.append(str(part))
+        if not isinstance(part, str) or not TYPE.match(part):
+            shown.append(str(part))
         if isinstance(part, str):
             valid = sorted({name for model in models for name in model.model_fields})
             fields = [model.model_fields[part] for model in models if part in model.model_fields]

@@ -84,6 +84,7 @@ def _write(recipe: Recipe, directory: Path) -> None:
 def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
     """Measure the recipe's student on its eval tasks; nothing is trained. A stopped measurement is gone on with."""
     path = directory / DATABASE
+    _made(directory)
     cast = _cast(recipe, directory)
     with Store.resume(path) if path.exists() else Store.create(path, recipe.model_dump(mode="json")) as store:
         _, tasks = _load_tasks(recipe, reporter)
@@ -97,15 +98,9 @@ def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
 def _place(directory: Path) -> Iterator[None]:
     """A place for a new run, made first: minutes of building tasks should not end in an unwritable directory. Where it
     doesn't come to a run, nothing is left."""
+    ours = _made(directory)
     if (directory / DATABASE).exists():
         raise UserError(f"{directory} holds a run already: resume it, or choose another directory with --out")
-    ours = not directory.exists()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / ".writable").touch()
-        (directory / ".writable").unlink()
-    except OSError as error:
-        raise UserError(f"cannot write to the run directory {directory}: {error.strerror}; choose another") from error
     try:
         yield
     except BaseException:
@@ -113,6 +108,18 @@ def _place(directory: Path) -> Iterator[None]:
             if ours:
                 directory.rmdir()
         raise
+
+
+def _made(directory: Path) -> bool:
+    """Make sure that it is there and can be written; whether it had to be made. UserError."""
+    try:
+        ours = not directory.exists()
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".writable").touch()
+        (directory / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to the run directory {directory}: {error.strerror}; choose another") from error
+    return ours
 
 
 def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Task]]:

@@ -160,7 +160,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, object]]:
     """(number, what it holds) of each line that is not empty. UserError names what can't be read."""
     try:
         # Only "\n" ends a line: JSON may hold what Python takes for other ends.
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, json.loads(line)
@@ -176,6 +176,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, object]]:
 
 def parse_task(content: object, where: str) -> Task:
     """A task of its fields. UserError says where, and names the field."""
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: not a JSON object; write one task a line")
     try:
         task = Task.model_validate(content)
         task.model_dump_json()
