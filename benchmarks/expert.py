@@ -16,10 +16,12 @@ from statistics import mean
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from expert_room import Play, Vandal, play
+from rich.console import Console
 
 from rollin.evaluation.rate import Rate
 from rollin.policies.base import Policy
 from rollin.policies.expert import Expert
+from rollin.progress import ConsoleReporter
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.schema import Task, read_tasks
 
@@ -68,8 +70,10 @@ def main() -> None:
         turns = options.turns if first else 0
         return task, play(task, Expert(), cache_folder() / "repositories", first=first, first_turns=turns)
 
-    with ThreadPoolExecutor(2) as pool:
+    phase = ConsoleReporter(Console(stderr=True)).phase("the expert", len(tasks))
+    with ThreadPoolExecutor(2) as pool, phase as bar:
         for task, outcome in pool.map(one, tasks):
+            bar.advance()
             groups[f"{task.source} {task.family.value} {task.split.value}"].append((task, outcome))
             if options.show and not outcome.resolved:
                 print(f"\n##### {task.instance_id}\n{task.patch}")
@@ -82,6 +86,9 @@ def main() -> None:
         total = mean(sum(tokens_in(message["content"]) for message in play.messages) for play in plays)
         acted = [sum(tokens_in(m["content"]) for m in play.messages if m["role"] == "assistant") for play in plays]
         print(f"{name:32} {rate!s:54} {mean(play.turns for play in plays):6.1f} {total:7.0f} {mean(acted):10.0f}")
+    for task, outcome in (pair for outcomes in groups.values() for pair in outcomes):
+        if not outcome.resolved:
+            print(f"not resolved: {task.instance_id} ({', '.join(task.fault_kinds)}; {outcome.turns} turns)")
 
 
 if __name__ == "__main__":
