@@ -1,10 +1,9 @@
 """The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
 
 For each tree of the request it writes the tree's files, forks, runs pytest in the child and puts the files back. Where
-the request says `twice`, it does so once more for a tree that breaks some of the first tree's tests.
-Forking a process that has pytest loaded makes a run four times cheaper than starting one; what the first run compiled
-serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for each tree: what each
-run found, null where the tests ran out of time.
+the request says `twice`, it runs once more for a tree that breaks some of the first tree's tests. Forking a process that
+has pytest loaded makes a run four times cheaper than starting one; what the first run compiled serves the others. Needs
+pytest and nothing of rollin. Prints one line of JSON for each tree: what each run found, null where it ran out of time.
 """
 
 import gc
@@ -25,9 +24,9 @@ OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no")
 """Printing the tracebacks would double a run's time."""
 WALL_SECONDS = 60
 """Of one run that waits instead of computing."""
-MOMENTS = count(1_000_000_000)
+MOMENTS = count(1000 * os.getpid())
 """When files were written, in seconds: Python takes what it compiled for the file's own if time and size are the same,
-so no two writings may have one time."""
+so no two writings may have one time, nor those of two probes in one sandbox."""
 
 
 class Recorder:
