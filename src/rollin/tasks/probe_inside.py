@@ -1,8 +1,8 @@
 """The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
 
 For each tree of the request it writes the tree's files, forks, runs pytest in the child and puts the files back. Where
-the request says `twice`, it runs once more for a tree that breaks some of the first tree's tests. Forking a process that
-has pytest loaded makes a run four times cheaper than starting one; what the first run compiled serves the others. Needs
+the request says `twice`, a tree that breaks some of the first tree's tests runs once more. Forking a process that has
+pytest loaded makes a run four times cheaper than starting one; what the first run compiled serves the others. Needs
 pytest and nothing of rollin. Prints one line of JSON for each tree: what each run found, null where it ran out of time.
 """
 
