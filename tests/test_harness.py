@@ -13,7 +13,7 @@ from scripted import ScriptedPolicy, make_task
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway import Gateway, SessionSpec
 from rollin.harnesses.base import HarnessExit
-from rollin.harnesses.mini_swe_agent import FORMAT_ERROR, MiniSweAgent, MiniSweAgentSettings
+from rollin.harnesses.mini_swe_agent import ENV, FORMAT_ERROR, MiniSweAgent, MiniSweAgentSettings
 from rollin.harnesses.observation import observation
 from rollin.messages import Function, ToolCall
 from rollin.mixture import Actor, Student
@@ -205,6 +205,25 @@ def test_a_slow_command_and_a_long_output_are_said_shortly(bench: Bench) -> None
     assert state[5][1].endswith("\n999\n1000")
     assert "characters left out" in state[5][1]
     assert len(state[5][1]) < 250
+
+
+WARNS = """
+import warnings
+
+def test_it_warns():
+    with warnings.catch_warnings(record=True) as log:
+        warnings.warn("old", DeprecationWarning)
+    assert len(log) == 1
+"""
+
+
+def test_an_agents_tests_say_what_grading_says(template: Path) -> None:
+    """Short output must not change what a test does: with warnings off, one of warnings fails for the agent alone."""
+    with BubblewrapSandbox(template, env=ENV) as sandbox:
+        sandbox.write("test_warns.py", WARNS.encode())
+        outcome = sandbox.run("python -m pytest test_warns.py")
+    assert outcome.returncode == 0, outcome.output
+    assert len(outcome.output.splitlines()) == 2, "dots and the sum"
 
 
 def test_sixteen_trajectories_at_once(bench: Bench) -> None:

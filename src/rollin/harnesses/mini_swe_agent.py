@@ -40,7 +40,7 @@ MODEL: dict[Actions, tuple[str, str]] = {
 }
 
 ENV = {
-    "PYTEST_ADDOPTS": "-p no:cacheprovider -q --tb=short -rN -Wi --continue-on-collection-errors"
+    "PYTEST_ADDOPTS": "-p no:cacheprovider -q --tb=short -rN --disable-warnings --continue-on-collection-errors"
     " -o console_output_style=classic",
     "PYTHONNODEBUGRANGES": "1",
 }
