@@ -45,6 +45,16 @@ def test_a_module_that_changes_is_compiled_anew(unit, tmp_path):
     assert first == third
 
 
+def test_what_one_probe_compiled_is_nothing_to_the_next_one_in_the_sandbox(unit, tmp_path):
+    """A module of one length that no sound run imports, so that none compiles it anew in between."""
+    test = "import extra\n\ndef test_it():\n    assert extra.number == 1\n"
+    with Workbench(unit, tmp_path) as bench:
+        found = [
+            bench.outcomes([{"extra.py": f"number = {number}\n", unit.test_files[0]: test}])[0] for number in (1, 2, 1)
+        ]
+    assert [bool(outcome.passed) for outcome in found] == [True, False, True]
+
+
 def test_what_breaks_is_run_twice_and_must_say_the_same(unit, tmp_path):
     trees = [{unit.test_files[0]: text} for text in (FLAKY, STEADY)]
     with Workbench(unit, tmp_path) as bench:
