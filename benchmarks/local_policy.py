@@ -1,10 +1,11 @@
-"""The local policy against `model.generate` a request: python benchmarks/local_policy.py [RUN]
+"""The local policy against `model.generate` a request: python benchmarks/local_policy.py [RUN [TRAJECTORIES]]
 
-16 trajectories answer their turns, one after the other, all trajectories at once. With a run, they are the trajectories
-of its last evaluation, answered by the checkpoint that was evaluated; without one, invented conversations of three
-turns, answered by the packaged model. Theirs: one `generate` call a request, no batch, no cache kept between turns (its
-own cache within a call). Ours: with and without guessing (policies/habits.py), and with and without a copy of the
-weights in the order in which the kernels read them (policies/ragged.py).
+16 trajectories (or so many) answer their turns, one after the other, all trajectories at once. With a run, they are the
+trajectories of its last evaluation, answered by the checkpoint that was evaluated; without one, invented conversations
+of three turns, answered by the packaged model. Theirs: one `generate` call a request, no batch, no cache kept between
+turns (its own cache within a call). Ours: with as many workers as it chooses, with one and with two
+(policies/local.py), with and without guessing (policies/habits.py), and with and without a copy of the weights in the
+order in which the kernels read them (policies/ragged.py).
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from rollin.policies.ragged import ATTENTION, slacken
 from rollin.store import Purpose, Store
 from rollin.training.settings import Precision
 
-TRAJECTORIES = 16
+TRAJECTORIES = int(sys.argv[2]) if len(sys.argv) > 2 else 16
 INVENTED_TURNS = 3
 SAMPLING = Sampling(max_tokens=160)
 """Greedy, and as long as the recipes allow."""
@@ -99,14 +100,25 @@ def theirs(model: Any, tokenizer: PreTrainedTokenizerBase, requests: list[Reques
 
 
 def measure_ours(
-    source: str, asked: list[list[Request]], habits: Habits, precision: Precision, quick: bool
+    source: str,
+    asked: list[list[Request]],
+    precision: Precision,
+    habits: bool = True,
+    quick: bool = True,
+    workers: int | None = None,
 ) -> tuple[float, int]:
     """(tokens/s, tokens)."""
-    policy = LocalPolicy(load_model(source, ATTENTION), load_tokenizer(source), slots=TRAJECTORIES, precision=precision)
+    model, tokenizer = load_model(source, ATTENTION), load_tokenizer(source)
+    policy = LocalPolicy(model, tokenizer, slots=TRAJECTORIES, precision=precision, workers=workers)
     if not quick:
         slacken(policy.model)
-    asyncio.run(ours(policy, [[Request(conversation(99, 0), "warm", 0, 0, Sampling(max_tokens=4))]]))
-    policy._habits = habits
+    warm = [[Request(conversation(99, 0), f"warm {n}", 0, 0, Sampling(max_tokens=4))] for n in range(TRAJECTORIES)]
+    asyncio.run(ours(policy, warm))
+    for each in range(TRAJECTORIES):
+        policy.forget(f"warm {each}")
+    policy.habits = Habits() if habits else NoHabits()
+    for worker in policy._workers:
+        worker.habits = policy.habits
     start = time.perf_counter()
     tokens = asyncio.run(ours(policy, asked))
     rate = tokens / (time.perf_counter() - start)
@@ -118,13 +130,16 @@ def main() -> None:
     asked, source = recorded(Path(sys.argv[1])) if len(sys.argv) > 1 else (invented(), PACKAGED)
     rows = []
     chosen: Precision = "auto"
-    for name, habits, precision, quick in (
-        (f"ours ({multiplied_in(chosen)})".replace("torch.", ""), Habits(), chosen, True),
-        ("the same, never guessing", NoHabits(), chosen, True),
-        ("ours in float32", Habits(), "float32", True),
-        ("the same, weights as they lie", Habits(), "float32", False),
-    ):
-        rows.append((name, *measure_ours(source, asked, habits, precision, quick)))
+    settings: dict[str, dict[str, Any]] = {
+        f"ours ({multiplied_in(chosen)})".replace("torch.", ""): {"precision": chosen},
+        "the same, one worker": {"precision": chosen, "workers": 1},
+        "the same, two workers": {"precision": chosen, "workers": 2},
+        "the same, never guessing": {"precision": chosen, "habits": False},
+        "ours in float32": {"precision": "float32"},
+        "the same, weights as they lie": {"precision": "float32", "quick": False},
+    }
+    for name, setting in settings.items():
+        rows.append((name, *measure_ours(source, asked, **setting)))
         print(f"{name}: {rows[-1][1]:.1f} tokens/s", flush=True)
     # A model of its own: ours has its linear layers quickened, theirs must not have them.
     tokenizer, model = load_tokenizer(source), load_model(source)

@@ -3,7 +3,11 @@
 import asyncio
 import copy
 import random
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +19,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rollin.chat import action_end, action_ids, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.messages import Message
-from rollin.policies import local
+from rollin.policies import worker
 from rollin.policies.base import Action, Request, Sampling
 from rollin.policies.habits import ORDERS, Habits
-from rollin.policies.local import LocalPolicy, draw
+from rollin.policies.local import LocalPolicy
+from rollin.policies.worker import draw
 from rollin.training.settings import Precision
 
 
-@pytest.fixture
-def policy(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[LocalPolicy]:
-    policy = LocalPolicy(tiny_model, tokenizer, slots=4, context_tokens=2000)
+@pytest.fixture(params=[1, 2])
+def policy(
+    request: pytest.FixtureRequest, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[LocalPolicy]:
+    """With one worker, and with two."""
+    policy = LocalPolicy(tiny_model, tokenizer, slots=4, context_tokens=2000, workers=request.param)
     yield policy
     asyncio.run(policy.close())
 
@@ -79,13 +87,44 @@ def test_sampling_depends_on_the_seed_and_not_on_the_company(policy: LocalPolicy
     assert other.token_ids != alone.token_ids
 
 
+def test_workers_share_the_cores_and_leave_them_to_others(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trajectory stays with its worker; a thread that begins later has all cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    seen = dict[str, int]()
+    whole = worker.forward
+
+    def watched(*parts: Any) -> Any:
+        seen[threading.current_thread().name] = torch.get_num_threads()
+        return whole(*parts)
+
+    monkeypatch.setattr(worker, "forward", watched)
+    policy = LocalPolicy(tiny_model, tokenizer, slots=32, context_tokens=2000)
+    try:
+        for turn in range(2):
+            for name in "abcd":
+                asyncio.run(policy.act(ask(name, turn)))
+        assert seen == {"policy-student-0": 2, "policy-student-1": 2}
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 4
+        placed = dict(policy._places)
+        assert sorted(Counter(placed.values()).values()) == [2, 2]
+        asyncio.run(policy.act(ask("a", 2)))
+        assert policy._places == placed
+    finally:
+        asyncio.run(policy.close())
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_what_was_said_before_is_guessed_and_only_saves_passes(
     policy: LocalPolicy, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = []
-    whole = local.forward
-    monkeypatch.setattr(local, "forward", lambda *parts: passes.append(1) or whole(*parts))
+    whole = worker.forward
+    monkeypatch.setattr(worker, "forward", lambda *parts: passes.append(1) or whole(*parts))
     requests = [ask(f"t{n}", n % 3, seed=n, temperature=temperature) for n in range(4)]
 
     async def everyone() -> list[Action]:

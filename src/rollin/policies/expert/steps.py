@@ -115,60 +115,65 @@ def is_similar(command: str) -> bool:
     return _SIMILAR.fullmatch(command) is not None
 
 
-_TRY = r"""<<'E'
-import sys
-_, n, f = sys.argv
-n = int(n)
-lines = open(f).readlines()
-old = lines[n - 1]
-new = {old[:i] + c + old[i:]: old[:i] + c for i in range(len(old)) if old[i - 1] > " " for c in ")]}:'\""}
-new |= {" " * i + old.lstrip(): " " * i + old.strip() for i in range(0, 33, 4)}
+_SIGNS = r"""o = s[n]
 k = 0
-for line in sorted(new):
-  lines[n - 1] = line
-  try: compile("".join(lines), f, "exec")
+for i in range(len(o)):
+  for c in ")]}:'\"":
+    s[n] = o[:i] + c + o[i:]
+    try: compile("".join(s), f, "exec")
+    except SyntaxError as e:
+      if e.lineno < n + 2: continue
+    k += 1
+    print(o[:i] + c, "#", k)
+    open(f"/tmp/{k}", "w").writelines(s)
+E"""
+_INDENTS = r"""o = s[n].lstrip()
+for i in range(0, 33, 4):
+  s[n] = " " * i + o
+  try: compile("".join(s), f, "exec")
   except SyntaxError as e:
     if e.lineno < n + 2: continue
-  k += 1
-  print(new[line], "#", k)
-  open(f"/tmp/{k}", "w").writelines(lines)
+  print(s[n][:-1], "#", i)
+  open(f"/tmp/{i}", "w").writelines(s)
 E"""
-_READINGS = re.compile(rf"python -Wi - (\d+) \./(\S+) {re.escape(_TRY)}")
-
-
-def readings(path: str, number: int) -> str:
-    """Tries what a line that Python can't read could have lost: a sign, at any place, or its indentation. Of a reading
-    that Python accepts it prints the line as far as the sign goes, a number behind it, and leaves the whole file in
-    /tmp/<number>. So the number follows what sets the reading apart."""
-    return f"python -Wi - {number} ./{path} {_TRY}"
-
-
-_PUT = r"""<<'E'
-import sys
-_, n, f, text = sys.argv
-n = int(n)
-lines = open(f).readlines()
-old = lines[n - 1]
-k = 0
-for i, c in enumerate(old):
-  if c == ")":
-    k += 1
-    lines[n - 1] = old[:i] + text + old[i:]
-    print(old[:i] + text, "#", k)
-    open(f"/tmp/{k}", "w").writelines(lines)
+_ARGUMENTS = r"""o = s[n]
+for i in range(len(o)):
+  if o[i] == ")":
+    s[n] = o[:i] + c + o[i:]
+    print(o[:i] + c, "#", i)
+    open(f"/tmp/{i}", "w").writelines(s)
 E"""
-_PLACES = re.compile(rf"python - (\d+) \./(\S+) '[^']*' {re.escape(_PUT)}")
+_TRY = re.compile(
+    r"python -Wi - <<'E'\nf, n(?:, c)? = \"\./(\S+)\", (\d+).*\ns = \[\"\", \*open\(f\)\]\n"
+    rf"(?:{'|'.join(map(re.escape, (_SIGNS, _INDENTS, _ARGUMENTS)))})"
+)
 
 
-def places(path: str, number: int, text: str) -> str:
-    """Tries an argument at the end of each call on a line, and shows and leaves them as `readings` does."""
-    return f"python - {number} ./{path} '{text}' {_PUT}"
+def signs(path: str, number: int) -> str:
+    """Tries every closing sign, and a colon, at each place of a line. Where Python then reads the line it prints it as
+    far as the sign goes, a number behind it, and leaves the whole file in /tmp/<number>. So the number follows what
+    sets the reading apart."""
+    return _try(f'f, n = "./{path}", {number}', _SIGNS)
+
+
+def indents(path: str, number: int) -> str:
+    """Tries indentations of a line, and shows and leaves those that Python reads as `signs` does."""
+    return _try(f'f, n = "./{path}", {number}', _INDENTS)
+
+
+def arguments(path: str, number: int, text: str) -> str:
+    """Tries an argument at the end of each call on a line, and shows and leaves them all."""
+    return _try(f'f, n, c = "./{path}", {number}, "{text}"', _ARGUMENTS)
+
+
+def _try(order: str, program: str) -> str:
+    return f"python -Wi - <<'E'\n{order}\ns = [\"\", *open(f)]\n{program}"
 
 
 def readings_of(command: str) -> tuple[str, int] | None:
     """Of which line a command tries readings: its file and number; None for any other command."""
-    found = _READINGS.fullmatch(command) or _PLACES.fullmatch(command)
-    return (found[2], int(found[1])) if found else None
+    found = _TRY.fullmatch(command)
+    return (found[1], int(found[2])) if found else None
 
 
 PICK = "cp /tmp/"

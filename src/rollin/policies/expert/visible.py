@@ -25,12 +25,13 @@ from rollin.policies.expert.steps import (
     UNDO,
     Step,
     and_check,
+    arguments,
     check_repair,
     in_short,
+    indents,
     pick,
-    places,
-    readings,
     run_tests,
+    signs,
     taken,
     undo,
 )
@@ -91,11 +92,17 @@ def _find_place(fault: Fault, screen: Screen) -> Step | None:
     frames = [frame for frame in screen.tests.traceback if frame.path == fault.path] if screen.tests else []
     if not frames or frames[-1].text != fault.wrong[0].strip():
         return None
-    number = frames[-1].number
-    thought, command = f"Line {number} can't be read.", readings(fault.path, number)
+    step = _try(fault, frames[-1].number)
+    return _take(fault, screen) if screen.done(step.command) else step
+
+
+def _try(fault: Fault, number: int) -> Step:
+    """Try what the line could be."""
+    if fault.is_indent:
+        return Step(f"Line {number} is indented wrongly.", indents(fault.path, number))
     if fault.is_argument:
-        thought, command = f"Line {number} lacks {fault.new.strip(', ')}.", places(fault.path, number, fault.new)
-    return _take(fault, screen) if screen.done(command) else Step(thought, command)
+        return Step(f"Line {number} lacks {fault.new.strip(', ')}.", arguments(fault.path, number, fault.new))
+    return Step(f"Line {number} can't be read.", signs(fault.path, number))
 
 
 def _take(fault: Fault, screen: Screen) -> Step | None:

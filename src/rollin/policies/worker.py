@@ -1,0 +1,256 @@
+"""A thread that decodes: the conversations of its slots, together, one pass over the weights after another.
+
+Between two passes it lets new requests in and finished ones out, so nobody waits for a batch to fill or to end
+(continuous batching). A trajectory keeps its slot of the key/value cache between turns: its next state repeats the last
+one, and only the tokens after the common prefix are computed. Where the policy has said the like before, several tokens
+are guessed and checked in one pass (habits.py).
+"""
+
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rollin.chat import action_end
+from rollin.errors import InfrastructureFault
+from rollin.messages import offered, read
+from rollin.policies.base import Action, Request
+from rollin.policies.habits import Habits
+from rollin.policies.ragged import SHORT, Segment, SlotCache, forward
+
+PREFILL_TOKENS = 512
+"""New tokens of one pass, at most: long prompts must not hold up those who decode."""
+NUCLEUS = 64
+"""Tokens among which top-p is looked for first."""
+
+
+@dataclass
+class Job:
+    """A request on its way to an action."""
+
+    request: Request
+    prompt: list[int]
+    future: Future[Action] = field(default_factory=Future)
+    started: float = field(default_factory=time.monotonic)
+    slot: int = -1
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.chance = np.random.default_rng(self.request.seed)
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt + self.tokens
+
+
+@dataclass
+class _Slot:
+    """Whose tokens a slot of the cache holds."""
+
+    trajectory: str = ""
+    ids: list[int] = field(default_factory=list)
+    busy: bool = False
+    used: float = 0.0
+
+
+class Worker:
+    """Decodes for up to `slots` trajectories with so many of the processor's `threads` (0: as torch is set)."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        habits: Habits,
+        *,
+        name: str,
+        slots: int,
+        dtype: torch.dtype,
+        threads: int = 0,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.habits = habits
+        self.broken: BaseException | None = None
+        """What ended it, if it did not end by itself."""
+        self._threads = threads
+        self._end = action_end(tokenizer)
+        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._slots = [_Slot() for _ in range(slots)]
+        self._cache = SlotCache(model, slots, dtype)
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    def put(self, job: Job) -> None:
+        """Take a request in; its future gets the action."""
+        self._inbox.put(job)
+
+    def forget(self, trajectory: str) -> None:
+        """Its slot is the next to be taken over."""
+        for slot in self._slots:
+            if slot.trajectory == trajectory and not slot.busy:
+                slot.used = 0.0
+
+    def rest(self) -> None:
+        """Empty the slots, and give their memory back. Call it with no request under way."""
+        self._slots = [_Slot() for _ in self._slots]
+        self._cache.clear()
+
+    def stop(self) -> None:
+        """End, after what was put in before."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        if self._threads:
+            torch.get_num_threads()  # or the first operation of this thread would set it to all threads' number
+            torch.set_num_threads(self._threads)  # in this thread, and in threads to come
+        self._started.set()
+        running: list[Job] = []
+        waiting: list[Job] = []
+        try:
+            while self._receive(waiting, idle=not running and not waiting):
+                self._seat(waiting, running)
+                self._step(running)
+        except BaseException as error:
+            self.broken = error
+            for job in running + waiting:
+                job.future.set_exception(InfrastructureFault(f"the local model stopped working: {error}"))
+            if not isinstance(error, Exception):
+                raise
+
+    def _receive(self, waiting: list[Job], *, idle: bool) -> bool:
+        """Take what has arrived, waiting for something only when there is nothing else to do. False: time to stop."""
+        while idle or not self._inbox.empty():
+            job = self._inbox.get()
+            if job is None:
+                return False
+            waiting.append(job)
+            idle = False
+        return True
+
+    def _seat(self, waiting: list[Job], running: list[Job]) -> None:
+        """Give waiting requests a slot: their trajectory's own, else the one unused for longest."""
+        for job in list(waiting):
+            free = [number for number, slot in enumerate(self._slots) if not slot.busy]
+            if not free:
+                return
+            name = job.request.trajectory
+            number = min(free, key=lambda n: (self._slots[n].trajectory != name, self._slots[n].used))
+            slot = self._slots[number]
+            # The last token of a prompt is always computed anew: its logits are what decoding starts from.
+            shared = min(_common_prefix(slot.ids, job.prompt), len(job.prompt) - 1)
+            slot.trajectory, slot.ids, slot.busy = name, slot.ids[:shared], True
+            job.slot = number
+            waiting.remove(job)
+            running.append(job)
+
+    def _step(self, running: list[Job]) -> None:
+        """One pass over the weights: for each running request a piece of its prompt, or its next tokens."""
+        rows: list[tuple[Segment, list[int]]] = []
+        chosen: list[Job] = []
+        budget = PREFILL_TOKENS
+        for job in sorted(running, key=lambda j: len(j.ids) - len(self._slots[j.slot].ids)):
+            past, ids = len(self._slots[job.slot].ids), job.ids
+            new, guess = ids[past : past + budget], list[int]()
+            if not new:
+                break
+            if past + len(new) == len(ids):
+                room = min(SHORT, budget) - len(new), job.request.sampling.max_tokens - len(job.tokens) - 1
+                guess = self.habits.guess(ids, min(room))
+            rows.append((Segment(job.slot, past, len(new) + len(guess), wanted=1 + len(guess)), new + guess))
+            chosen.append(job)
+            budget -= len(new) + len(guess)
+        with torch.inference_mode():
+            logits = forward(self.model, self._cache, rows)
+        for job, (segment, tokens), scores in zip(chosen, rows, logits, strict=True):
+            slot = self._slots[job.slot]
+            slot.ids = slot.ids + tokens[: segment.new - segment.wanted + 1]
+            if len(slot.ids) == len(job.ids):
+                self._append(job, scores.float().cpu(), guess=tokens[segment.new - segment.wanted + 1 :])
+                if job.future.done():
+                    slot.busy, slot.used = False, time.monotonic()
+                    running.remove(job)
+
+    def _append(self, job: Job, scores: torch.Tensor, guess: list[int]) -> None:
+        """Draw tokens, [1 + guessed, vocabulary] scores; answer when one ends the message or the limit is reached.
+
+        The scores after a guessed token mean something only if that token is what was drawn.
+        """
+        slot, sampling = self._slots[job.slot], job.request.sampling
+        for place, row in enumerate(scores):
+            token, logprob = draw(row, sampling.temperature, sampling.top_p, job.chance)
+            self.habits.learn(job.ids, token)
+            job.tokens.append(token)
+            job.logprobs.append(logprob)
+            if token in self._end or len(job.tokens) >= sampling.max_tokens:
+                job.future.set_result(self._action(job, ended=token in self._end))
+                return
+            if place == len(guess) or token != guess[place]:
+                return
+            slot.ids.append(token)
+
+    def _action(self, job: Job, *, ended: bool) -> Action:
+        text = str(self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens, skip_special_tokens=True))
+        tools, _ = offered(job.request.messages)
+        content, calls = read(text, job.request.turn) if tools else (text, [])
+        return Action(
+            content=content,
+            tool_calls=calls,
+            finish_reason="stop" if ended else "length",
+            prompt_tokens=len(job.prompt),
+            completion_tokens=len(job.tokens),
+            token_ids=job.tokens,
+            logprobs=job.logprobs,
+            logprobs_answered=self._spelled(job) if job.request.asked.get("logprobs") else None,
+            seconds=time.monotonic() - job.started,
+        )
+
+    def _spelled(self, job: Job) -> list[dict[str, Any]]:
+        tokens = [str(self.tokenizer.decode([token])) for token in job.tokens]
+        return [
+            {"token": token, "logprob": logprob, "bytes": list(token.encode()), "top_logprobs": []}
+            for token, logprob in zip(tokens, job.logprobs, strict=True)
+        ]
+
+
+def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator) -> tuple[int, float]:
+    """(token, its log-probability at this temperature, before top-p; at temperature 1 when greedy)."""
+    logprobs = torch.log_softmax(scores / (temperature or 1.0), -1)
+    if temperature == 0.0:
+        token = int(scores.argmax())
+        return token, float(logprobs[token])
+    chances = logprobs.exp().double()
+    if top_p < 1.0:
+        chances[_outside(chances, top_p)] = 0.0
+    # In the vocabulary's order, not by rank: rounding may swap two ranks, and then another token would be drawn.
+    cumulative = chances.cumsum(0)
+    token = int(torch.searchsorted(cumulative, chance.random() * float(cumulative[-1]), right=True))
+    return token, float(logprobs[token])
+
+
+def _outside(chances: torch.Tensor, top_p: float) -> torch.Tensor:
+    """[vocabulary] boolean: all but the smallest set of tokens whose probability reaches top_p (nucleus sampling)."""
+    for most in (NUCLEUS, len(chances)):  # seldom needs the whole vocabulary sorted
+        ordered, order = chances.topk(min(most, len(chances)))
+        reached = ordered.cumsum(0)
+        if reached[-1] >= top_p:
+            break
+    outside = torch.ones_like(chances, dtype=torch.bool)
+    outside[order[: int((reached < top_p).sum()) + 1]] = False
+    return outside
+
+
+def _common_prefix(left: list[int], right: list[int]) -> int:
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))
