@@ -17,8 +17,8 @@ SLOTS, LONGEST = 40, 60
 def cache(tiny_model: PreTrainedModel) -> SlotCache:
     """Full of keys and values; what lies behind a conversation's end is another's."""
     torch.manual_seed(0)
-    cache = SlotCache(tiny_model, SLOTS, torch.float32)
-    cache.reserve(LONGEST)
+    cache = SlotCache(tiny_model, torch.float32)
+    cache.reserve(SLOTS, LONGEST)
     cache.layers[0].normal_()
     return cache
 
@@ -57,3 +57,21 @@ def test_many_short_ones_go_together_and_few_or_scattered_ones_apart(cache: Slot
     assert not RaggedBatch.of(cache, [Segment(slot, 1000, 1) for slot in range(0, SLOTS, 4)]).together
     uneven = [Segment(0, 2000, SHORT), *(Segment(slot, 50, 1) for slot in range(1, SLOTS))]
     assert not RaggedBatch.of(cache, uneven).together
+
+
+def test_a_cache_grows_with_what_is_in_use_and_keeps_it(tiny_model: PreTrainedModel) -> None:
+    cache = SlotCache(tiny_model, torch.float32)
+    cache.reserve(3, 10)
+    held = [torch.randn_like(layer) for layer in cache.layers]
+    slots, room = held[0].shape[1], held[0].shape[3]
+    assert 3 <= slots < 8
+    for layer, values in zip(cache.layers, held, strict=True):
+        layer.copy_(values)
+    cache.reserve(slots + 1, room + 1)
+    cache.reserve(1, 1)
+    for layer, values in zip(cache.layers, held, strict=True):
+        assert layer.shape[1] > slots
+        assert layer.shape[3] > room
+        assert torch.equal(layer[:, :slots, :, :room], values)
+    cache.clear()
+    assert sum(layer.numel() for layer in cache.layers) == 0

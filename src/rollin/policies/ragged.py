@@ -24,8 +24,8 @@ from transformers.masking_utils import sdpa_mask
 ATTENTION = "rollin_ragged"
 """The attention implementation to load a model with. Without segments it is plain SDPA, so it trains as well."""
 
-GROWTH = 512
-"""Tokens by which the slots grow."""
+GROWTH, SLOTS = 512, 4
+"""Tokens by which the slots grow, and slots that are added at once."""
 SHORT = 7
 """New tokens of a conversation up to which it is attended to together with others."""
 CALL = 3_000
@@ -52,13 +52,13 @@ class Segment:
 
 
 class SlotCache:
-    """Keys and values of up to `slots` conversations; all slots have the same room."""
+    """Keys and values of conversations; all slots have the same room."""
 
-    def __init__(self, model: PreTrainedModel, slots: int, dtype: torch.dtype) -> None:
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
         config = model.config
         heads = config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
-        shape = (2, slots, getattr(config, "num_key_value_heads", None) or heads, 0, size)
+        shape = (2, 0, getattr(config, "num_key_value_heads", None) or heads, 0, size)
         like = next(model.parameters())
         self.group = heads // shape[2]
         """Query heads that share a key/value head."""
@@ -69,16 +69,17 @@ class SlotCache:
         """An additive mask that hides everything. (Of a boolean one each layer would make an additive one anew.)"""
         return self.layers[0].new_full(shape, float("-inf"))
 
-    def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` tokens in every slot, keeping what they hold."""
-        room = -(-tokens // GROWTH) * GROWTH - self.layers[0].shape[3]
-        if room > 0:
+    def reserve(self, slots: int, tokens: int) -> None:
+        """Have `slots` slots with room for `tokens` tokens each, keeping what they hold."""
+        more = max(0, -(-slots // SLOTS) * SLOTS - self.layers[0].shape[1])
+        room = max(0, -(-tokens // GROWTH) * GROWTH - self.layers[0].shape[3])
+        if more or room:
             for number, layer in enumerate(self.layers):  # one by one, so that old and new are never all there
-                self.layers[number] = torch.nn.functional.pad(layer, (0, 0, 0, room))
+                self.layers[number] = torch.nn.functional.pad(layer, (0, 0, 0, room, 0, 0, 0, more))
 
     def clear(self) -> None:
         """Give all room back."""
-        self.layers = [layer[:, :, :, :0].clone() for layer in self.layers]
+        self.layers = [layer[:, :0, :, :0].clone() for layer in self.layers]
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ def forward(model: PreTrainedModel, cache: SlotCache, rows: list[tuple[Segment, 
     positions = torch.cat([torch.arange(s.past, s.past + s.new) for s in segments])[None].to(model.device)
     ends = torch.tensor([s.new for s in segments]).cumsum(0)
     wanted = torch.cat([torch.arange(end - s.wanted, end) for s, end in zip(segments, ends.tolist(), strict=True)])
-    cache.reserve(max(segment.past + segment.new for segment in segments))
+    cache.reserve(max(s.slot for s in segments) + 1, max(s.length for s in segments))
     output = model(
         input_ids=ids,
         position_ids=positions,

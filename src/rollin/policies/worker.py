@@ -83,7 +83,7 @@ class Worker:
         self._end = action_end(tokenizer)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._slots = [_Slot() for _ in range(slots)]
-        self._cache = SlotCache(model, slots, dtype)
+        self._cache = SlotCache(model, dtype)
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
