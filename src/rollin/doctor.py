@@ -27,7 +27,7 @@ from rollin.tasks.cache import cache_folder
 GIB = 1 << 30
 NEEDED_MEMORY = 8 * GIB
 """What the quickstart held at its peak (docs/results, quickstart-fifteenth), and a few sandboxes."""
-NEEDED_CACHE = 1 * GIB
+NEEDED_CACHE = 2 * GIB
 NEEDED_RUNS = 4 * GIB
 """A few checkpoints of the quickstart's student."""
 OPTIONAL = {"vllm": "serves students and teachers on GPUs", "ray": "spreads rollouts over machines"}

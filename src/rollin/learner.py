@@ -1,12 +1,11 @@
 """The student: its weights after each iteration, and the policy that acts with them, here or at a server."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from rollin.errors import UserError
+from rollin.files import whole_folder
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.base import Policy
 from rollin.policies.endpoint import EndpointPolicy
@@ -117,17 +116,9 @@ class Learner:
     def _save(self, iteration: int) -> None:
         """Whole or not at all: a checkpoint appears under its name when all of it is written."""
         place = self.checkpoint(iteration)
-        partial = place.with_name(f".{place.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            self.policy.model.save_pretrained(partial)
-            self.tokenizer.save_pretrained(partial)
-            shutil.rmtree(place, ignore_errors=True)
-            partial.rename(place)
-        except OSError as error:
-            raise UserError(
-                f"cannot write the checkpoint {place}: {error.strerror or error}; make room and resume the run"
-            ) from error
+        with whole_folder(place, "the checkpoint", "make room and resume the run") as folder:
+            self.policy.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
 
     def _moved_to(self, iteration: int) -> None:
         self._at = iteration

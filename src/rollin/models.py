@@ -5,7 +5,6 @@ without access to a model hub has a real student. Anything else that is neither 
 """
 
 import contextlib
-import copy
 import importlib.util
 import io
 import json
@@ -16,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from rollin.converted import as_checkpoint
 from rollin.errors import UserError
 from rollin.training.settings import Precision
 
@@ -32,8 +32,6 @@ def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
     on_gpu = torch.cuda.is_available()
     options = {"dtype": "auto" if on_gpu else torch.float32, "attn_implementation": attention}
     model: PreTrainedModel = _load(AutoModelForCausalLM, spec, **options)
-    if hasattr(model.config, "quantization_config"):
-        model = _unquantised(model, attention)
     model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
     model.train(False)
     return model
@@ -102,26 +100,14 @@ def _check_directory(path: Path) -> None:
 
 def _load(loader: Any, spec: str, **options: Any) -> Any:
     place, gguf = locate(spec)
-    if gguf:
-        options["gguf_file"] = gguf
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # Reading a GGUF draws a bar of its own on stderr, which nothing switches off.
         with contextlib.redirect_stderr(io.StringIO()):
-            return loader.from_pretrained(place, **options)
+            checkpoint = as_checkpoint(Path(place) / gguf) if gguf else place
+            return loader.from_pretrained(checkpoint, **options)
+    except UserError:
+        raise
     except Exception as error:  # transformers, safetensors and gguf each raise their own kinds for a damaged file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"model {spec}: cannot be loaded ({reason}); fetch it again or name another") from error
-
-
-def _unquantised(model: PreTrainedModel, attention: str) -> PreTrainedModel:
-    """A GGUF's weights in a fresh, plain model: the loaded one refuses `save_pretrained`."""
-    config = copy.deepcopy(model.config)
-    del config.quantization_config
-    config._attn_implementation = attention
-    plain = type(model)(config)
-    plain.load_state_dict(model.state_dict(), strict=False)
-    plain.tie_weights()
-    if model.generation_config is not None:
-        plain.generation_config = copy.deepcopy(model.generation_config)
-    return plain
