@@ -8,6 +8,9 @@ from transformers import PreTrainedTokenizerBase
 
 from rollin.messages import Message, Tool, ToolCall, in_words, offered, spelled
 
+ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
+"""What chat templates close a turn with."""
+
 
 def state_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Tokens of a state, with the opening of the assistant's message: what a policy is asked to continue."""
@@ -23,9 +26,15 @@ def action_ids(tokenizer: PreTrainedTokenizerBase, content: str, calls: Sequence
 
 def action_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Tokens that end an assistant's message: the end of sequence, and what the chat template closes a turn with."""
-    ends = {"<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>"} & set(tokenizer.get_vocab())
-    marks = {int(tokenizer.convert_tokens_to_ids(mark)) for mark in ends}  # type: ignore[arg-type]
-    return marks or {int(tokenizer.eos_token_id)}
+    marks = [_token(tokenizer, mark) for mark in ENDS]
+    return {mark for mark in marks if mark is not None} or {int(tokenizer.eos_token_id)}
+
+
+def _token(tokenizer: PreTrainedTokenizerBase, mark: str) -> int | None:
+    """Its number, None for one that the tokenizer doesn't know. (Asking for the vocabulary would take 20 ms.)"""
+    number = tokenizer.convert_tokens_to_ids(mark)
+    known = isinstance(number, int) and tokenizer.convert_ids_to_tokens(number) == mark
+    return number if known else None  # type: ignore[return-value]
 
 
 def _called(tokenizer: PreTrainedTokenizerBase, content: str, calls: Sequence[ToolCall]) -> str:
