@@ -116,16 +116,14 @@ def is_similar(command: str) -> bool:
 
 
 _SIGNS = r"""o = s[n]
-k = 0
 for i in range(len(o)):
-  for c in ")]}:'\"":
+  for c in ":'\")]}":
     s[n] = o[:i] + c + o[i:]
     try: compile("".join(s), f, "exec")
     except SyntaxError as e:
       if e.lineno < n + 2: continue
-    k += 1
-    print(o[:i] + c, "#", k)
-    open(f"/tmp/{k}", "w").writelines(s)
+    print(o[:i] + c, "#", i)
+    open(f"/tmp/{i}", "w").writelines(s)
 E"""
 _INDENTS = r"""o = s[n].lstrip()
 for i in range(0, 33, 4):
@@ -144,30 +142,31 @@ for i in range(len(o)):
     open(f"/tmp/{i}", "w").writelines(s)
 E"""
 _TRY = re.compile(
-    r"python -Wi - <<'E'\nf, n(?:, c)? = \"\./(\S+)\", (\d+).*\ns = \[\"\", \*open\(f\)\]\n"
+    r"python -Wi - <<'E'\nf, n = \"\./(\S+)\", (\d+)\ns = \[\"\", \*open\(f\)\]\n(?:c = .*\n)?"
     rf"(?:{'|'.join(map(re.escape, (_SIGNS, _INDENTS, _ARGUMENTS)))})"
 )
 
 
 def signs(path: str, number: int) -> str:
     """Tries every closing sign, and a colon, at each place of a line. Where Python then reads the line it prints it as
-    far as the sign goes, a number behind it, and leaves the whole file in /tmp/<number>. So the number follows what
-    sets the reading apart."""
-    return _try(f'f, n = "./{path}", {number}', _SIGNS)
+    far as the sign goes, the place behind it, and leaves the whole file in /tmp/<place>. So the number follows what
+    sets the reading apart. (Where Python reads two signs at one place, the later one is left: a bracket.)"""
+    return _try(path, number, _SIGNS)
 
 
 def indents(path: str, number: int) -> str:
     """Tries indentations of a line, and shows and leaves those that Python reads as `signs` does."""
-    return _try(f'f, n = "./{path}", {number}', _INDENTS)
+    return _try(path, number, _INDENTS)
 
 
 def arguments(path: str, number: int, text: str) -> str:
     """Tries an argument at the end of each call on a line, and shows and leaves them all."""
-    return _try(f'f, n, c = "./{path}", {number}, "{text}"', _ARGUMENTS)
+    return _try(path, number, f'c = "{text}"\n{_ARGUMENTS}')
 
 
-def _try(order: str, program: str) -> str:
-    return f"python -Wi - <<'E'\n{order}\ns = [\"\", *open(f)]\n{program}"
+def _try(path: str, number: int, program: str) -> str:
+    """The programs begin alike, whatever they try: what differs would be taken one for another by a small model."""
+    return f'python -Wi - <<\'E\'\nf, n = "./{path}", {number}\ns = ["", *open(f)]\n{program}'
 
 
 def readings_of(command: str) -> tuple[str, int] | None:
