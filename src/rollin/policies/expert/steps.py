@@ -125,9 +125,9 @@ for i in range(len(o)):
     print(o[:i] + c, "#", i)
     open(f"/tmp/{i}", "w").writelines(s)
 E"""
-_INDENTS = r"""o = s[n]
+_INDENTS = r"""o = s[n].lstrip()
 for i in range(0, 33, 4):
-  s[n] = " " * i + o.lstrip()
+  s[n] = " " * i + o
   try: compile("".join(s), f, "exec")
   except SyntaxError as e:
     if e.lineno < n + 2: continue
