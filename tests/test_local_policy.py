@@ -14,7 +14,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from rollin.chat import action_end, action_ids, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
@@ -245,3 +247,9 @@ def test_a_label_s_tokens_continue_its_state(tokenizer: PreTrainedTokenizerBase)
 
 def test_the_end_of_an_action_is_the_template_s(tokenizer: PreTrainedTokenizerBase) -> None:
     assert {tokenizer.decode([token]) for token in action_end(tokenizer)} == {"<|im_end|>"}
+
+
+def test_a_tokenizer_without_the_templates_marks_ends_an_action_with_its_end_of_sequence() -> None:
+    words = Tokenizer(WordLevel({"<unk>": 0, "</s>": 1, "ls": 2}, unk_token="<unk>"))
+    plain = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
+    assert action_end(plain) == {1}

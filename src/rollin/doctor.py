@@ -25,8 +25,8 @@ from rollin.errors import InfrastructureFault, UserError
 from rollin.tasks.cache import cache_folder
 
 GIB = 1 << 30
-NEEDED_MEMORY = 8 * GIB
-"""What the quickstart held at its peak (docs/results, quickstart-fifteenth), and a few sandboxes."""
+NEEDED_MEMORY = 10 * GIB
+"""What the quickstart held at its peak (docs/results, quickstart-eighteenth), and a few sandboxes."""
 NEEDED_CACHE = 2 * GIB
 NEEDED_RUNS = 4 * GIB
 """A few checkpoints of the quickstart's student."""
