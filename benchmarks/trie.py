@@ -23,7 +23,7 @@ from rollin.recipe import load_recipe
 from rollin.store import Store
 from rollin.training.samples import training_samples
 from rollin.training.settings import TrainingSettings
-from rollin.training.trainer import as_inputs, select_parameters, trie_loss
+from rollin.training.trainer import as_inputs, freed_memory_kept, select_parameters, trie_loss
 from rollin.training.trie import Sample, pack
 
 TRAJECTORIES = 8
@@ -40,14 +40,15 @@ def collect(console: Console) -> Path:
 
 
 def seconds(model: PreTrainedModel, tries: list[list[Sample]]) -> tuple[float, float]:
-    """(time, loss) of forward and backward over these packs."""
+    """(time, loss) of forward and backward over these packs, with memory handled as in training."""
     model.zero_grad()
-    total, start = 0.0, time.perf_counter()
-    for samples in tries:
-        loss = trie_loss(model, as_inputs(pack(samples)))
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    return time.perf_counter() - start, total
+    with freed_memory_kept():
+        total, start = 0.0, time.perf_counter()
+        for samples in tries:
+            loss = trie_loss(model, as_inputs(pack(samples)))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return time.perf_counter() - start, total
 
 
 def operations(model: PreTrainedModel, tokens: int, label_tokens: int) -> float:

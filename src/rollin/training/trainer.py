@@ -200,7 +200,7 @@ def train(
         callbacks=[_GivesBack(), *([_Progress(progress, steps)] if progress else [])],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
-    with _freed_memory_kept():
+    with freed_memory_kept():
         outcome = trainer.train()
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()
@@ -255,7 +255,7 @@ def give_back_memory() -> None:
 
 
 @contextmanager
-def _freed_memory_kept() -> Iterator[None]:
+def freed_memory_kept() -> Iterator[None]:
     """glibc gives the memory of large tensors back as they are freed, and the kernel zeroes it again for the next ones:
     an eighth of a training's time. Within, what is freed serves the next tensors; only those of more than 32 MB, the
     logits, are mapped one by one. What collects between tensors is given back every few steps (`_GivesBack`)."""
