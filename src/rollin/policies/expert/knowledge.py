@@ -79,13 +79,20 @@ class Fault:
         return self.is_indent or self.is_punctuation
 
     @property
-    def reading(self) -> str:
-        """Its right line as far as what was lost goes; all of it where the indentation is wrong."""
+    def place(self) -> int:
+        """Under which number the look at its line shows how it is right (see `steps.readings`, `steps.arguments`)."""
         (wrong,), (right,) = self.wrong, self.right
         if self.is_indent:
-            return right.rstrip()
-        lost = (place for place in range(len(wrong), -1, -1) if wrong[:place] + self.new + wrong[place:] == right)
-        return right[: next(lost) + len(self.new)]
+            return len(right) - len(right.lstrip())
+        lost = next(at for at in range(len(wrong), -1, -1) if wrong[:at] + self.new + wrong[at:] == right)
+        return wrong[: lost + 1].count(")") if self.is_argument else lost
+
+    @property
+    def reading(self) -> str:
+        """What that look shows of it: its right line as far as what was lost goes; all of it where that is an
+        argument."""
+        (right,) = self.right
+        return (right if self.is_argument else right[: self.place + 1]).strip()
 
     @property
     def is_argument(self) -> bool:

@@ -106,15 +106,11 @@ class Readings:
     shown: dict[int, str]
     """By its number, the line as far as it was printed."""
 
-    def place_of(self, reading: str) -> int | None:
-        """Under which number a reading was shown."""
-        return next((place for place, shown in self.shown.items() if shown == reading), None)
-
     def in_full(self, command: str) -> str:
         """A command that takes one of them, with what it takes; any other as it is."""
         found = re.fullmatch(rf"{PICK}(\d+) \./(\S+)", command)
-        shown = self.shown.get(int(found[1])) if found and found[2] == self.path else None
-        return command if shown is None else taken(self.path, self.number, shown)
+        known = found is not None and found[2] == self.path and int(found[1]) in self.shown
+        return taken(self.path, self.number, int(found[1])) if found and known else command
 
 
 class Screen:
@@ -135,7 +131,7 @@ class Screen:
         if is_similar(event.command):
             self.similar_words = event.output.strip()
         elif asked := readings_of(event.command):
-            shown = re.findall(r"^(.*) # (\d+)$", event.output, re.MULTILINE)
+            shown = re.findall(r"^ *(.*) # (\d+)$", event.output, re.MULTILINE)
             self.readings = Readings(*asked, {int(place): reading for reading, place in shown})
         elif self.readings and (chosen := self.readings.in_full(command)) != command:
             command = chosen

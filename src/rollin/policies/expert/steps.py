@@ -115,64 +115,42 @@ def is_similar(command: str) -> bool:
     return _SIMILAR.fullmatch(command) is not None
 
 
-_SIGNS = r"""o = s[n]
+_READ = r"""o = s[n]
 for i in range(len(o)):
-  for c in ":'\")]}":
-    s[n] = o[:i] + c + o[i:]
-    try: compile("".join(s), f, "exec")
+  for r in [o[:i] + c + o[i:] for c in ":'\")]}"] + [" " * i + o.lstrip()][i % 4:]:
+    s[n] = r
+    try: compile("".join(s), "", "exec")
     except SyntaxError as e:
       if e.lineno < n + 2: continue
-    print(o[:i] + c, "#", i)
+    print(r[:i + 1].strip(), "#", i)
     open(f"/tmp/{i}", "w").writelines(s)
 E"""
-_INDENTS = r"""o = s[n].lstrip()
-for i in range(0, 33, 4):
-  s[n] = " " * i + o
-  try: compile("".join(s), f, "exec")
-  except SyntaxError as e:
-    if e.lineno < n + 2: continue
-  print(s[n][:-1], "#", i)
-  open(f"/tmp/{i}", "w").writelines(s)
-E"""
-_ARGUMENTS = r"""o = s[n]
-for i in range(len(o)):
-  if o[i] == ")":
-    s[n] = o[:i] + c + o[i:]
-    print(o[:i] + c, "#", i)
-    open(f"/tmp/{i}", "w").writelines(s)
-E"""
-_TRY = re.compile(
-    r"python -Wi - <<'E'\nf, n = \"\./(\S+)\", (\d+)\ns = \[\"\", \*open\(f\)\]\n(?:c = .*\n)?"
-    rf"(?:{'|'.join(map(re.escape, (_SIGNS, _INDENTS, _ARGUMENTS)))})"
+_TRIES = re.compile(r"python -Wi - <<'E'\nn, s = (\d+), \[\"\", \*open\(\"\./(\S+)\"\)\]\n" + re.escape(_READ))
+_CALLS = re.compile(
+    r"for i in 1 2 3 4; do sed \"(\d+)s/\)/,\s*\w+\)/\$i\" \./(\S+)"
+    r" \| tee /tmp/\$i \| sed -n \"\1s/\$/ # \$i/p\"; done"
 )
 
 
-def signs(path: str, number: int) -> str:
-    """Tries every closing sign, and a colon, at each place of a line. Where Python then reads the line it prints it as
-    far as the sign goes, the place behind it, and leaves the whole file in /tmp/<place>. So the number follows what
-    sets the reading apart. (Where Python reads two signs at one place, the later one is left: a bracket.)"""
-    return _try(path, number, _SIGNS)
-
-
-def indents(path: str, number: int) -> str:
-    """Tries indentations of a line, and shows and leaves those that Python reads as `signs` does."""
-    return _try(path, number, _INDENTS)
+def readings(path: str, number: int) -> str:
+    """Tries every closing sign, and a colon, at each place of a line, and every indentation. Where Python then reads
+    the line it prints it as far as what is new goes, the place behind it, and leaves the whole file in /tmp/<place>. So
+    the number follows what sets the reading apart. (Where Python reads two signs at one place, the later one is left: a
+    bracket.)"""
+    return f'python -Wi - <<\'E\'\nn, s = {number}, ["", *open("./{path}")]\n{_READ}'
 
 
 def arguments(path: str, number: int, text: str) -> str:
-    """Tries an argument at the end of each call on a line, and shows and leaves them all."""
-    return _try(path, number, f'c = "{text}"\n{_ARGUMENTS}')
-
-
-def _try(path: str, number: int, program: str) -> str:
-    """The programs begin alike, whatever they try: what differs would be taken one for another by a small model."""
-    return f'python -Wi - <<\'E\'\nf, n = "./{path}", {number}\ns = ["", *open(f)]\n{program}'
+    """Tries an argument at the end of each call on a line, and shows and leaves them all by the number of the bracket
+    that they stand before."""
+    tried = f'sed "{number}s/)/{text})/$i" ./{path}'
+    return f'for i in 1 2 3 4; do {tried} | tee /tmp/$i | sed -n "{number}s/$/ # $i/p"; done'
 
 
 def readings_of(command: str) -> tuple[str, int] | None:
     """Of which line a command tries readings: its file and number; None for any other command."""
-    found = _TRY.fullmatch(command)
-    return (found[1], int(found[2])) if found else None
+    found = _TRIES.fullmatch(command) or _CALLS.fullmatch(command)
+    return (found[2], int(found[1])) if found else None
 
 
 PICK = "cp /tmp/"
@@ -183,9 +161,9 @@ def pick(place: int, path: str) -> str:
     return f"{PICK}{place} ./{path}"
 
 
-def taken(path: str, number: int, shown: str) -> str:
+def taken(path: str, number: int, place: int) -> str:
     """The same as the expert compares it with a repair: what was taken of which line. Nobody runs it."""
-    return f"sed -i '{number}c\\{shown}...' ./{path}"
+    return f"sed -i '{number} {place}' ./{path}"
 
 
 def exchange_word(wrong: str, right: str) -> str:

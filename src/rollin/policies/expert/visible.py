@@ -28,10 +28,9 @@ from rollin.policies.expert.steps import (
     arguments,
     check_repair,
     in_short,
-    indents,
     pick,
+    readings,
     run_tests,
-    signs,
     taken,
     undo,
 )
@@ -98,11 +97,9 @@ def _find_place(fault: Fault, screen: Screen) -> Step | None:
 
 def _try(fault: Fault, number: int) -> Step:
     """Try what the line could be."""
-    if fault.is_indent:
-        return Step(f"Line {number} is indented wrongly.", indents(fault.path, number))
     if fault.is_argument:
         return Step(f"Line {number} lacks {fault.new.strip(', ')}.", arguments(fault.path, number, fault.new))
-    return Step(f"Line {number} can't be read.", signs(fault.path, number))
+    return Step(f"Line {number} can't be read.", readings(fault.path, number))
 
 
 def _take(fault: Fault, screen: Screen) -> Step | None:
@@ -110,10 +107,10 @@ def _take(fault: Fault, screen: Screen) -> Step | None:
     shown = screen.readings
     if not (shown and fault.is_of_line and shown.path == fault.path):
         return None
-    place, command = shown.place_of(fault.reading), taken(fault.path, shown.number, fault.reading)
-    if place is None or any(event.command == command for event in screen.since_base):
+    command = taken(fault.path, shown.number, fault.place)
+    if shown.shown.get(fault.place) != fault.reading or any(event.command == command for event in screen.since_base):
         return None
-    return Step(f"{fault.reading} # {place}", and_check(pick(place, fault.path), screen.test_file))
+    return Step(f"{fault.reading} # {fault.place}", and_check(pick(fault.place, fault.path), screen.test_file))
 
 
 def _saying(fault: Fault, number: int, text: str) -> str:
@@ -143,7 +140,7 @@ def repairs(event: Event, task: Task) -> Fault | None:
 def _ways(fault: Fault, number: int, task: Task) -> list[str]:
     """The commands that repair a fault whose line has that number now."""
     ways = [repair(fault, number, text_of(fault.path, task)), rewrite(fault, number)]
-    return [*ways, taken(fault.path, number, fault.reading)] if fault.is_of_line else ways
+    return [*ways, taken(fault.path, number, fault.place)] if fault.is_of_line else ways
 
 
 def _mend(left: list[Fault], screen: Screen) -> Step | None:
