@@ -23,7 +23,7 @@ from rollin.gateway import Gateway, SessionSpec
 from rollin.mixture import Actor, Student
 from rollin.policies.base import Action, Request, Sampling
 from rollin.policies.endpoint import EndpointPolicy
-from rollin.store import Purpose, Store
+from rollin.store import LabelStatus, Purpose, Store
 
 KEY = "ROLLIN_TEST_KEY"
 
@@ -121,8 +121,8 @@ def completion(content: str | None = "ls", **choice: object) -> dict[str, object
     return {"choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}]}
 
 
-def error(status: int, message: str, code: str | None = None) -> Response:
-    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": code}}, status)
+def error(status: int, message: str, code: str | None = None, param: str | None = None) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": param, "code": code}}, status)
 
 
 def test_a_served_model_answers(served: tuple[str, str]) -> None:
@@ -164,11 +164,11 @@ def test_a_trajectory_through_gateway_and_endpoint(served: tuple[str, str], tmp_
             headers={"Authorization": f"Bearer {key}"},
             timeout=60,
         ).raise_for_status()
-        assert gateway.await_labels().ready == 1
+        assert gateway.await_labels().missing == 1
         gateway.run(policy.close())
         (turn,) = store.turns(row.id)
-    assert turn.label.text == turn.action.content
-    assert turn.label.completion_tokens == 4
+    assert (turn.action.finish_reason, turn.action.completion_tokens) == ("length", 4)
+    assert turn.label.status is LabelStatus.INVALID, "what is cut may be acted on, and teaches nothing"
 
 
 def test_an_unknown_model_is_said_before_the_run(served: tuple[str, str]) -> None:
@@ -242,6 +242,108 @@ def test_a_server_in_trouble_is_asked_again() -> None:
             asking(policy, lambda: policy.act(question()))
 
 
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 501, 520, 599])
+def test_what_another_try_may_mend_is_tried_again(status: int) -> None:
+    answers = [error(status, "busy"), JSONResponse(completion())]
+
+    async def tired(request: HttpRequest) -> Response:
+        return answers.pop(0)
+
+    with server(tired) as url:
+        policy = EndpointPolicy(url, "m", retries=1)
+        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
+
+
+class Reasoning:
+    """A server that refuses fields as OpenAI's reasoning models do, one at a time."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+        self.asked: list[dict[str, Any]] = []
+
+    async def answer(self, request: HttpRequest) -> Response:
+        body = await request.json()
+        self.asked.append(body)
+        for field in self.refused:
+            if field in body:
+                code = "unsupported_value" if field == "temperature" else "unsupported_parameter"
+                return error(400, f"'{field}' is not supported with this model.", code, field)
+        return JSONResponse(completion())
+
+
+def test_what_a_model_does_not_take_is_left_out_from_then_on() -> None:
+    model = Reasoning("max_tokens", "temperature", "top_p", "stop")
+    with server(model.answer) as url:
+        policy = EndpointPolicy(url, "m")
+        asking(policy, policy.check)
+        assert len(model.asked) == 4
+        assert model.asked[-1].keys() == {"model", "messages", "seed", "max_completion_tokens"}
+        model.asked.clear()
+        stopped = replace(question(), asked={"stop": ["\n"]})
+        began = time.monotonic()
+        first, second = asking(policy, lambda: policy.act(stopped), lambda: policy.act(stopped))
+        assert time.monotonic() - began < 0.25, "it was not asked again at once"
+    assert first.content == second.content == "ls"
+    assert ["stop" in body for body in model.asked] == [True, False, False]
+    assert {body["max_completion_tokens"] for body in model.asked} == {8}
+
+
+def test_the_newer_name_may_be_refused_too() -> None:
+    model = Reasoning("max_tokens", "max_completion_tokens")
+    with server(model.answer) as url:
+        policy = EndpointPolicy(url, "m")
+        asking(policy, lambda: policy.act(question()))
+    assert model.asked[-1].keys() == {"model", "messages", "seed", "temperature", "top_p"}
+
+
+@pytest.mark.parametrize("field", ["messages", "tools"])
+def test_without_its_question_a_model_is_not_asked(field: str) -> None:
+    model = Reasoning(field)
+    asked = question()
+    asked.messages.insert(0, {"role": "tools", "content": '[{"type": "function", "function": {"name": "bash"}}]'})
+    with server(model.answer) as url:
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(InfrastructureFault, match=f"'{field}' is not supported"):
+            asking(policy, lambda: policy.act(asked))
+    assert len(model.asked) == 1
+
+
+def test_the_check_sends_what_is_sent_later() -> None:
+    asked = []
+
+    async def listening(request: HttpRequest) -> Response:
+        asked.append(await request.json())
+        return JSONResponse(completion())
+
+    with server(listening) as url:
+        policy = EndpointPolicy(url, "m", extra={"reasoning_effort": "low"})
+        asking(policy, policy.check, lambda: policy.act(question()))
+    assert asked[0].keys() == asked[1].keys()
+
+
+def test_reasoning_that_took_the_whole_limit_is_an_empty_action_that_was_cut() -> None:
+    async def thinking(request: HttpRequest) -> Response:
+        return error(400, "Could not finish the message because max_tokens or model output limit was reached.")
+
+    with server(thinking) as url:
+        policy = EndpointPolicy(url, "m")
+        _, action = asking(policy, policy.check, lambda: policy.act(question()))
+    assert (action.content, action.finish_reason) == ("", "length")
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [("stop", "stop"), (None, "stop"), ("tool_calls", "stop"), ("length", "length"), ("content_filter",) * 2],
+)
+def test_why_an_answer_ended_is_kept(said: str | None, finish: str) -> None:
+    async def answer(request: HttpRequest) -> Response:
+        return JSONResponse(completion(finish_reason=said))
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m")
+        assert asking(policy, lambda: policy.act(question()))[0].finish_reason == finish
+
+
 def test_a_server_that_falls_silent_is_a_fault() -> None:
     async def silent(request: HttpRequest) -> Response:
         await asyncio.sleep(1)
@@ -254,17 +356,24 @@ def test_a_server_that_falls_silent_is_a_fault() -> None:
 
 
 @pytest.mark.parametrize("nonsense", [PlainTextResponse("<html>hello"), JSONResponse({"choices": []})])
-def test_an_answer_that_is_no_completion_is_a_fault(nonsense: Response) -> None:
+def test_an_answer_that_is_no_completion_is_asked_for_again_and_then_a_fault(nonsense: Response) -> None:
+    """But for the check: there the URL is to be doubted."""
+    answers: list[Response] = []
+
     async def odd(request: HttpRequest) -> Response:
-        return nonsense
+        return answers.pop(0)
 
     with server(odd) as url:
-        policy = EndpointPolicy(url, "m")
-        with pytest.raises(InfrastructureFault, match="no chat completion"):
+        policy = EndpointPolicy(url, "m", retries=1)
+        answers += [nonsense, JSONResponse(completion())]
+        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
+        answers += [nonsense, nonsense]
+        with pytest.raises(InfrastructureFault, match=f"{url} answered with something that is no chat completion"):
             asking(policy, lambda: policy.act(question()))
-        policy = EndpointPolicy(url, "m")
-        with pytest.raises(UserError, match="base URL"):
+        answers += [nonsense]
+        with pytest.raises(UserError, match="no chat completion; check that the URL is an API's base URL"):
             asking(policy, policy.check)
+        assert answers == []
 
 
 def test_what_is_asked_is_the_runs_and_extra_fields_win() -> None:

@@ -6,12 +6,14 @@ pool polls every idle connection), this 1. The gateway's event loop pays that fo
 
 import asyncio
 import json
+import logging
 import os
 import random
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import aiohttp
@@ -21,12 +23,23 @@ from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.messages import ToolCall, offered
 from rollin.policies.base import Action, Request, Sampling
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SEED_BITS = 31
 """What every server takes; ours have 63."""
-TRANSIENT = {408, 409, 429, 500, 502, 503, 504, 529}
-"""Statuses that another try may mend."""
+NO_ANSWER, NO_COMPLETION = 0, 200
+"""Statuses of a refusal that has none of its own: the server did not answer, or with something else."""
+TRANSIENT = {NO_ANSWER, NO_COMPLETION, 408, 409, 429}
+"""Statuses that another try may mend, with all from 500 on."""
+UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
+"""What OpenAI calls it where a model takes a field not at all, or not as it is."""
+NEWER = {"max_tokens": "max_completion_tokens"}
+"""What a field is called by now. Reasoning models refuse the older name, most servers know no other."""
+QUESTION = {"model", "messages", "tools"}
+"""Fields without which something else would be asked."""
+FINISHES = {"stop", "length", "content_filter"}
+"""Reasons to finish that an action may have; calls of tools are no reason of their own."""
 LONGEST_PAUSE = 60.0
 RETRIES = 5
 
@@ -80,14 +93,27 @@ class _Completion(BaseModel):
     usage: _Usage | None = None
 
 
-class _RefusalError(Exception):
-    """A status other than 200, and what the server said with it. Status 0: no answer came."""
+CUT = _Completion(choices=[_Choice(message=_Message(), finish_reason="length")])
+"""Nothing was said before the limit."""
 
-    def __init__(self, status: int, reason: str, *, code: object = None, pause: float | None = None) -> None:
+
+class _RefusalError(Exception):
+    """A request that failed: its status, and what the server said with it."""
+
+    def __init__(
+        self, status: int, reason: str, *, code: str = "", param: str = "", pause: float | None = None
+    ) -> None:
         super().__init__(reason)
         self.status, self.reason, self.code = status, reason, code
+        self.param = param
+        """The field that it is about."""
         self.pause = pause
         """Seconds that the server asks to wait."""
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether another try may mend it."""
+        return self.status in TRANSIENT or self.status >= 500
 
 
 class EndpointPolicy:
@@ -108,6 +134,7 @@ class EndpointPolicy:
 
         `extra` goes into each request's body; None takes a field out, for servers that refuse one
         (`{"seed": None}`). With `{"logprobs": True, "return_token_ids": True}`, vLLM gives the sampled tokens too.
+        A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed.
         `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
         beyond `requests_per_minute` wait for their turn.
         """
@@ -116,6 +143,8 @@ class EndpointPolicy:
         self._key_env = api_key_env
         self._key = os.environ.get(api_key_env, "")
         self._extra = dict(extra or {})
+        self._unsupported = set[str]()
+        """Fields that the model has refused."""
         self._timeout = aiohttp.ClientTimeout(total=seconds)
         self._retries = retries
         self._interval = 60 / requests_per_minute if requests_per_minute else 0.0
@@ -127,17 +156,15 @@ class EndpointPolicy:
     async def check(self) -> None:
         """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model."""
         try:
-            await self._complete(self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1)))
+            await self._complete(self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1), seed=0))
         except _RefusalError as refusal:
             raise UserError(self._advice(refusal)) from refusal
-        except InfrastructureFault as fault:
-            raise UserError(f"{fault}; check that the URL is an API's base URL, such as https://host/v1") from fault
 
     async def act(self, request: Request) -> Action:
         """See `Policy`. ContextOverflow where the server says that the conversation is too long."""
         tools, conversation = offered(request.messages)
         asked = {**request.asked, **({"tools": tools} if tools else {})}
-        body = {"seed": request.seed % 2**SEED_BITS} | asked | self._body([*conversation], request.sampling)
+        body = self._body([*conversation], request.sampling, request.seed, asked)
         started = time.perf_counter()
         try:
             completion = await self._patiently(lambda: self._complete(body))
@@ -168,19 +195,45 @@ class EndpointPolicy:
             await self._session.close()
             self._session = None
 
-    def _body(self, messages: list[object], sampling: Sampling) -> dict[str, object]:
-        return {"model": self.name, "messages": messages} | sampling.model_dump() | self._extra
+    def _body(
+        self, messages: list[object], sampling: Sampling, seed: int, asked: Mapping[str, object] = MappingProxyType({})
+    ) -> dict[str, object]:
+        ours = {"model": self.name, "messages": messages} | sampling.model_dump() | self._extra
+        return {"seed": seed % 2**SEED_BITS} | dict(asked) | ours
 
     def _fault(self, refusal: _RefusalError, path: str = "") -> InfrastructureFault:
+        if refusal.status == NO_COMPLETION:
+            return InfrastructureFault(f"{self.base_url} {refusal.reason}")
         said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
         return InfrastructureFault(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
 
     async def _complete(self, body: dict[str, object]) -> _Completion:
-        content = await self._post(f"{self.base_url}/chat/completions", body)
+        sent = self._supported(body)
+        try:
+            content = await self._post(f"{self.base_url}/chat/completions", sent)
+        except _RefusalError as refusal:
+            if _is_cut(refusal):
+                return CUT
+            if not self._heeds(refusal, sent):
+                raise
+            return await self._complete(body)
         try:
             return _Completion.model_validate_json(content)
         except ValidationError as error:
-            raise InfrastructureFault(f"{self.base_url} answered with something that is no chat completion") from error
+            raise _RefusalError(NO_COMPLETION, "answered with something that is no chat completion") from error
+
+    def _supported(self, body: dict[str, object]) -> dict[str, object]:
+        """What of a request the model takes, as far as it has said."""
+        renamed = {NEWER.get(name, name) if name in self._unsupported else name: v for name, v in body.items()}
+        return {name: v for name, v in renamed.items() if name not in self._unsupported and v is not None}
+
+    def _heeds(self, refusal: _RefusalError, sent: dict[str, object]) -> bool:
+        """Whether it is about a field that can be done without; it is remembered."""
+        if refusal.code not in UNSUPPORTED or refusal.param not in sent.keys() - QUESTION:
+            return False
+        self._unsupported.add(refusal.param)
+        log.warning("%s at %s does not take %s; it is asked without", self.name, self.base_url, refusal.param)
+        return True
 
     async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Ask, and again while the server is in trouble: after 0.5 s, 1 s, 2 s ..., or when it says."""
@@ -188,7 +241,7 @@ class EndpointPolicy:
             try:
                 return await ask()
             except _RefusalError as refusal:
-                if refusal.status not in {0} | TRANSIENT:
+                if not refusal.is_transient:
                     raise
                 # At random within the pause, so that all trajectories don't come back at once.
                 pause = refusal.pause if refusal.pause is not None else 0.5 * 2**attempt * random.uniform(0.5, 1)
@@ -215,9 +268,9 @@ class EndpointPolicy:
             async with self._session.post(url, data=data, headers=headers, proxy=self._proxy) as answer:
                 content = await answer.read()
         except TimeoutError as error:
-            raise _RefusalError(0, f"no answer within {self._timeout.total:.0f} s") from error
+            raise _RefusalError(NO_ANSWER, f"no answer within {self._timeout.total:.0f} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _RefusalError(0, self._line(str(error) or type(error).__name__)) from error
+            raise _RefusalError(NO_ANSWER, self._line(str(error) or type(error).__name__)) from error
         if answer.status != 200:
             raise self._refusal(answer, content)
         return content
@@ -233,7 +286,8 @@ class EndpointPolicy:
         reason = details.get("message") or details.get("detail") or answer.reason
         after = answer.headers.get("Retry-After", "")
         pause = float(after) if after.isdigit() else None
-        return _RefusalError(answer.status, self._line(str(reason)), code=details.get("code"), pause=pause)
+        code, param = str(details.get("code")), str(details.get("param"))
+        return _RefusalError(answer.status, self._line(str(reason)), code=code, param=param, pause=pause)
 
     def _line(self, text: str) -> str:
         """One short line. Some servers quote the key they were given; it is taken out."""
@@ -241,8 +295,10 @@ class EndpointPolicy:
 
     def _advice(self, refusal: _RefusalError) -> str:
         url, status, reason = self.base_url, refusal.status, refusal.reason
-        if status == 0:
+        if status == NO_ANSWER:
             return f"nothing answers at {url} ({reason}); start the server, or mend the URL"
+        if status == NO_COMPLETION:
+            return f"{url} {reason}; check that the URL is an API's base URL, such as https://host/v1"
         if status in (401, 403):
             return (
                 f"{url} refused the key: {self._key_env} {'holds another' if self._key else 'is not set'}; export one"
@@ -267,7 +323,7 @@ def _action(completion: _Completion, seconds: float, *, with_logprobs: bool) -> 
     return Action(
         content=choice.message.content or "",
         tool_calls=[call.call() for call in choice.message.tool_calls or []],
-        finish_reason="length" if choice.finish_reason == "length" else "stop",
+        finish_reason=choice.finish_reason if choice.finish_reason in FINISHES else "stop",
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         token_ids=token_ids,
@@ -283,6 +339,11 @@ def _tokens(choice: _Choice) -> tuple[list[int] | None, list[float] | None]:
     if choice.token_ids is None or content is None or len(content) != len(choice.token_ids):
         return choice.token_ids, None
     return choice.token_ids, [token.logprob for token in content]
+
+
+def _is_cut(refusal: _RefusalError) -> bool:
+    """Whether all of a limit went into reasoning: OpenAI's models have no answer then, but a refusal."""
+    return refusal.status == 400 and "max_tokens or model output limit was reached" in refusal.reason
 
 
 def _is_overflow(refusal: _RefusalError) -> bool:
