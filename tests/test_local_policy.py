@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,33 @@ def test_new_weights_are_used_after_a_reset(
         assert after.token_ids == plain_generation(tiny_model, tokenizer, ask("c", 1))
     for each in (policy, fresh):
         asyncio.run(each.close())
+
+
+@pytest.mark.parametrize("begin", [0, 7])
+def test_a_stop_cuts_text_and_tokens(policy: LocalPolicy, tokenizer: PreTrainedTokenizerBase, begin: int) -> None:
+    """The last token that is kept may reach into the stop; where that begins at once, it is the only one."""
+    request = ask("a", 1, seed=5, temperature=1.0)
+    whole = asyncio.run(policy.act(request))
+    stop = whole.content[begin : begin + 3]
+    before = whole.content[: whole.content.index(stop)]
+    for asked in (stop, ["never said", stop]):
+        cut = asyncio.run(policy.act(replace(request, asked={"stop": asked, "logprobs": True})))
+        assert (cut.content, cut.finish_reason) == (before, "stop")
+        assert cut.token_ids
+        assert whole.token_ids
+        assert cut.token_ids == whole.token_ids[: len(cut.token_ids)]
+        assert tokenizer.decode(cut.token_ids).startswith(before)
+        assert not before or not tokenizer.decode(cut.token_ids[:-1]).startswith(before)
+        assert len(cut.logprobs or []) == len(cut.logprobs_answered or []) == len(cut.token_ids)
+        assert cut.completion_tokens < whole.completion_tokens
+
+
+@pytest.mark.parametrize("stop", [None, [], "", 7, [7, None]])
+def test_what_is_no_stop_stops_nothing(policy: LocalPolicy, stop: object) -> None:
+    request = ask("a", 1)
+    assert asyncio.run(policy.act(replace(request, asked={"stop": stop}))).token_ids == (
+        asyncio.run(policy.act(request)).token_ids
+    )
 
 
 def test_a_state_that_does_not_fit_is_an_overflow(policy: LocalPolicy) -> None:

@@ -55,7 +55,7 @@ class Action:
 
     content: str
     finish_reason: str = "stop"
-    """`stop`, or `length` when max_tokens cut it."""
+    """`stop`, or what cut it: `length` (max_tokens), `content_filter` (its provider)."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     token_ids: list[int] | None = None

@@ -44,6 +44,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.chance = np.random.default_rng(self.request.seed)
+        self.stops = _stops(self.request.asked.get("stop"))
 
     @property
     def ids(self) -> list[int]:
@@ -191,35 +192,64 @@ class Worker:
             self.habits.learn(job.ids, token)
             job.tokens.append(token)
             job.logprobs.append(logprob)
-            if token in self._end or len(job.tokens) >= sampling.max_tokens:
-                job.future.set_result(self._action(job, ended=token in self._end))
+            ended = token in self._end
+            stopped = None if ended else self._stopped(job)
+            if ended or stopped is not None or len(job.tokens) >= sampling.max_tokens:
+                job.future.set_result(self._action(job, ended=ended, stopped=stopped))
                 return
             if place == len(guess) or token != guess[place]:
                 return
             slot.ids.append(token)
 
-    def _action(self, job: Job, *, ended: bool) -> Action:
-        text = str(self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens, skip_special_tokens=True))
+    def _action(self, job: Job, *, ended: bool, stopped: str | None) -> Action:
+        asked, tokens = job.request.asked, job.tokens
+        if stopped is None:
+            text = self._text(tokens[:-1] if ended else tokens)
+        else:  # tokens end where the text does, or within the stop: what is learnt from is what was sampled till then
+            text, tokens = stopped, self._up_to(stopped, tokens)
         tools, _ = offered(job.request.messages)
-        content, calls = read(text, job.request.turn) if tools else (text, [])
+        content, calls = read(text, job.request.turn) if tools and asked.get("tool_choice") != "none" else (text, [])
+        logprobs = job.logprobs[: len(tokens)]
         return Action(
             content=content,
             tool_calls=calls,
-            finish_reason="stop" if ended else "length",
+            finish_reason="length" if not ended and stopped is None else "stop",
             prompt_tokens=len(job.prompt),
             completion_tokens=len(job.tokens),
-            token_ids=job.tokens,
-            logprobs=job.logprobs,
-            logprobs_answered=self._spelled(job) if job.request.asked.get("logprobs") else None,
+            token_ids=tokens,
+            logprobs=logprobs,
+            logprobs_answered=self._spelled(tokens, logprobs) if asked.get("logprobs") else None,
             seconds=time.monotonic() - job.started,
         )
 
-    def _spelled(self, job: Job) -> list[dict[str, Any]]:
-        tokens = [str(self.tokenizer.decode([token])) for token in job.tokens]
+    def _text(self, tokens: list[int]) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def _stopped(self, job: Job) -> str | None:
+        """What was said before the first of the texts at which the harness wants to stop; None where there is none."""
+        if not job.stops:
+            return None
+        text = self._text(job.tokens)
+        places = [text.find(stop) for stop in job.stops if stop in text]
+        return text[: min(places)] if places else None
+
+    def _up_to(self, text: str, tokens: list[int]) -> list[int]:
+        """The first of the tokens that say a text that they begin with; one at least."""
+        count = next(n for n in range(1, 1 + len(tokens)) if self._text(tokens[:n]).startswith(text))
+        return tokens[:count]
+
+    def _spelled(self, tokens: list[int], logprobs: list[float]) -> list[dict[str, Any]]:
+        texts = [str(self.tokenizer.decode([token])) for token in tokens]
         return [
-            {"token": token, "logprob": logprob, "bytes": list(token.encode()), "top_logprobs": []}
-            for token, logprob in zip(tokens, job.logprobs, strict=True)
+            {"token": text, "logprob": logprob, "bytes": list(text.encode()), "top_logprobs": []}
+            for text, logprob in zip(texts, logprobs, strict=True)
         ]
+
+
+def _stops(asked: object) -> list[str]:
+    """Texts at which a message ends, as the harness asks for them: one, or a list."""
+    several = asked if isinstance(asked, list) else [asked]
+    return [stop for stop in several if isinstance(stop, str) and stop]
 
 
 def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator) -> tuple[int, float]:
