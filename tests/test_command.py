@@ -39,6 +39,7 @@ while True:
     messages += [{"role": "assistant", "content": said}, {"role": "user", "content": seen}]
 """
 """An agent as somebody would write it who has never heard of rollin."""
+LIMITS = Limits(memory_mb=4096)
 
 
 class Bench:
@@ -51,6 +52,7 @@ class Bench:
         self,
         command: str,
         script: Callable[[Request], str | Action | Exception] = lambda request: "done",
+        limits: Limits = LIMITS,
         **more: object,
     ) -> tuple[HarnessExit, str]:
         """How it ended, and module.py at the end."""
@@ -64,7 +66,7 @@ class Bench:
         key = self.gateway.open_session(SessionSpec(row, task, Student(), {Actor.STUDENT: policy}))
         shown = {**harness.folders, **self.gateway.way_in}
         try:
-            with BubblewrapSandbox(self.template, Limits(memory_mb=4096), harness.env, shown=shown) as sandbox:
+            with BubblewrapSandbox(self.template, limits, harness.env, shown=shown) as sandbox:
                 ending = harness.run(task, sandbox, self.gateway.url, key)
                 return ending, sandbox.run("cat module.py").output
         finally:
@@ -168,6 +170,31 @@ def test_a_program_that_does_not_end_is_ended(bench: Bench) -> None:
     started = time.monotonic()
     ending, _ = bench.roll_out("sleep 60 & sleep 60", seconds=1)
     assert (ending.exit, time.monotonic() - started < 20) == (Exit.TIME_LIMIT, True)
+
+
+def test_a_program_whose_model_passes_a_limit_is_ended(bench: Bench) -> None:
+    """Its command makes more files than there may be: with it goes the program, by the model's doing."""
+    crowd = "for i in $(seq 3000); do : > /tmp/$i; done; sleep 20"
+    limits = Limits(memory_mb=4096, disk_mb=8)
+    ending, _ = bench.roll_out("python /agent/agent.py", lambda request: crowd, limits=limits)
+    assert ending.exit is Exit.TIME_LIMIT
+    assert "there were more than 2048 files" in ending.detail
+
+
+def test_a_program_that_only_says_that_it_was_killed_is_a_fault(bench: Bench) -> None:
+    ending, _ = bench.roll_out("echo '[killed: it had more than 4 processes]'; exit 137")
+    assert ending.exit is Exit.INFRASTRUCTURE_FAULT
+
+
+def test_the_example_shows_what_a_command_printed_that_took_too_long(bench: Bench) -> None:
+    program = (ROOT / "examples" / "agent" / "agent.py").read_text()
+    (bench.folder / "agent.py").write_text(program.replace("SECONDS = 30", "SECONDS = 1"))
+    commands = ["echo first; echo odd >&2; sleep 20", "sleep 20", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"]
+    ending, _ = bench.roll_out("python /agent/agent.py", lambda request: f"```bash\n{commands[request.turn]}\n```")
+    assert ending.exit is Exit.SUBMITTED
+    *_, last = bench.store.turns(1)
+    seen = [message["content"] for message in bench.store.state_messages(last.state_id) if message["role"] == "user"]
+    assert seen[1:] == ["first\nodd\n\n(timed out)", "(timed out)"]
 
 
 def test_a_program_that_is_not_there_is_a_fault(bench: Bench) -> None:

@@ -147,7 +147,7 @@ def test_commands_run_without_privileges(sandbox: BubblewrapSandbox) -> None:
 
 def test_a_command_that_takes_too_long_is_stopped(sandbox: BubblewrapSandbox) -> None:
     result = sandbox.run("echo before; trap '' TERM INT; sleep 60", seconds=0.5)
-    assert (result.output, result.returncode, result.timed_out) == ("before\n", 124, True)
+    assert (result.output, result.returncode, result.timed_out, result.killed) == ("before\n", 124, True, False)
     assert result.seconds < 3
     assert sandbox.run("echo after").output == "after\n"
 
@@ -165,8 +165,14 @@ def test_a_memory_bomb_fails_alone(sandbox: BubblewrapSandbox) -> None:
 def test_processes_that_only_together_use_too_much_memory_are_killed(sandbox: BubblewrapSandbox) -> None:
     one = "python -c 'x = b\"x\" * (150 << 20); import time; time.sleep(30)'"
     result = sandbox.run(" & ".join([one] * 3) + " & wait", seconds=20)
-    assert result.returncode == 137
+    assert (result.returncode, result.killed) == (137, True)
     assert "together used more than 256 MB" in result.output
+
+
+@pytest.mark.parametrize("command", ["printf '[killed: it had more than 4 processes]\n'; exit 137", "kill -9 $$"])
+def test_a_command_that_only_says_so_was_not_killed(sandbox: BubblewrapSandbox, command: str) -> None:
+    result = sandbox.run(command)
+    assert (result.returncode, result.killed, result.timed_out) == (137, False, False)
 
 
 def test_a_fork_bomb_is_contained(sandbox: BubblewrapSandbox) -> None:

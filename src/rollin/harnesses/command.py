@@ -68,7 +68,8 @@ class CommandHarness:
         return own | {str(path): path for path in self.settings.visible}
 
     def run(self, task: Task, sandbox: Sandbox | None, base_url: str, key: str) -> HarnessExit:
-        """See `Harness`. A program that fails is a fault around the agent, not the model's doing."""
+        """See `Harness`. A program that fails is a fault around the agent, not the model's doing; one that passes a
+        limit of the sandbox is."""
         assert sandbox is not None
         seen = {
             "TASK": task.problem_statement,
@@ -83,10 +84,13 @@ class CommandHarness:
         except InfrastructureFault as fault:
             log.warning("%s: the harness stopped: %s", task.instance_id, fault)
             return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=str(fault))
+        words_of_it = result.output[-LAST_WORDS:].strip()
         if result.timed_out:
             return HarnessExit(Exit.TIME_LIMIT)
+        if result.killed:  # a limit as the time is one, passed by what the model had it do
+            log.warning("%s: the program was killed: %s", task.instance_id, words_of_it)
+            return HarnessExit(Exit.TIME_LIMIT, detail=words_of_it)
         if result.returncode:
-            words_of_it = result.output[-LAST_WORDS:].strip()
             log.warning("%s: the program exited with %d: %s", task.instance_id, result.returncode, words_of_it)
             return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=f"exit {result.returncode}: {words_of_it}")
         return HarnessExit(Exit.SUBMITTED)

@@ -67,6 +67,9 @@ class CommandResult:
     timed_out: bool = False
     truncated: bool = False
     seconds: float = 0.0
+    killed: bool = False
+    """Whether the sandbox ended it because it passed the limit of memory, processes or files. In a container the kernel
+    does that, and says so to nobody."""
 
 
 def as_bytes(text: str) -> bytes:

@@ -115,7 +115,7 @@ class BubblewrapSandbox(Sandbox):
             try:
                 self._send(request)
                 header = init.REPLY.unpack(self._read(init.REPLY.size, deadline))
-                returncode, timed_out, truncated, elapsed, size = header
+                returncode, timed_out, killed, truncated, elapsed, size = header
                 output = self._read(size, deadline).decode(errors="replace")
             except (BrokenPipeError, EOFError, TimeoutError) as error:
                 fault = self._fault(error)
@@ -123,7 +123,7 @@ class BubblewrapSandbox(Sandbox):
                 self._kill()
                 raise
             else:
-                return CommandResult(output, returncode, timed_out, truncated, elapsed)
+                return CommandResult(output, returncode, timed_out, truncated, elapsed, killed)
         self.close()
         raise fault
 

@@ -17,8 +17,8 @@ import time
 
 REQUEST = struct.Struct("<dII")
 """Seconds the command may take, bytes of the command, bytes of its stdin; then both."""
-REPLY = struct.Struct("<i??dI")
-"""Exit status, timed out, truncated, seconds taken, bytes of output; then the output."""
+REPLY = struct.Struct("<i???dI")
+"""Exit status, timed out, killed, truncated, seconds taken, bytes of output; then the output."""
 
 WORKSPACE = "/repo"
 WRITABLE = (WORKSPACE, "/tmp", "/dev/shm")
@@ -88,9 +88,11 @@ def main() -> None:
         seconds, command_size, stdin_size = REQUEST.unpack(header)
         command, stdin = read_exactly(command_size), read_exactly(stdin_size)
         started = time.monotonic()
-        status, timed_out, output = execute(command, stdin, seconds, bounds)
-        content = output.content()
-        send(REPLY.pack(status, timed_out, output.dropped > 0, time.monotonic() - started, len(content)) + content)
+        status, verdict, output = execute(command, stdin, seconds, bounds)
+        why = verdict.status if verdict else None
+        content, elapsed = output.content(), time.monotonic() - started
+        told = (status, why == TIMED_OUT, why == KILLED, output.dropped > 0, elapsed, len(content))
+        send(REPLY.pack(*told) + content)
 
 
 def protect(bounds: Bounds) -> None:
@@ -107,8 +109,8 @@ def protect(bounds: Bounds) -> None:
         os.chown(WORKSPACE, bounds.uid, bounds.uid)
 
 
-def execute(command: bytes, stdin: bytes, seconds: float, bounds: Bounds) -> tuple[int, bool, Capture]:
-    """Run one command; when it ends, so does every process it left behind. Exit status, timed out, output."""
+def execute(command: bytes, stdin: bytes, seconds: float, bounds: Bounds) -> tuple[int, Verdict | None, Capture]:
+    """Run one command; when it ends, so does every process it left behind. Exit status, why it was stopped, output."""
     source = feed(stdin)
     reader, writer = os.pipe()
     child = os.fork()
@@ -122,10 +124,10 @@ def execute(command: bytes, stdin: bytes, seconds: float, bounds: Bounds) -> tup
     drain(reader, output)
     os.close(reader)
     if verdict is None:
-        return status, False, output
+        return status, None, output
     if verdict.words:
         output.add(b"\n[killed: %b]\n" % verdict.words)
-    return verdict.status, verdict.status == TIMED_OUT, output
+    return verdict.status, verdict, output
 
 
 def feed(content: bytes) -> int:
