@@ -61,6 +61,30 @@ def tiny_directory(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.
     return directory
 
 
+@pytest.fixture(scope="session")
+def brief_directory(tiny_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that says `done` and ends its message, nine times out of ten. It can read 8,192 tokens."""
+    tokenizer = load_tokenizer(str(tiny_directory))
+    config = LlamaConfig.from_pretrained(tiny_directory, tie_word_embeddings=False, max_position_embeddings=8192)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    (word,), end = tokenizer.encode("done", add_special_tokens=False), tokenizer.convert_tokens_to_ids("<|im_end|>")
+    with torch.no_grad():
+        # The first dimension says that any other token came last, the second that `done` did; no layer writes there.
+        model.model.embed_tokens.weight[:, :2] = torch.tensor([1000.0, 0.0])
+        model.model.embed_tokens.weight[word, :2] = torch.tensor([0.0, 1000.0])
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight[:2] = 0
+            layer.mlp.down_proj.weight[:2] = 0
+        sure = 13 / config.hidden_size**0.5  # against 50,000 others
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[word, 0] = model.lm_head.weight[end, 1] = sure
+    directory = tmp_path_factory.mktemp("brief")
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
 @pytest.fixture
 def tiny_model(tiny_directory: Path) -> PreTrainedModel:
     return load_model(str(tiny_directory), ATTENTION)

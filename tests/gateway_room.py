@@ -1,6 +1,12 @@
 """A store and a gateway, scripted policies, and what a harness does with them."""
 
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import openai
 from scripted import ScriptedPolicy, make_task
@@ -19,6 +25,25 @@ def student(delay: float = 0.0) -> ScriptedPolicy:
 
 def teacher(delay: float = 0.0) -> ScriptedPolicy:
     return ScriptedPolicy("teacher", lambda request: f"teacher {request.turn}", delay)
+
+
+@contextmanager
+def half_a_call(url: str, key: str, messages: list[dict[str, str]]) -> Iterator[Callable[[], int]]:
+    """A call of which the server has the first bytes; what sends the rest, and gives the answer's status."""
+    body = json.dumps({"messages": messages}).encode()
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection.putrequest("POST", "/v1/chat/completions")
+    connection.putheader("Authorization", f"Bearer {key}")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:9])
+    time.sleep(0.3)
+
+    def rest() -> int:
+        connection.send(body[9:])
+        return connection.getresponse().status
+
+    yield rest
+    connection.close()
 
 
 @dataclass

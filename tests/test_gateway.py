@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 from gateway_room import HALF, Run, teacher
 from scripted import make_task
@@ -136,6 +137,33 @@ def test_sub_agents_are_told_apart(run: Run) -> None:
     assert len(run.student.requests) == 4
 
 
+def test_sub_agents_that_begin_alike_get_their_own_answers(run: Run) -> None:
+    """No system prompt tells them apart; a call that any of them repeats is none of its turns."""
+    key = run.gateway.open_session(run.spec(roll_in=Student()))
+    calls = [[{"role": "user", "content": who}] for who in "abc"]
+    assert [run.say(key, each) for each in calls * 2] == ["student 0", "student 1", "student 2"] * 2
+    assert len(run.store.turns(1)) == 3
+
+
+def test_the_same_messages_on_other_terms_are_another_call(run: Run) -> None:
+    completions = run.client(run.gateway.open_session(run.spec(roll_in=Student()))).chat.completions
+    terms: list[dict[str, object]] = [{"min_p": 0.1, "top_a": 1}, {"min_p": 0.2}, {"top_a": 1, "min_p": 0.1}]
+    ask = [{"role": "user", "content": "repair it"}]
+    answers = [completions.create(model="m", messages=ask, extra_body=each) for each in terms]  # type: ignore[arg-type]
+    assert [answer.choices[0].message.content for answer in answers] == ["student 0", "student 1", "student 0"]
+
+
+def test_sub_agents_are_replayed_each_by_its_own_state(run: Run) -> None:
+    """They begin alike, and this time in another order; where none of the recorded states fits, the next turn is it."""
+    spec = run.spec(roll_in=Student())
+    one, other, odd = ([{"role": "user", "content": who}] for who in ("one", "other", "odd"))
+    for calls, said in (((one, other), [0, 1]), ((other, one), [1, 0]), ((odd, other), [0, 1])):
+        key = run.gateway.open_session(spec)
+        assert [run.say(key, each) for each in calls] == [f"student {turn}" for turn in said]
+        run.gateway.close_session(key)
+    assert len(run.student.requests) == 2
+
+
 def test_sub_agents_do_not_wait_for_each_other(run: Run) -> None:
     run.student.delay = 0.5
     key = run.gateway.open_session(run.spec(roll_in=Student()))
@@ -201,9 +229,27 @@ def test_labels_interrupted_by_the_end_stay_pending_and_are_asked_again(tmp_path
 
 
 def test_one_trajectory_has_one_session(run: Run) -> None:
-    run.gateway.open_session(run.spec())
-    with pytest.raises(ValueError, match="has a session already"):
-        run.gateway.open_session(run.spec())
+    """The later one: the agent was killed in the middle of a call, and begins again."""
+    ask, further = [{"role": "user", "content": "repair it"}], [{"role": "user", "content": "go on"}]
+    spec = run.spec(roll_in=Student())
+    old = run.gateway.open_session(spec)
+    assert run.say(old, ask) == "student 0"
+    run.student.delay = 0.5
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(run.say, old, further)
+        while len(run.student.requests) < 2:
+            time.sleep(0.01)
+        new = run.gateway.open_session(spec)
+        with pytest.raises(openai.InternalServerError, match="ended meanwhile"):
+            under_way.result()
+    with pytest.raises(openai.AuthenticationError, match="another session of trajectory 1 was opened since; give each"):
+        run.say(old, ask)
+    assert [run.say(new, each) for each in (ask, further)] == ["student 0", "student 1"]
+    assert run.gateway.open_sessions == 1
+    report = run.gateway.close_session(new)
+    assert (report.turns, report.replayed, report.fault) == (2, 1, None)
+    with pytest.raises(KeyError):
+        run.gateway.close_session(old)
 
 
 def test_a_call_that_outlives_its_session_is_no_turn(run: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from gateway_room import HALF, Run
+from gateway_room import HALF, Run, half_a_call
 from prometheus_client.parser import text_string_to_metric_families
 from scripted import make_task
 
@@ -144,6 +144,13 @@ def test_a_client_that_stops_sending_is_let_go(tmp_path: Path) -> None:
             slow.settimeout(10)
             assert b" 408 " in slow.recv(1000)
         assert run.say(key, [{"role": "user", "content": "x"}])
+
+
+def test_a_key_that_dies_while_a_call_arrives_is_refused(run: Run) -> None:
+    key = run.gateway.open_session(run.spec())
+    with half_a_call(run.gateway.url, key, [{"role": "user", "content": "x"}]) as rest:
+        run.gateway.close_session(key)
+        assert rest() == 401
 
 
 def test_an_unknown_address_has_openais_error_shape(run: Run) -> None:

@@ -87,12 +87,13 @@ def test_a_stream_adds_up_to_the_response(run: Run, client: openai.OpenAI, said:
     assert len(run.store.turns(1)) == 1, "the same call again is no second turn"
 
 
-def test_what_max_tokens_cut_is_incomplete(run: Run, client: openai.OpenAI) -> None:
-    both_say(run, Action("I was about to", finish_reason="length"))
+@pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
+def test_what_was_cut_is_incomplete(run: Run, client: openai.OpenAI, finish: str, reason: str) -> None:
+    both_say(run, Action("I was about to", finish_reason=finish))
     response = client.responses.create(model="m", input="go on")
     assert response.status == "incomplete"
     assert response.incomplete_details
-    assert response.incomplete_details.reason == "max_output_tokens"
+    assert response.incomplete_details.reason == reason
     raw = post(client, {"model": "m", "input": "go on", "stream": True}).text
     assert raw.splitlines()[-3] == "event: response.incomplete"
 

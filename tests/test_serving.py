@@ -1,24 +1,29 @@
 """A gateway that stands by itself: sessions over HTTP, the plain key, labels that are filled in later. Real models."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from gateway_room import HTTP
+from gateway_room import HTTP, Run, half_a_call
 from rich.console import Console
+from scripted import ScriptedPolicy
 from test_endpoint import served  # noqa: F401 - a fixture
 
 from rollin.errors import UserError
-from rollin.mixture import Constant, Student, Teacher, TurnMixture
-from rollin.policies.base import Sampling
+from rollin.gateway import Gateway, Host, Standing
+from rollin.mixture import Actor, Constant, Student, Teacher, TurnMixture
+from rollin.policies.base import Request, Sampling
 from rollin.progress import ConsoleReporter
 from rollin.serving import Model, Server, fill_in, mixture, serving
 from rollin.store import Exit, LabelStatus, Store
@@ -28,10 +33,34 @@ SHORT = Sampling(temperature=0.7, max_tokens=6)
 
 
 @pytest.fixture
-def server(tiny_directory: Path, tmp_path: Path) -> Iterator[Server]:
-    model = Model(str(tiny_directory), sampling=SHORT)
-    with serving(model, model, mixture("student"), tmp_path / "run") as up:
+def server(tiny_directory: Path, brief_directory: Path, tmp_path: Path) -> Iterator[Server]:
+    """The teacher comes to an end with what it says, the student does not."""
+    student, teacher = (Model(str(directory), sampling=SHORT) for directory in (tiny_directory, brief_directory))
+    with serving(student, teacher, mixture("student"), tmp_path / "run") as up:
         yield up
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Run]:
+    """A gateway that stands by itself, over a scripted student. Its plain key is `plain`."""
+    student = ScriptedPolicy("student", lambda request: f"{request.trajectory}: {request.turn}")
+    with Store.create(tmp_path / "run.db", {}) as store:
+        standing = Standing(Host(store, Student(), {Actor.STUDENT: student}, None), "key", "plain")
+        with Gateway(store, standing=standing) as gateway:
+            yield Run(store, gateway, student)
+
+
+def at_once(run: Run, count: int, messages: list[dict[str, str]]) -> list[str]:
+    """What so many agents with the plain key are told who begin at the same time."""
+    run.student.delay = 0.3
+    with ThreadPoolExecutor(count) as pool:
+        said = [*pool.map(lambda _: run.say("plain", messages), range(count))]
+    run.student.delay = 0.0
+    return said
+
+
+def following(messages: list[dict[str, str]], said: str, seen: str = "And now?") -> list[dict[str, str]]:
+    return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": seen}]
 
 
 def post(server: Server, path: str, body: object, key: str | None = None) -> httpx.Response:
@@ -93,10 +122,15 @@ def test_a_trajectory_that_has_ended_is_not_opened_again(server: Server) -> None
 
 
 def test_one_trajectory_has_one_session(server: Server) -> None:
-    assert post(server, "/sessions", {"task": "mine"}).status_code == 201
-    refused = post(server, "/sessions", {"task": "mine"})
-    assert refused.status_code == 409
-    assert "another attempt" in refused.json()["error"]["message"]
+    """The later one: an agent that was killed simply starts again."""
+    first, again = (post(server, "/sessions", {"task": "mine"}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["trajectory"] == again.json()["trajectory"]
+    with pytest.raises(openai.AuthenticationError, match="give each agent an attempt of its own"):
+        say(server, first.json()["key"], [ASK])
+    say(server, again.json()["key"], [ASK])
+    assert server.gateway.open_sessions == 1
+    assert post(server, "/sessions/1/end", {}).json()["turns"] == 1
 
 
 @pytest.mark.parametrize("key", ["wrong", "plain"])
@@ -139,6 +173,49 @@ def test_conversations_with_the_plain_key_are_told_apart(server: Server) -> None
     assert len(server.store.trajectories()) == 3
 
 
+def test_conversations_that_began_alike_are_told_apart_by_their_answers(alone: Run) -> None:
+    assert sorted(at_once(alone, 3, [ASK])) == ["1: 0", "2: 0", "3: 0"]
+    assert [alone.say("plain", following([ASK], f"{number}: 0")) for number in (3, 1, 2)] == ["3: 1", "1: 1", "2: 1"]
+
+
+def test_a_rewritten_answer_is_gone_on_with_where_no_other_fits(alone: Run) -> None:
+    """Its conversation, which has gone on alike for longest, and not another that waits where it was before."""
+    alone.student.script = lambda request: f" {request.turn}"
+    assert at_once(alone, 2, [ASK]) == [" 0", " 0"]
+    longer = following([ASK], " 0")
+    assert alone.say("plain", longer) == " 1"
+    assert alone.say("plain", following(longer, "1")) == " 2"
+    assert sorted(len(alone.store.turns(number)) for number in (1, 2)) == [1, 3]
+
+
+def test_a_first_call_that_is_repeated_while_it_is_answered_begins_nothing(alone: Run) -> None:
+    """As the official client does it that lost its connection; it counts its tries."""
+    alone.student.delay = 0.5
+
+    def call(tries: int) -> str:
+        headers = {"Authorization": "Bearer plain", "x-stainless-retry-count": str(tries)}
+        body = {"messages": [ASK]}
+        answer = httpx.post(f"{alone.gateway.url}/chat/completions", json=body, headers=headers)
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(call, 0)
+        while not alone.student.requests:
+            time.sleep(0.01)
+        again = pool.submit(call, 1)
+        assert first.result() == again.result() == "1: 0"
+    assert len(alone.store.trajectories()) == 1
+
+
+def test_a_session_that_ends_while_its_call_arrives_is_no_conversation(alone: Run) -> None:
+    headers, root = {"Authorization": "Bearer key"}, alone.gateway.url.removesuffix("/v1")
+    key = httpx.post(f"{root}/sessions", headers=headers, json={"task": "mine"}).json()["key"]
+    with half_a_call(alone.gateway.url, key, [ASK]) as rest:
+        httpx.post(f"{root}/sessions/1/end", headers=headers, json={})
+        assert rest() == 401
+    assert len(alone.store.trajectories()) == 1
+
+
 def test_of_many_conversations_the_latest_are_remembered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollin.gateway.server.CONVERSATIONS", 2)
     first, second = (say(server, server.plain_key, [{**ASK, "content": each}]) for each in "ab")
@@ -149,6 +226,15 @@ def test_of_many_conversations_the_latest_are_remembered(server: Server, monkeyp
     rows = server.store.trajectories()
     assert [row.attempt for row in rows] == [0, 1, 2, 3], "the second was forgotten, the first not"
     assert [len(server.store.turns(row.id)) for row in rows] == [3, 1, 1, 1]
+
+
+def test_a_checkpoint_reads_as_much_as_it_can(brief_directory: Path) -> None:
+    policy = Model(str(brief_directory)).policy(Actor.STUDENT)
+    long = [{"role": "user", "content": "word " * 5000}]
+    action = asyncio.run(policy.act(Request(long, "1", 0, 0, Sampling(max_tokens=6))))  # type: ignore[arg-type]
+    asyncio.run(policy.close())
+    assert (action.content, action.finish_reason) == ("done", "stop")
+    assert 5000 < action.prompt_tokens < 8192
 
 
 def test_a_served_model_stands_behind_a_session(served: tuple[str, str], tmp_path: Path) -> None:  # noqa: F811
@@ -213,7 +299,7 @@ def test_an_unknown_log_level_is_said() -> None:
     assert (said.returncode, "set it to debug" in said.stderr) == (2, True)
 
 
-def test_serve_and_label_from_the_command_line(tiny_directory: Path, tmp_path: Path) -> None:
+def test_serve_and_label_from_the_command_line(tiny_directory: Path, brief_directory: Path, tmp_path: Path) -> None:
     """Recorded without a teacher's labels, because none was there; they come later."""
     rollin, directory = [sys.executable, "-m", "rollin.cli"], tmp_path / "run"
     serve = [
@@ -229,7 +315,7 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, tmp_path: P
         str(directory),
     ]
     with subprocess.Popen(
-        [*serve, "--teacher", str(tiny_directory)], stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
+        [*serve, "--teacher", str(brief_directory)], stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
     ) as process:
         assert process.stdout
         shown = next(line for line in process.stdout if "OPENAI_BASE_URL" in line)
@@ -240,10 +326,10 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, tmp_path: P
         assert process.wait(20) == 130
     with Store.resume(directory / "run.db") as store, store._transaction() as db:
         db.execute("UPDATE turns SET label = NULL, label_source = NULL, label_status = 'missing'")
-    label = [*rollin, "label", str(directory), "--teacher", str(tiny_directory), "--max-tokens", "6"]
+    label = [*rollin, "label", str(directory), "--teacher", str(brief_directory), "--max-tokens", "6"]
     assert "ready: 1" in subprocess.run(label, capture_output=True, text=True, check=True).stdout
     assert (
         "conversation"
         in subprocess.run([*rollin, "show", str(directory)], capture_output=True, text=True, check=True).stdout
     )
-    assert fill_in(directory, Model(str(tiny_directory)), ConsoleReporter(Console(quiet=True)))[LabelStatus.READY] == 1
+    assert fill_in(directory, Model(str(brief_directory)), ConsoleReporter(Console(quiet=True)))[LabelStatus.READY] == 1

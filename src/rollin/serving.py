@@ -43,7 +43,9 @@ def _loaded(place: str, actor: Actor) -> Policy:
     from rollin.policies.local import LocalPolicy
     from rollin.policies.ragged import ATTENTION
 
-    return LocalPolicy(load_model(place, ATTENTION), load_tokenizer(place), name=str(actor), precision="auto")
+    model = load_model(place, ATTENTION)
+    context = model.config.max_position_embeddings
+    return LocalPolicy(model, load_tokenizer(place), name=str(actor), context_tokens=context, precision="auto")
 
 
 def _key(variable: str) -> str:

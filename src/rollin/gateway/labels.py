@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 ASKED_AGAIN = 2
-"""How often a teacher is asked again that calls a tool that there is none of."""
+"""How often a teacher is asked again whose action can't be learnt from."""
 
 
 async def until_usable(teacher: Policy, request: Request) -> Action:
-    """The teacher's action; another draw where its tool calls are of no use, and at last whatever it said."""
+    """The teacher's action; another draw where it is of no use, and at last whatever it said."""
     action = await teacher.act(request)
     for again in range(1, 1 + ASKED_AGAIN):
         if is_usable(action, request.messages):
@@ -33,12 +33,13 @@ async def until_usable(teacher: Policy, request: Request) -> Action:
 
 
 def is_usable(action: Action, messages: Sequence[Message]) -> bool:
-    """Whether an action can be learnt from: all that it calls is there."""
-    return not action.tool_calls or usable(action.tool_calls, offered(messages)[0])
+    """Whether an action can be learnt from: it says something, to its end, and all that it calls is there."""
+    whole = action.finish_reason == "stop" and bool(action.text)
+    return whole and (not action.tool_calls or usable(action.tool_calls, offered(messages)[0]))
 
 
 def label_of(action: Action, messages: Sequence[Message], source: LabelSource) -> Label:
-    """The teacher's action as a label, unless it calls what isn't there."""
+    """The teacher's action as a label, unless it can't be learnt from."""
     return Label.of(action, source) if is_usable(action, messages) else Label(LabelStatus.INVALID)
 
 

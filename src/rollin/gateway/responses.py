@@ -22,6 +22,8 @@ OURS = {"temperature", "top_p", "max_output_tokens"}
 """What the recipe decides."""
 NOT_ASKED = wire.NOT_ASKED | {"background", "include", "max_tool_calls", "top_logprobs", "truncation"}
 """What is no part of the question."""
+CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""What cut an action, by the names of chat completions and of Responses."""
 
 
 class _Said(BaseModel):
@@ -152,14 +154,14 @@ class ResponsesRequest(BaseModel):
         return StreamingResponse(_events(response), media_type="text/event-stream")
 
     def _response(self, name: str, action: Action) -> dict[str, Any]:
-        complete = action.finish_reason != "length"
-        status = "completed" if complete else "incomplete"
+        cut = CUT.get(action.finish_reason)
+        status = "incomplete" if cut else "completed"
         return {
             "id": f"resp-{name}",
             "object": "response",
             "created_at": int(time.time()),
             "status": status,
-            "incomplete_details": None if complete else {"reason": "max_output_tokens"},
+            "incomplete_details": {"reason": cut} if cut else None,
             "error": None,
             "instructions": self.instructions,
             "metadata": {},

@@ -31,7 +31,7 @@ from rollin.gateway.hosting import Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
 from rollin.gateway.responses import ResponsesRequest
-from rollin.gateway.session import Session, SessionReport, SessionSpec
+from rollin.gateway.session import NOT_AT_ALL, Session, SessionReport, SessionSpec
 from rollin.messages import Message
 from rollin.sandboxes import bridge
 from rollin.store import Exit, Store
@@ -74,6 +74,8 @@ class Gateway:
         self._max_body = max_body_mb * 2**20
         self._body_seconds = body_seconds
         self._sessions: dict[bytes, Session] = {}
+        self._taken_over: dict[bytes, int] = {}
+        """Dead keys whose trajectory has another session since."""
         self._standing = standing
         self._conversations: list[Session] = []
         """Of the plain key; the one that was gone on with last is the last."""
@@ -149,7 +151,8 @@ class Gateway:
     # --- sessions -----------------------------------------------------------------------------------------------
 
     def open_session(self, spec: SessionSpec) -> str:
-        """A key for this trajectory's harness. Turns that the store already has will be replayed."""
+        """A key for this trajectory's harness. Turns that the store already has will be replayed; a session that is
+        still open is taken over."""
         return self.run(self._open(spec))
 
     def close_session(self, key: str) -> SessionReport:
@@ -176,8 +179,9 @@ class Gateway:
         return counts
 
     async def _open(self, spec: SessionSpec) -> str:
-        if any(s.spec.trajectory.id == spec.trajectory.id for s in self._sessions.values()):
-            raise ValueError(f"trajectory {spec.trajectory.id} has a session already")
+        if (before := self._key_of(spec.trajectory.id)) is not None:
+            self._sessions.pop(before).end()  # policies forget nothing: the trajectory goes on
+            self._taken_over[before] = spec.trajectory.id
         session = Session(spec, self._store, self._labels, self._metrics)
         session.ask_for_missing_labels()
         key = secrets.token_urlsafe(24)
@@ -232,11 +236,11 @@ class Gateway:
 
     async def _turn(self, kind: type[wire.ChatRequest | ResponsesRequest], request: Request) -> Response:
         """A call of the harness's, in either of OpenAI's forms."""
-        key = self._key(request)
-        body = await self._body(request)
-        call = wire.parse(kind, body)
+        self._key(request)
+        call = wire.parse(kind, await self._body(request))
         state = call.state()
-        session = self._sessions.get(key) or await self._conversation(state)
+        key = self._key(request)  # again: it may have died while the body arrived
+        session = self._sessions.get(key) or self._conversation(state, repeated=_is_repeated(request))
         turn, action = await session.answer(state, call.asked())
         return call.answer(session.spec.trajectory.id, turn, action)
 
@@ -256,13 +260,13 @@ class Gateway:
             spec = standing.host.open(wanted)
             key = await self._open(spec)
         except ValueError as error:
-            raise wire.WireError(409, f"{error}; name another attempt, or end it first") from error
+            raise wire.WireError(409, f"{error}; name another attempt") from error
         return JSONResponse({"key": key, "base_url": self._url, "trajectory": spec.trajectory.id}, 201)
 
     async def _end_session(self, request: Request) -> Response:
         standing, number = self._host(request), request.path_params["number"]
         outcome = wire.parse(Outcome, await self._body(request) or b"{}")
-        key = next((key for key, session in self._sessions.items() if session.spec.trajectory.id == number), None)
+        key = self._key_of(number)
         if key is None:
             raise wire.WireError(404, f"trajectory {number} has no open session")
         report = self._leave(self._sessions.pop(key))
@@ -271,11 +275,10 @@ class Gateway:
         standing.host.end(number, outcome)
         return JSONResponse({"trajectory": number, "turns": report.turns, "exit": outcome.exit, "fault": report.fault})
 
-    async def _conversation(self, state: list[Message]) -> Session:
-        """The plain key's trajectory that a state goes on with: the one that shares most with it; else a new one."""
+    def _conversation(self, state: list[Message], *, repeated: bool) -> Session:
+        """The plain key's trajectory that a call belongs to; a new one where it goes on with none."""
         assert self._standing is not None  # or the key would be no session's
-        known = max(self._conversations, key=lambda session: session.goes_on(state), default=None)
-        if known is not None and known.goes_on(state):
+        if (known := self._known(state, repeated=repeated)) is not None:
             self._conversations.remove(known)
         else:
             known = Session(self._standing.host.begin_conversation(), self._store, self._labels, self._metrics)
@@ -283,6 +286,20 @@ class Gateway:
                 self._leave(self._conversations.pop(0))
         self._conversations.append(known)
         return known
+
+    def _known(self, state: list[Message], *, repeated: bool) -> Session | None:
+        """Of the plain key's conversations the one that a state goes on with best."""
+        if repeated:  # without that, the same call under way may be another agent's
+            for session in reversed(self._conversations):
+                if session.is_asked(state):
+                    return session
+        best = max(self._conversations, key=lambda session: session.goes_on(state), default=None)
+        return best if best is not None and best.goes_on(state) > NOT_AT_ALL else None
+
+    def _key_of(self, trajectory_id: int) -> bytes | None:
+        """The fingerprint of the key to a trajectory's open session."""
+        found = (key for key, session in self._sessions.items() if session.spec.trajectory.id == trajectory_id)
+        return next(found, None)
 
     def _host(self, request: Request) -> Standing:
         assert self._standing is not None  # there is no such address otherwise
@@ -294,9 +311,13 @@ class Gateway:
         """The fingerprint of a key that is good for calls. WireError 401 for any other."""
         key = _bearer(request)
         plain = self._standing.plain_key if self._standing else None
-        if key not in self._sessions and not (plain and hmac.compare_digest(key, _fingerprint(plain))):
-            raise wire.WireError(401, "no trajectory has this key, or it has ended", code="invalid_api_key")
-        return key
+        if key in self._sessions or (plain and hmac.compare_digest(key, _fingerprint(plain))):
+            return key
+        why = "no trajectory has this key, or it has ended"
+        if key in self._taken_over:
+            number = self._taken_over[key]
+            why = f"another session of trajectory {number} was opened since; give each agent an attempt of its own"
+        raise wire.WireError(401, why, code="invalid_api_key")
 
     async def _body(self, request: Request) -> bytes:
         body = bytearray()
@@ -315,6 +336,11 @@ def _bearer(request: Request) -> bytes:
     """The fingerprint of the key that a request brings."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return _fingerprint(key.strip() if scheme.lower() == "bearer" else "")
+
+
+def _is_repeated(request: Request) -> bool:
+    """OpenAI's clients count their tries."""
+    return request.headers.get("x-stainless-retry-count", "0") != "0"
 
 
 def _fingerprint(key: str) -> bytes:

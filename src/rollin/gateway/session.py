@@ -1,5 +1,6 @@
 """One trajectory's side of the gateway: which turn a call is, who acts, what is recorded, what is replayed.
 
+Question        names what is asked, so that a call that is repeated is known
 Call            a turn that the harness wants
 Thread          one conversation of a trajectory
 SessionSpec     what a trajectory needs to know before its first turn
@@ -8,9 +9,9 @@ SessionReport   how it went
 """
 
 import asyncio
+import json
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -28,6 +29,12 @@ from rollin.tasks.schema import Task
 log = logging.getLogger(__name__)
 OPENING = ("tools", "system", "developer")
 """Roles of what a conversation begins with and keeps."""
+ANSWERS = 8
+"""Of a thread, remembered at once: sub-agents that begin alike share one."""
+NOT_AT_ALL = (False, 0)
+"""How a state goes on with a conversation that it doesn't begin with."""
+Question = tuple[bytes, str]
+"""A state's key, and what else was asked for."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +94,37 @@ class Thread:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.recorded = deque[TurnRow]()
-        """Turns that are still to be replayed."""
+        self.recorded: list[tuple[bytes, TurnRow]] = []
+        """Turns that are still to be replayed, with the key of their states."""
         self.state: list[Message] = []
         """The last one that was answered."""
-        self.answered: tuple[int, Action] | None = None
-        """With which turn."""
+        self.answers: dict[Question, tuple[int, Action]] = {}
+        """The latest, with their turns."""
         self.turnstile = asyncio.Lock()
+
+    def remember(self, question: Question, messages: list[Message], answer: tuple[int, Action]) -> None:
+        """An answer that was given."""
+        self.state = messages
+        self.answers[question] = answer
+        if len(self.answers) > ANSWERS:
+            del self.answers[next(iter(self.answers))]
+
+    def goes_on(self, state: list[Message]) -> tuple[bool, int]:
+        """See `Session.goes_on`."""
+        before, following = self.state, state[len(self.state) :]
+        if not before or state[: len(before)] != before:
+            return NOT_AT_ALL
+        if not following:
+            return True, len(before)
+        *_, (_, action) = self.answers.values()
+        answered = following[0] == action.message
+        skipped = any(message["role"] == "assistant" for message in following[1:])
+        return answered and not skipped, len(before) + answered
+
+
+def question_of(messages: list[Message], asked: Mapping[str, object]) -> Question:
+    """Names what is asked: a call that is repeated asks the same."""
+    return state_key(messages), json.dumps(dict(asked), sort_keys=True)
 
 
 def opening(messages: list[Message]) -> bytes:
@@ -113,31 +144,36 @@ class Session:
         """Committed before this session began: the run was interrupted, and the harness begins again."""
         self._threads: dict[bytes, Thread] = {}
         for turn in self._recorded:
-            self._thread(store.state_messages(turn.state_id)).recorded.append(turn)
+            state = store.state_messages(turn.state_id)
+            self._thread(state).recorded.append((state_key(state), turn))
         self._next = max((turn.turn for turn in self._recorded), default=-1) + 1
         """The number of the next turn that is not replayed."""
         self._answered = self._replayed = 0
+        self._asked: list[list[Message]] = []
+        """States of the calls under way."""
         self._fault: str | None = None
         self._overflowed = False
         self._ended = False
 
     async def answer(self, messages: list[Message], asked: Mapping[str, object] | None = None) -> tuple[int, Action]:
         """The turn's number and its action. Raises ContextOverflow, or InfrastructureFault from then on."""
-        thread = self._thread(messages)
-        async with thread.turnstile:
-            if self._fault is not None:
-                raise InfrastructureFault(self._fault)
-            # A harness that lost the answer repeats its call. Another action here would be a turn that never ran.
-            if thread.answered is None or messages != thread.state:
-                thread.answered = self._replay(thread) or await self._act(thread, messages, asked or {})
-                thread.state = messages
-                self._answered += 1
-            return thread.answered
+        self._asked.append(messages)
+        try:
+            return await self._answer(messages, asked or {})
+        finally:
+            self._asked.remove(messages)
 
-    def goes_on(self, state: list[Message]) -> int:
-        """How many of its messages a state begins with: all of a thread's last state; 0 where it goes on with none."""
-        seen = (thread.state for thread in self._threads.values())
-        return max((len(before) for before in seen if state[: len(before)] == before), default=0)
+    def is_asked(self, state: list[Message]) -> bool:
+        """Whether a call with this state is under way."""
+        return state in self._asked
+
+    def goes_on(self, state: list[Message]) -> tuple[bool, int]:
+        """How well a state goes on with a thread's last one: (whether as it should, how many messages they share).
+
+        It should by the answer that was given, or be the same once more. Another answer, as of a harness that rewrites
+        them, is the second best: it may be another agent's that began alike.
+        """
+        return max((thread.goes_on(state) for thread in self._threads.values()), default=NOT_AT_ALL)
 
     def ask_for_missing_labels(self) -> int:
         """Ask again for what an interrupted run left without a label. Returns how many."""
@@ -171,12 +207,26 @@ class Session:
         """The thread of a conversation, a new one where none began so."""
         return self._threads.setdefault(opening(messages), Thread(len(self._threads)))
 
-    def _replay(self, thread: Thread) -> tuple[int, Action] | None:
-        """The thread's next recorded turn. Its action is executed again even if the state differs a little (a timing
-        in an observation): what the workspace holds is decided by the actions."""
+    async def _answer(self, messages: list[Message], asked: Mapping[str, object]) -> tuple[int, Action]:
+        thread, question = self._thread(messages), question_of(messages, asked)
+        async with thread.turnstile:
+            if self._fault is not None:
+                raise InfrastructureFault(self._fault)
+            # A harness that lost the answer repeats its call. Another action here would be a turn that never ran.
+            if question not in thread.answers:
+                answer = self._replay(thread, messages) or await self._act(thread, messages, asked)
+                thread.remember(question, messages, answer)
+                self._answered += 1
+            return thread.answers[question]
+
+    def _replay(self, thread: Thread, messages: list[Message]) -> tuple[int, Action] | None:
+        """The recorded turn of this state, else the thread's next one. Its action is executed again even if the state
+        differs a little (a timing in an observation): what the workspace holds is decided by the actions."""
         if not thread.recorded:
             return None
-        turn = thread.recorded.popleft()
+        key = state_key(messages)
+        place = next((place for place, (recorded, _) in enumerate(thread.recorded) if recorded == key), 0)
+        _, turn = thread.recorded.pop(place)
         self._replayed += 1
         self._metrics.replayed.inc()
         return turn.turn, turn.action
