@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from importlib import import_module
@@ -9,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from jinja2 import Environment, TemplateSyntaxError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rollin.harnesses.base import LOOP, HarnessExit
 from rollin.sandboxes.base import Sandbox
@@ -86,6 +88,26 @@ class MiniSweAgentSettings(BaseModel):
     action_regex: str = r"```bash[ \t]*\n(.*?)\n?```"
     """Of `text`. The language has to be named: with an optional one, the text between two other blocks would be a
     command."""
+
+    @field_validator("action_regex")
+    @classmethod
+    def _compiles(cls, regex: str) -> str:
+        try:
+            groups = re.compile(regex).groups
+        except re.error as error:
+            raise ValueError(f"it is no regular expression ({error})") from error
+        if groups > 1:
+            raise ValueError(f"it has {groups} groups; put the command, and nothing else, in parentheses")
+        return regex
+
+    @field_validator("system_template", "instance_template", "observation_template", "format_error_template")
+    @classmethod
+    def _parses(cls, template: str | None) -> str | None:
+        try:
+            Environment().parse(template or "")
+        except TemplateSyntaxError as error:
+            raise ValueError(f"it is no template of jinja ({error.message})") from error
+        return template
 
 
 class MiniSweAgent:
