@@ -3,6 +3,7 @@
 docs/sandboxes.md shows these tables too; tests/test_patch_attacks.py runs them.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -82,6 +83,9 @@ for descriptor in range(3, 20):
 os._exit(0)
 """
 SKIP_ALL = "import _pytest.python\n_pytest.python.Function.runtest = lambda self: None\n"
+COMPILED = "python -c \"import py_compile as p; p.compile('{source}', '{target}', invalidation_mode={mode})\""
+UNCHECKED = "p.PycInvalidationMode.UNCHECKED_HASH"
+ALL_KEPT = "!*.pyc\n!__pycache__/\n"
 NO_TESTS = "def test_double(): pass\ndef test_zero(): pass\n"
 
 FORGERIES = (
@@ -91,6 +95,24 @@ FORGERIES = (
     Forgery("tests' own package patched", {"tests/__init__.py": SKIP_ALL}),
     Forgery("conftest.py below tests", {"tests/conftest.py": SKIP_ALL}),
     Forgery("sitecustomize.py below src", {"src/sitecustomize.py": FORGE}),
+    Forgery("a package called sitecustomize below src", {"src/sitecustomize/__init__.py": FORGE}),
+    Forgery(
+        "a compiled sitecustomize below src",
+        {"x.py": FORGE, ".gitignore": ALL_KEPT},
+        COMPILED.format(source="x.py", target="src/sitecustomize.pyc", mode="None"),
+    ),
+    Forgery("what a .pth file of the environment imports", {"src/_distutils_hack/__init__.py": FORGE}),
+    Forgery("what Python itself begins with, below src", {"src/encodings/__init__.py": FORGE}),
+    Forgery(
+        "entry points of distributions that aren't",
+        {
+            "src/x-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: x\nVersion: 1\n",
+            "src/x-1.dist-info/entry_points.txt": "[pytest11]\nx = cheat\n",
+            "y.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: y\nVersion: 1\n",
+            "y.egg-info/entry_points.txt": "[pytest11]\ny = cheat\n",
+            "cheat.py": SKIP_ALL,
+        },
+    ),
     Forgery("usercustomize.py and a .pth file", {"usercustomize.py": FORGE, "src/x.pth": "import os; os._exit(0)\n"}),
     Forgery("pytest.ini with a plugin", {"pytest.ini": "[pytest]\naddopts = -p cheat\n", "cheat.py": SKIP_ALL}),
     Forgery("a module that pytest looks for", {"py.py": FORGE, "src/org/__init__.py": FORGE}),
@@ -98,6 +120,21 @@ FORGERIES = (
     Forgery("a link called tempfile below src", {"x.py": FORGE}, "mkdir src; ln -s ../x.py src/tempfile.py"),
     Forgery("src a link", {"lib/pytest.py": FORGE}, "ln -s lib src"),
     Forgery("git's attributes that rewrite tests", {".gitattributes": "*.py working-tree-encoding=UTF-7\n"}),
+    Forgery(
+        "git's attributes that make git stop",
+        {".gitattributes": "+x working-tree-encoding=UTF-16\n", "src/sitecustomize.py": FORGE},
+        "printf '\\377\\376x\\0' > +x",
+    ),
+    Forgery(
+        "a compiled repair that is none of the source",
+        {
+            "fixed.py": "def double(number):\n    return number * 2\n\n\ndef zero():\n    return 0\n",
+            ".gitignore": ALL_KEPT,
+        },
+        COMPILED.format(
+            source="fixed.py", target=f"__pycache__/roman.{sys.implementation.cache_tag}.pyc", mode=UNCHECKED
+        ),
+    ),
     Forgery("compiled modules left behind", command="mkdir __pycache__; touch __pycache__/roman.cpython-311.pyc"),
     Forgery("an exit on import", {"roman.py": "import os\nos._exit(0)\n"}),
     Forgery("sys.exit on import", {"roman.py": "import sys\nsys.exit(0)\n"}),

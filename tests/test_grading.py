@@ -8,8 +8,10 @@ from roman_room import BUGGY, FIXED, TESTS, finished
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits, Sandbox
+from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks.grading import GRADING, Grade, extract_patch, grade, run_tests
+from rollin.tasks.repository import build_repository
 from rollin.tasks.schema import Commit, Task
 
 FAKE_SUMMARY = (
@@ -81,6 +83,9 @@ def test_an_untouched_repository_has_an_empty_patch(sandbox: Sandbox, task: Task
         "with a nested repository": "git init -q inner; git -C inner commit -q --allow-empty -m x; git init -q empty",
         "with a full /dev/shm": "head -c 99999999 /dev/zero > /dev/shm/full",
         "with full disks": "for f in /dev/shm/f /tmp/f ./f.orig; do head -c 999999999 /dev/zero > $f; done",
+        "with full disks that are closed": (
+            "for d in /dev/shm/d /tmp/d; do mkdir $d; head -c 999999999 /dev/zero > $d/f; chmod 0 $d; done"
+        ),
         "with junk": "mkdir __pycache__ .pytest_cache; touch __pycache__/a.pyc .pytest_cache/x roman.py.orig a.rej",
     }.items(),
     ids=lambda pair: pair[0],
@@ -125,9 +130,29 @@ def test_a_patch_larger_than_what_a_command_may_print_is_whole(task: Task, cache
     assert patch.count("\n+line ") == 5000
 
 
-def test_a_core_dump_is_no_patch(sandbox: Sandbox, task: Task) -> None:
-    sandbox.run("head -c 40000000 /dev/urandom > core")
+@pytest.mark.parametrize("size", ["40M", "100M"])
+def test_a_core_dump_is_no_patch_nor_is_what_lies_beside_it(sandbox: Sandbox, size: str) -> None:
+    """The larger one has no room as git's object either: half a patch would be left."""
+    sandbox.write("roman.py", FIXED.encode())
+    sandbox.run(f"head -c {size} /dev/urandom > the.core", seconds=60.0)
     assert extract_patch(sandbox) == ""
+
+
+def test_a_change_is_found_in_a_repository_of_more_files_than_there_is_room_for_copies(tmp_path: Path) -> None:
+    """Each copy takes a page at least, however young its file is: 2,500 take more than /tmp has here."""
+    files = {f"data/{number}.txt": f"{number}\n".encode() for number in range(2500)}
+    template, _ = build_repository({**files, "zero.py": b"ZERO = 1\n"}, [], tmp_path)
+    with BubblewrapSandbox(template, Limits(disk_mb=32)) as sandbox:
+        sandbox.run("echo ZERO = 0 > zero.py; find . -path ./.git -prune -o -type f -exec touch -d '5 seconds' {} +")
+        assert extract_patch(sandbox).splitlines()[-2:] == ["-ZERO = 1", "+ZERO = 0"]
+
+
+def test_no_room_for_a_look_at_the_base_commit_is_a_fault(tmp_path: Path) -> None:
+    """Long paths: an index of half a megabyte, which git writes anew beside itself, and a megabyte of room."""
+    folder = "/".join(["f" * 250] * 14)
+    template, _ = build_repository({f"{folder}/{number}": b"" for number in range(150)}, [], tmp_path)
+    with BubblewrapSandbox(template, Limits(disk_mb=1)) as sandbox, pytest.raises(InfrastructureFault, match="no room"):
+        extract_patch(sandbox)
 
 
 def test_extracting_from_a_closed_sandbox_is_a_fault(sandbox: Sandbox, task: Task) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from patch_attacks import EXTRACTION, FORGERIES, PATCHES, RAN, SLOW, Forgery
+from patch_attacks import EXTRACTION, FORGE, FORGERIES, PATCHES, RAN, SLOW, Forgery
 from roman_room import BUGGY, FIXED, TESTS, finished
 
 from rollin.sandboxes.base import Sandbox
 from rollin.sandboxes.workspace import open_workspace
-from rollin.tasks.grading import extract_patch, grade
+from rollin.tasks.grading import GRADING, extract_patch, grade
 from rollin.tasks.schema import Commit, Task
 
 
@@ -73,6 +73,17 @@ def test_tests_that_were_made_to_pass_do_not_resolve(forgery: Forgery, task: Tas
         assert sandbox.run(forgery.command).returncode == 0
         patch = extract_patch(sandbox)
     assert not grade(task, patch, cache).resolved
+
+
+def test_a_patch_that_fills_the_disk_does_not_keep_the_tests_from_being_put_back(task: Task, cache: Path) -> None:
+    """What git can't add it can't put back either."""
+    with open_workspace(task, cache) as sandbox:
+        sandbox.write("src/sitecustomize.py", FORGE.encode())
+        sandbox.run("head -c 34M /dev/zero > zeros; head -c 2M /dev/urandom > random", seconds=60.0)
+        patch = extract_patch(sandbox)
+    found = grade(task, patch, cache, GRADING.model_copy(update={"disk_mb": 64}))
+    assert (found.resolved, found.patch_applied) == (False, False)
+    assert "No space left on device" in found.log
 
 
 @pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())

@@ -1,6 +1,7 @@
 """The patch that an agent's work amounts to, read from its files alone."""
 
 import base64
+import re
 import shlex
 
 from rollin.errors import InfrastructureFault
@@ -13,23 +14,34 @@ JUNK = ("__pycache__/", "*.pyc", ".pytest_cache/", "*.orig", "*.rej")
 PIECE = 30_000
 """Bytes fetched by one command, if what it may print allows it."""
 
-DIFFERENCE = """
-scratch() { GIT_DIR=$(mktemp -d "$1/patch.XXXXXX") && git init --quiet --bare --template= "$GIT_DIR"; }
-export GIT_DIR GIT_CONFIG_GLOBAL=/dev/null
-scratch /dev/shm || { find /tmp -xdev -mindepth 1 -delete; scratch /tmp; }
-export GIT_WORK_TREE=$PWD GIT_INDEX_FILE=$GIT_DIR/index
+FULL = "No space left on device|Out of diskspace"
+"""What git says where there is no room."""
+UNREAD = 28
+"""The exit status where the base commit alone could not be looked at."""
+
+DIFFERENCE = f"""
+chmod -Rf u+rwX /tmp /dev/shm
+find /tmp /dev/shm -xdev -mindepth 1 -delete 2> /dev/null
+export LC_ALL=C GIT_CONFIG_GLOBAL=/dev/null
+read -r base < TEMPLATE/refs/heads/main || exit 1
+GIT_DIR=$(mktemp -d /tmp/patch.XXXXXX) && git init --quiet --bare --template= "$GIT_DIR" || exit {UNREAD}
+export GIT_DIR GIT_WORK_TREE=$PWD GIT_INDEX_FILE=$GIT_DIR/index
 mkdir -p $GIT_DIR/info
 printf '%s\\n' JUNK > $GIT_DIR/info/exclude
 echo 'ATTRIBUTES' > $GIT_DIR/info/attributes
 ls -d TEMPLATE/objects $PWD/.git/objects > $GIT_DIR/objects/info/alternates
-read -r base < TEMPLATE/refs/heads/main && git read-tree $base || exit 1
-find . -name .git -prune -o -name '.git*' -type p -exec rm -f {} +
-git add --all --ignore-errors .
+find . -name .git -prune -o -name '.git*' -type p -exec rm -f {{}} +
+git read-tree $base && git update-index -q --refresh || exit {UNREAD}
+touch -t 209901010000 $GIT_INDEX_FILE
+git add --all --ignore-errors . 2>&1 | grep -qE '{FULL}' && exit 1
 git diff --cached --binary --no-color --no-ext-diff --no-renames --ignore-submodules $base > $GIT_DIR/patch || exit 1
 echo
 wc -c $GIT_DIR/patch
 """
-"""A pipe that is called .gitignore would have git wait for ever. Half a patch, on a disk that is full, is none."""
+"""The work is over: what lies outside the repository goes, lest it take the room that git wants. Then git looks at the
+files that the base commit has, and writes a copy of those alone that are changed: an index from a later day keeps it
+from copying files too that are as young as the index. A pipe that is called .gitignore would have git wait for ever.
+Half a patch, on a disk that is full, is none."""
 
 
 def extract_patch(sandbox: Sandbox) -> str:
@@ -37,7 +49,8 @@ def extract_patch(sandbox: Sandbox) -> str:
     takes; "" for nothing.
 
     It makes an index of its own, so the state of the agent's repository doesn't matter: a detached head, a
-    half-finished revert, a broken index, no .git at all. InfrastructureFault if the sandbox failed by itself.
+    half-finished revert, a broken index, no .git at all. InfrastructureFault if the sandbox failed by itself, or has no
+    room even for a look at the base commit; if what the agent left has no room, that is its own doing, and no patch.
     """
     patch = _difference(sandbox, attributes="")
     try:
@@ -49,6 +62,8 @@ def extract_patch(sandbox: Sandbox) -> str:
 def _difference(sandbox: Sandbox, attributes: str) -> bytes:
     script = DIFFERENCE.replace("JUNK", shlex.join(JUNK)).replace("ATTRIBUTES", attributes)
     outcome = sandbox.run(script.replace("TEMPLATE", TEMPLATE), seconds=60.0)
+    if outcome.returncode == UNREAD and re.search(FULL, outcome.output):
+        raise InfrastructureFault("the sandbox has no room to look for a patch in it: raise sandbox.disk_mb")
     if outcome.returncode != 0:  # the agent left a working tree that git can't read: there is no patch in it
         return b""
     size, path = outcome.output.split()[-2:]

@@ -8,7 +8,6 @@ own process can exclude is code that forges the whole report from within; SWE-be
 import importlib
 import re
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,32 +24,41 @@ GRADING = Limits(seconds=120.0, output_kb=4096)
 """What one run of a task's tests may use: a report cut in the middle would lose tests."""
 
 CONFIGURATION = (
-    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth", ".gitattributes"),
+    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth", "*.pyc"),
     *("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"),
 )
 """Files that can change how tests run, in any folder. Grading takes them from the base commit."""
-RUNNER = (
-    *("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments"),
-    *("org", *sorted(sys.stdlib_module_names)),  # pickle looks for `org`, which is Jython's
-)
-"""Modules that run the tests: a patch may not add one where Python looks first."""
-FIRST = ("", "src/")
-"""The folders where Python looks first: the repository's root, and what a sandbox's PYTHONPATH names."""
+WITHOUT_ATTRIBUTES = "--exclude=.gitattributes --exclude='*/.gitattributes'"
+"""What could keep git from seeing the other files that a patch changes is not applied."""
+LOOKED_FOR = ("sitecustomize", "usercustomize", "org")
+"""Modules that Python runs where there are any. (pickle looks for `org`, which is Jython's.)"""
+SHADOWS = f"""
+import os, re, sys
+from importlib.machinery import PathFinder
+for path in sys.stdin.buffer.read().split(b"\\0"):
+    found = re.fullmatch(r"(?:src/)?([^/.]+)(?:/__init__)?(?:[.][^/]*)?", os.fsdecode(path))
+    name = found[1] if found else ""
+    spec = PathFinder.find_spec(name) if name else None
+    if path == b"src" or name in {LOOKED_FOR} or name in sys.stdlib_module_names or spec and spec.origin:
+        sys.stdout.buffer.write(path + b"\\0")
+"""
+"""Of added files, those that Python would find before what it runs on: the standard modules, pytest, all that is
+installed (a .pth file imports some of it). It looks in the repository's root first, and in src, as a sandbox's
+PYTHONPATH says."""
+ROOM_MB = 32
+"""What grading may write after a patch. One that leaves less fills the disk."""
 OF_TESTS = ("test", "tests")
 """Names of folders that hold nothing but tests: packages, helpers and data that test files import are theirs, too."""
 
 RESTORE = """
-restore() {
-    while IFS= read -r -d '' path; do
-        rm -rf -- "$path"
-        git checkout --quiet BASE -- "$path" || git rm -r --quiet --force --cached --ignore-unmatch -- "$path"
-    done
-}
-git add --all --force .
-if [ -L src ]; then printf 'src\\0' | restore; fi
-git diff --cached --name-only --no-renames -z BASE -- CONFIGURATION | restore
-git diff --cached --name-only --no-renames -z --diff-filter=A BASE -- RUNNER | restore
-printf '%s\\0' TEST_FILES | restore
+git add --all --force . || exit 1
+git diff --cached --name-only --no-renames -z --diff-filter=AT BASE > .git/added
+python -I -c SHADOWS < .git/added > .git/theirs || exit 1
+git diff --cached --name-only --no-renames -z BASE -- THEIRS >> .git/theirs
+xargs -0 -r git ls-tree -r -z --name-only BASE -- < .git/theirs > .git/back
+xargs -0 -r rm -rf -- < .git/theirs
+[ ! -s .git/back ] ||
+    git --literal-pathspecs checkout --quiet BASE --pathspec-from-file=.git/back --pathspec-file-nul
 """
 SUMMARY = re.compile(r"^=+ short test summary info =+\n(.*?)^(?:=+ )?\d+ \w+.* in [\d.]+s", re.MULTILINE | re.DOTALL)
 """The part of pytest's report that tells each test's status. What the code under test prints comes before it."""
@@ -91,7 +99,7 @@ def grade_in(sandbox: Sandbox, task: Task, patch: str) -> Grade:
     if not any(expected.values()):
         raise UserError(f"task {task.instance_id} names no tests in FAIL_TO_PASS or PASS_TO_PASS: nothing can grade it")
     started = time.monotonic()
-    refusal = _apply(sandbox, patch)
+    refusal = _apply(sandbox, patch, "" if task.published else WITHOUT_ATTRIBUTES)
     if refusal:
         words = f"{task.instance_id}: the patch does not apply: {refusal}"
         return Grade(False, False, log=words, seconds=time.monotonic() - started)
@@ -104,8 +112,8 @@ def grade_in(sandbox: Sandbox, task: Task, patch: str) -> Grade:
 
 def _evaluate(sandbox: Sandbox, task: Task) -> specs.Evaluation:
     """The tests of a task that rollin made."""
-    _restore(sandbox, task)
-    tests, printed = _run_tests(sandbox, task)
+    refusal = _restore(sandbox, task)
+    tests, printed = ({}, refusal) if refusal else _run_tests(sandbox, task)
     expected = {"FAIL_TO_PASS": task.FAIL_TO_PASS, "PASS_TO_PASS": task.PASS_TO_PASS}
     report = importlib.import_module("swebench.harness.grading").get_eval_tests_report(tests, expected)
     return specs.Evaluation(tests, report, printed)
@@ -124,27 +132,29 @@ def run_tests(sandbox: Sandbox, task: Task) -> dict[str, str]:
     return _run_tests(sandbox, task)[0]
 
 
-def _apply(sandbox: Sandbox, patch: str) -> str:
+def _apply(sandbox: Sandbox, patch: str, options: str = "") -> str:
     """Apply a patch. Why git refused, or ""."""
     if not patch.strip():
         return ""
     sandbox.write(".git/grading.patch", as_bytes(patch))
-    outcome = sandbox.run("git apply --whitespace=nowarn .git/grading.patch", seconds=60.0)
+    room = f"head -c {ROOM_MB}M /dev/zero > .git/room && rm .git/room"
+    outcome = sandbox.run(f"git apply --whitespace=nowarn {options} .git/grading.patch && {room}", seconds=60.0)
     return "" if outcome.returncode == 0 else outcome.output or "git apply failed"
 
 
-def _restore(sandbox: Sandbox, task: Task) -> None:
-    """Put back what grades: test files at the base commit with the test patch, pytest's configuration, its modules."""
-    folders = [f":(literal){folder}" for folder in _folders_of_tests(task.test_files)]
-    configuration = shlex.join([*(f":(glob)**/{name}" for name in CONFIGURATION), *folders])
-    # Without an ending: a folder, and a link to one.
-    runner = shlex.join(f":(glob){first}{name}{rest}" for first in FIRST for name in RUNNER for rest in ("", ".*"))
-    script = RESTORE.replace("CONFIGURATION", configuration).replace("RUNNER", runner)
-    script = script.replace("TEST_FILES", shlex.join(task.test_files)).replace("BASE", task.base_commit)
-    outcome = sandbox.run(script, seconds=60.0)
+def _restore(sandbox: Sandbox, task: Task) -> str:
+    """Put back what grades: test files at the base commit with the test patch, their folders, pytest's configuration,
+    and what Python would find in place of its own. Why the patch keeps it from being put back, or ""."""
+    paths = [f":(literal){path}" for path in (*task.test_files, *_folders_of_tests(task.test_files))]
+    theirs = shlex.join([*(f":(glob)**/{name}" for name in CONFIGURATION), *paths])
+    script = RESTORE.replace("THEIRS", theirs).replace("SHADOWS", shlex.quote(SHADOWS))
+    outcome = sandbox.run(script.replace("BASE", task.base_commit), seconds=60.0)
+    if outcome.killed:
+        return outcome.output
     refusal = _apply(sandbox, task.test_patch) if outcome.returncode == 0 else outcome.output
     if refusal:
         raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal.strip()[-300:]}")
+    return ""
 
 
 def _folders_of_tests(files: Sequence[str]) -> list[str]:
