@@ -12,7 +12,7 @@ import pytest
 from container_room import BUGGY, FIXED, NEW_TESTS, OLD_TESTS, Made, build, found_engine
 from scripted import ScriptedPolicy
 
-from rollin.errors import ImageUnavailable, InfrastructureFault, UserError
+from rollin.errors import ImageUnavailable, InfrastructureFault, Unavailable, UserError
 from rollin.gateway import Gateway
 from rollin.harnesses.mini_swe_agent import MiniSweAgent, MiniSweAgentSettings
 from rollin.mixture import Actor, Student
@@ -128,7 +128,9 @@ def test_pytest_runs_there(shared: DockerSandbox) -> None:
     assert "1 passed" in shared.run("python -m pytest -rA").output
 
 
-def test_what_the_image_changed_is_kept_and_is_no_part_of_a_patch(made: Made) -> None:
+@pytest.mark.parametrize("named", ["{base}", "HEAD", "{future}^"])
+def test_what_the_image_changed_is_kept_and_is_no_part_of_a_patch(made: Made, named: str) -> None:
+    """By whatever name a data set calls the commit at which the image is."""
     assert isinstance(FOUND, Engine)
     name, image = f"rollin-env-{os.getpid()}", f"rollin-env:{os.getpid()}"
     change = f"cd /testbed; git checkout -qf {made.base}; echo '[pytest]' > pytest.ini; echo '# pinned' >> roman.py"
@@ -136,7 +138,7 @@ def test_what_the_image_changed_is_kept_and_is_no_part_of_a_patch(made: Made) ->
     assert run.returncode == 0, run.stderr
     try:
         assert FOUND.call("commit", name, image).returncode == 0
-        with DockerSandbox(image, made.base, SMALL) as sandbox:
+        with DockerSandbox(image, named.format(base=made.base, future=made.future), SMALL) as sandbox:
             assert "# pinned" in sandbox.run("cat roman.py pytest.ini").output
             assert sandbox.run("git status --short").output == ""
             assert extract_patch(sandbox) == ""
@@ -305,7 +307,7 @@ def test_an_image_that_can_not_be_had_is_pulled_once_and_named(task: Task, tmp_p
 
 
 def test_an_image_of_another_task_is_said_so(task: Task, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"ada__roman-1: the image .* holds no commit 0123456789ab"):
+    with pytest.raises(Unavailable, match=r"ada__roman-1: the image .* holds no commit 0123456789ab"):
         open_workspace(task.model_copy(update={"base_commit": "0123456789ab" + "0" * 28}), tmp_path, SMALL)
 
 
@@ -356,9 +358,18 @@ def test_what_is_wrong_is_named_in_the_log(task: Task, tmp_path: Path) -> None:
     assert "ada__roman-1: no report of its tests could be read" in broken.log
 
 
-def test_a_parser_that_is_none_is_said_so(task: Task, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="ada__roman-1: the installed swebench has no log_parser 'parse_log_x'"):
-        grade(task.model_copy(update={"log_parser": "parse_log_x"}), task.patch, tmp_path)
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"log_parser": "parse_log_x"}, "ada__roman-1: the installed swebench has no log_parser 'parse_log_x'"),
+        ({"test_patch": "", "FAIL_TO_PASS": ["test_a (web.T)"], "PASS_TO_PASS": []}, "ada__roman-1 says nowhere"),
+    ],
+)
+def test_what_can_not_be_graded_is_said_so(
+    task: Task, tmp_path: Path, changed: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(Unavailable, match=complaint):
+        grade(task.model_copy(update=changed), task.patch, tmp_path)
 
 
 def test_an_agent_works_in_a_container_and_its_patch_is_graded_in_another(task: Task, tmp_path: Path) -> None:

@@ -26,14 +26,32 @@ from published_rows import (
 )
 
 from rollin.errors import UserError
+from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.tasks import specs
 from rollin.tasks.published.catalogue import Format
 from rollin.tasks.published.columns import Misfit
 from rollin.tasks.published.formats import ADAPTERS, as_task
 from rollin.tasks.published.patches import added, changed_lines, parse, turned_round
 from rollin.tasks.published.reading import Skipped, Source, read, told
+from rollin.tasks.repository import build_repository
 from rollin.tasks.schema import Task, write_tasks
 
 SUFFIXES = (".jsonl", ".parquet")
+SLOW = "[case testSlow]\nint.__call__('a test that was not picked')\n"
+SUITE = """
+import pathlib, re, unittest
+from calc import double
+
+
+class TypeCheckSuite(unittest.TestCase):
+    pass
+
+
+for data in pathlib.Path("test-data/unit").glob("check-*.test"):
+    for name, content in re.findall(r"\\[case (\\w+)\\]\\n(.*)", data.read_text()):
+        setattr(TypeCheckSuite, name, lambda self, content=content: self.assertTrue(eval(content)))
+"""
+"""Makes tests of data files, as mypy's does."""
 
 
 def tasks_of(path: Path, of: Format | None = None) -> list[Task]:
@@ -82,6 +100,28 @@ def test_swe_gym_holds_lists_and_names_images_by_s(tmp_path: Path, suffix: str) 
     assert (task.instance_id, task.source) == ("Project-MONAI__MONAI-1", "swe-gym")
 
 
+def test_mypys_cases_are_picked_by_their_names(tmp_path: Path) -> None:
+    """Its tests are data. Run for real, by the script that is made for them, on a repository of its shape."""
+    cases = "[case testOld]\nTrue\n[case testDouble]\ndouble(2) == 4\n"
+    row = swe_gym(
+        repo="python/mypy",
+        test_patch=diff("[case testOld]\nTrue\n", cases, "test-data/unit/check-calc.test"),
+        FAIL_TO_PASS=["mypy/test/testcheck.py::TypeCheckSuite::testDouble"],
+        PASS_TO_PASS=["mypy/test/testcheck.py::TypeCheckSuite::testOld"],
+    )
+    (task,) = tasks_of(write(tmp_path / "rows.jsonl", row))
+    assert task.test_command == "python -m pytest -n0 -rA -k 'testOld or testDouble'"
+    assert task.test_files == ["mypy/test/testcheck.py"]
+    files = {"calc.py": BEFORE, "mypy/test/testcheck.py": SUITE}
+    files |= {"test-data/unit/check-calc.test": "[case testOld]\nTrue\n", "test-data/unit/check-slow.test": SLOW}
+    template, _ = build_repository({name: text.encode() for name, text in files.items()}, [], tmp_path / "cache")
+    with BubblewrapSandbox(template, specs.LIMITS, {"PYTEST_ADDOPTS": "-p xdist.plugin"}) as sandbox:
+        assert specs.evaluate(sandbox, task).report["FAIL_TO_PASS"]["failure"] == row["FAIL_TO_PASS"]
+        sandbox.write("calc.py", AFTER.encode())
+        found = specs.evaluate(sandbox, task)
+    assert found.tests == dict.fromkeys([*row["FAIL_TO_PASS"], *row["PASS_TO_PASS"]], "PASSED"), found.log
+
+
 def test_a_row_that_says_its_image_is_believed(tmp_path: Path) -> None:
     """As swebench 5 publishes them, in any language, with how they are evaluated."""
     how = {"eval_script": "make test", "log_parser": "parse_log_redis", "eval_type": "pass_and_fail"}
@@ -102,11 +142,10 @@ def test_swe_smith_publishes_the_fault_and_the_task_has_the_repair(tmp_path: Pat
     assert task.test_files == ["tests/test_calc.py"]
 
 
-def test_swe_smiths_first_revision_names_a_commit_and_half_an_image(tmp_path: Path) -> None:
+def test_swe_smiths_first_revision_names_a_commit_that_no_image_has_and_half_an_image(tmp_path: Path) -> None:
     old = swe_smith(base_commit=commit(7), image_name="swesmith.x86_64.oauthlib__oauthlib.1fd52536")
     (task,) = tasks_of(write(tmp_path / "rows.jsonl", old))
-    assert task.base_commit == commit(7)
-    assert ADAPTERS[Format.SWE_SMITH](old)["setup_patch"] == "", "that commit has the fault"
+    assert (task.base_commit, task.setup_patch) == ("HEAD", old["patch"])
     assert task.image == "jyangballin/swesmith.x86_64.oauthlib_1776_oauthlib.1fd52536:latest"
 
 
@@ -175,11 +214,28 @@ def test_the_hubs_name_says_format_and_split(tmp_path: Path, monkeypatch: pytest
         ({"FAIL_TO_PASS": "[" * 100_000}, "its 'FAIL_TO_PASS' is not JSON"),
         ({"PASS_TO_PASS": "[1]"}, "its 'PASS_TO_PASS' is no list of test ids"),
         ({"PASS_TO_PASS": "[]"}, ""),
+        ({"log_parser": "parse_log_x"}, "the installed swebench has no log_parser 'parse_log_x'"),
+        ({"eval_type": "fail"}, "the installed swebench has no eval_type 'fail'"),
+        (
+            {"test_patch": "", "FAIL_TO_PASS": '["test_a (web.T)"]', "PASS_TO_PASS": "[]"},
+            "it says nowhere which files hold its tests",
+        ),
+        (
+            {"test_patch": "", "FAIL_TO_PASS": '["test_a (web.T)"]', "PASS_TO_PASS": "[]", "eval_script": "make test"},
+            "",
+        ),
     ],
 )
 def test_a_bad_row_is_skipped_by_name(tmp_path: Path, change: Row, reason: str) -> None:
     path = write(tmp_path / "rows.jsonl", swe_bench(1), swe_bench(2, **change))
     assert skipped(path) == ([Skipped("astropy__astropy-2", reason)] if reason else [])
+
+
+@pytest.mark.parametrize("name", ["FAIL_TO_PASS", "PASS_TO_PASS"])
+def test_a_row_of_swe_smith_whose_tests_are_not_pytests_is_skipped(tmp_path: Path, name: str) -> None:
+    tests = [FAILING, "test_head (tornado.test.web_test.WebTest)"]
+    path = write(tmp_path / "rows.jsonl", swe_smith(1), swe_smith(2, **{name: tests}))
+    assert [row.reason for row in skipped(path)] == ["its test ids name no files, as pytest's would"]
 
 
 @pytest.mark.parametrize(

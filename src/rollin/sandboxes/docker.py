@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from types import MappingProxyType
 
-from rollin.errors import InfrastructureFault, UserError
+from rollin.errors import InfrastructureFault, Unavailable
 from rollin.sandboxes import testbed
 from rollin.sandboxes.base import CommandResult, Limits, Sandbox, as_bytes, seated, writing
 from rollin.sandboxes.engine import ANSWER_SECONDS, Engine, engine
@@ -77,8 +77,8 @@ class DockerSandbox(Sandbox):
         env: Mapping[str, str] = MappingProxyType({}),
         setup_patch: str = "",
     ) -> None:
-        """Ready when it returns. UserError where there is no engine or the image doesn't fit the task,
-        ImageUnavailable where the image can't be had, InfrastructureFault where the engine failed.
+        """Ready when it returns. UserError where there is no engine, ImageUnavailable where the image can't be had,
+        Unavailable where it doesn't fit the task, InfrastructureFault where the engine failed.
 
         `setup_patch` is applied to the image's repository before all else.
         """
@@ -139,7 +139,7 @@ class DockerSandbox(Sandbox):
             testbed.NO_SETUP: f"does not take the task's setup patch ({result.output.strip()[-200:]})",
         }
         if words := misfits.get(result.returncode):
-            raise UserError(f"the image {image} {words}; give the task the image that was made for it")
+            raise Unavailable(f"the image {image} {words}; give the task the image that was made for it")
         if result.returncode != 0:
             raise InfrastructureFault(f"the image {image} could not be prepared: {result.output.strip()[-300:]}")
 

@@ -17,15 +17,15 @@ NO_REPOSITORY, NO_COMMIT, NO_SETUP = 3, 4, 5
 PREPARE = f"""
 [ -d .git ] || exit {NO_REPOSITORY}
 git status --porcelain > /dev/null 2>&1 || git config --global --add safe.directory '*'
-git rev-parse --quiet --verify BASE^{{commit}} > /dev/null || exit {NO_COMMIT}
+base=$(git rev-parse --quiet --verify BASE^{{commit}}) || exit {NO_COMMIT}
 set -e
 git config user.name Agent
 git config user.email agent@example.org
 git config gc.auto 0
 git config maintenance.auto false
 case "$(git rev-parse HEAD) $(git log -1 --format='%P %ae')" in
-    BASE\ * | *\ BASE\ setup@swebench.*) ;;
-    *) git checkout --quiet --force BASE ;;
+    $base\ * | *\ $base\ setup@swebench.*) ;;
+    *) git checkout --quiet --force $base ;;
 esac
 if [ -f .git/setup.patch ]; then
     git apply --whitespace=nowarn .git/setup.patch || exit {NO_SETUP}

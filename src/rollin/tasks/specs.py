@@ -15,11 +15,11 @@ import importlib
 import re
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from rollin.errors import InfrastructureFault, UserError
+from rollin.errors import InfrastructureFault, Unavailable
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.surroundings import PUBLISHED
 from rollin.tasks.schema import Task
@@ -54,7 +54,7 @@ class Evaluation:
 
 
 def evaluate(sandbox: Sandbox, task: Task) -> Evaluation:
-    """Put the tests back in a sandbox that holds a patch, and run them. UserError where the task doesn't say how."""
+    """Put the tests back in a sandbox that holds a patch, and run them. Unavailable where the task doesn't say how."""
     spec = _spec(sandbox, task)
     sandbox.write(".git/eval.sh", spec.eval_script.encode())
     without = " ".join(f"-u {name}" for name in PUBLISHED)  # as SWE-bench's harness would run it
@@ -71,14 +71,12 @@ def evaluate(sandbox: Sandbox, task: Task) -> Evaluation:
 
 def _spec(sandbox: Sandbox, task: Task) -> Any:
     """SWE-bench's specification of the task."""
-    parsers = importlib.import_module("swebench.harness.log_parsers").PARSER_REGISTRY
-    kinds = [kind.value for kind in importlib.import_module("swebench.harness.constants").EvalType]
     script = task.eval_script or _script(sandbox, task)
     script = without_setup(script) if task.native else script
     row = task.model_dump() | {
         "eval_script": script,
-        "log_parser": _one_of(parsers, task.log_parser or "parse_log_pytest", "log_parser", task),
-        "eval_type": _one_of(kinds, task.eval_type or "pass_and_fail", "eval_type", task),
+        "log_parser": _one_of(log_parsers(), task.log_parser or "parse_log_pytest", "log_parser", task),
+        "eval_type": _one_of(eval_types(), task.eval_type or "pass_and_fail", "eval_type", task),
     }
     make: Callable[[dict[str, object]], Any] = importlib.import_module("swebench.harness.utils").make_test_spec
     return make(row)
@@ -91,19 +89,30 @@ def without_setup(script: str) -> str:
     return _SETUP.sub("", script)
 
 
-def _one_of(known: Any, value: str, field: str, task: Task) -> str:
+def log_parsers() -> Collection[str]:
+    """The names of those that the installed swebench has."""
+    parsers: Collection[str] = importlib.import_module("swebench.harness.log_parsers").PARSER_REGISTRY
+    return parsers
+
+
+def eval_types() -> Collection[str]:
+    """The names of those that the installed swebench has."""
+    return [kind.value for kind in importlib.import_module("swebench.harness.constants").EvalType]
+
+
+def _one_of(known: Collection[str], value: str, field: str, task: Task) -> str:
     if value in known:
         return value
-    raise UserError(
+    raise Unavailable(
         f"task {task.instance_id}: the installed swebench has no {field} {value!r}; it has {', '.join(sorted(known))}"
     )
 
 
 def _script(sandbox: Sandbox, task: Task) -> str:
-    """An evaluation script for a task that has none. UserError where no test files can be found out."""
+    """An evaluation script for a task that has none. Unavailable where no test files can be found out."""
     files = task.test_files or test_files(task)
     if not files:
-        raise UserError(
+        raise Unavailable(
             f"task {task.instance_id} says nowhere which files hold its tests: give it an eval_script or test_files"
         )
     touched = sorted({*files, *(path for pair in _CHANGED.findall(task.test_patch) for path in pair)})

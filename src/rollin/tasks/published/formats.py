@@ -4,8 +4,11 @@ Where each fact is from stands beside it; swebench 5.0.2, swesmith 0.0.9 and min
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+import shlex
+from collections.abc import Callable, Collection, Mapping
 
+from rollin.tasks import specs
 from rollin.tasks.published import r2e_gym
 from rollin.tasks.published.catalogue import Format
 from rollin.tasks.published.columns import Column, Misfit, Row, optional, some_test_ids, test_ids, text
@@ -19,6 +22,8 @@ SWE_GYM_REPOSITORIES = {
     *("modin-project/modin", "pandas-dev/pandas", "project-monai/monai", "pydantic/pydantic", "python/mypy"),
 }
 """The eleven that its card counts, as the parsers of its fork of SWE-bench name them."""
+_CASE = re.compile(r"\[case ([^\]]+)\]")
+"""Begins a test in mypy's data files."""
 
 
 def _image(prefix: str, instead_of_dunder: str) -> Column:
@@ -39,11 +44,16 @@ def _smith_image(row: Row) -> str:
     return name if "/" in name else f"jyangballin/{name.replace('__', '_1776_')}:latest"
 
 
-def _smith_fault(row: Row) -> str:
-    """The patch that puts the fault into what the image holds; "" where a row names the commit that has it already.
+def _of_swebench(name: str, known: Callable[[], Collection[str]]) -> Column:
+    """A name out of the installed swebench, which grades by it; it may be missing."""
 
-    That commit is else in a branch of the mirror, which the image has not fetched (harness/gather.py)."""
-    return "" if optional("base_commit")(row) else text("patch")(row)
+    def read(row: Row) -> str:
+        value = optional(name)(row)
+        if value and value not in known():
+            raise Misfit(f"the installed swebench has no {name} {value!r}")
+        return value
+
+    return read
 
 
 _SWE_BENCH: Mapping[str, Column] = {
@@ -52,7 +62,9 @@ _SWE_BENCH: Mapping[str, Column] = {
     **{name: optional(name) for name in ("test_patch", "version", "hints_text", "created_at")},
     "environment_setup_commit": optional("environment_setup_commit"),
     # what swebench 5 evaluates by (harness/utils.py, make_test_spec)
-    **{name: optional(name) for name in ("eval_script", "log_parser", "eval_type")},
+    "eval_script": optional("eval_script"),
+    "log_parser": _of_swebench("log_parser", specs.log_parsers),
+    "eval_type": _of_swebench("eval_type", specs.eval_types),
     # JSON in a text there; lists in SWE-Gym's card. Either is read.
     "FAIL_TO_PASS": some_test_ids("FAIL_TO_PASS"),
     "PASS_TO_PASS": test_ids("PASS_TO_PASS"),
@@ -68,8 +80,10 @@ _SWE_GYM = {
 _SWE_SMITH: Mapping[str, Column] = {
     # The card: instance_id, patch, FAIL_TO_PASS, PASS_TO_PASS, image_name, repo, problem_statement
     **{name: text(name) for name in ("instance_id", "repo", "problem_statement")},
-    "base_commit": lambda row: optional("base_commit")(row) or "HEAD",
-    "setup_patch": _smith_fault,
+    # What the image holds, into which the published patch puts the fault. The commit that rows of the first revision
+    # name has it already, and is in a branch of the mirror that no image has fetched (harness/gather.py).
+    "base_commit": lambda row: "HEAD",
+    "setup_patch": text("patch"),
     # "gold patches = bug patches, so fix = revert" (harness/utils.py)
     "patch": lambda row: turned_round(text("patch")(row)),
     "FAIL_TO_PASS": some_test_ids("FAIL_TO_PASS"),
@@ -79,13 +93,27 @@ _SWE_SMITH: Mapping[str, Column] = {
 }
 
 
+def _swe_gym(row: Row) -> dict[str, object]:
+    fields = _by(_SWE_GYM)(row)
+    return fields | (_of_mypy(row) if text("repo")(row).lower() == "python/mypy" else {})
+
+
+def _of_mypy(row: Row) -> dict[str, object]:
+    """mypy's tests are cases in data files, which pytest picks by their names (`make_test_command` of SWE-Gym's fork;
+    the `-n0` that its constants have for some versions keeps each from taking every processor)."""
+    cases = dict.fromkeys(_CASE.findall(optional("test_patch")(row)))
+    picked = f" -k {shlex.quote(' or '.join(cases))}" if cases else ""
+    files = _files_of(some_test_ids("FAIL_TO_PASS")(row), test_ids("PASS_TO_PASS")(row))
+    return {"test_command": f"python -m pytest -n0 -rA{picked}", "test_files": files}
+
+
 def _by(columns: Mapping[str, Column]) -> Callable[[Row], dict[str, object]]:
     return lambda row: {field: column(row) for field, column in columns.items()}
 
 
 ADAPTERS: Mapping[Format, Callable[[Row], dict[str, object]]] = {
     Format.SWE_BENCH: _by(_SWE_BENCH),
-    Format.SWE_GYM: _by(_SWE_GYM),
+    Format.SWE_GYM: _swe_gym,
     Format.SWE_SMITH: _by(_SWE_SMITH),
     Format.R2E_GYM: r2e_gym.fields,
 }
@@ -113,7 +141,10 @@ def as_task(row: Row, of: Format, source: str) -> Task:
     _check_storable(fields)
     parse(str(fields["patch"]), "patch")
     tests = {"test_files": test_files(str(fields.get("test_patch", "")))} | fields
-    return Task.model_validate({**tests, "source": source})
+    task = Task.model_validate({**tests, "source": source})
+    if not (task.eval_script or task.test_files or specs.test_files(task)):
+        raise Misfit("it says nowhere which files hold its tests")
+    return task
 
 
 def _check_storable(fields: Mapping[str, object]) -> None:
@@ -126,5 +157,8 @@ def _check_storable(fields: Mapping[str, object]) -> None:
 
 
 def _files_of(*ids: list[str]) -> list[str]:
-    """The files of pytest's test ids."""
-    return sorted({test.split("::", 1)[0] for tests in ids for test in tests if "::" in test})
+    """The files of pytest's test ids. Misfit for those of another runner (tornado's): pytest reports no such test."""
+    tests = [test for each in ids for test in each]
+    if not all("::" in test for test in tests):
+        raise Misfit("its test ids name no files, as pytest's would")
+    return sorted({test.partition("::")[0] for test in tests})
