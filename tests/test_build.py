@@ -1,7 +1,9 @@
 """Building task files: real sandboxes, real tests, a few tasks of each family."""
 
+import importlib.metadata
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from rollin.errors import UserError
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.tasks.build import Order, build
+from rollin.tasks.cache import code_version
 from rollin.tasks.cli import app
 from rollin.tasks.grading import grade, run_tests
 from rollin.tasks.reports import leaks
@@ -140,6 +143,15 @@ def test_a_second_build_reads_what_the_first_one_made(cache, tasks, monkeypatch)
     monkeypatch.setattr(Workbench, "__init__", lambda *_: pytest.fail("a sandbox was opened"))
     again = build(Order("kata", Family.VISIBLE, Split.TRAIN, COUNT), cache).tasks
     assert again == tasks[Family.VISIBLE]
+
+
+@pytest.mark.parametrize("changed", ["python", "pytest", "libcst", "walls.py", "grading.py"])
+def test_what_another_version_made_is_not_used_again(changed, monkeypatch):
+    before, version, content = code_version(), importlib.metadata.version, Path.read_bytes
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version(name) + "x" * (name == changed))
+    monkeypatch.setattr(Path, "read_bytes", lambda self: content(self) + b"x" * (self.name == changed))
+    monkeypatch.setattr(sys, "version", sys.version + "x" * (changed == "python"))
+    assert code_version.__wrapped__() != before
 
 
 @pytest.mark.parametrize(

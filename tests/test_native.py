@@ -218,6 +218,29 @@ def test_a_task_that_cannot_be_had_is_skipped_and_counted_as_a_fault(
     assert len([record for record in caplog.records if "no clone of ada/greek" in record.message]) == 1
 
 
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"log_parser": "parse_log_x"}, "has no log_parser 'parse_log_x'"),
+        ({"eval_type": "fail"}, "has no eval_type 'fail'"),
+        ({"test_patch": "", "FAIL_TO_PASS": ["test_a (web.T)"], "PASS_TO_PASS": []}, "says nowhere which files"),
+    ],
+)
+def test_so_is_one_that_cannot_be_graded(
+    task: Task,
+    changed: dict[str, object],
+    complaint: str,
+    repositories: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    commands = ["echo '' >> README", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"]
+    policy = ScriptedPolicy("student", lambda request: f"```bash\n{commands[request.turn]}\n```")
+    row = attempt(task.model_copy(update=changed), policy, repositories, tmp_path)
+    assert (row.exit, row.resolved) == (Exit.INFRASTRUCTURE_FAULT, None)
+    assert len([record for record in caplog.records if complaint in record.message]) == 1
+
+
 def test_what_is_compiled_is_refused(tmp_path: Path, clone: Clone) -> None:
     wheel = shutil.copy(Path(os.environ["PIP_FIND_LINKS"]) / "numerals-1.0-py3-none-any.whl", tmp_path)
     with pytest.raises(Unavailable, match=r"its numerals.py is not in the folder . of the repository"):

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import tarfile
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from rollin.errors import UserError
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.sandboxes.surroundings import of_rollin
+from rollin.sandboxes.workspace import copies_of
 from rollin.tasks.build import Order, build, units_of
 from rollin.tasks.packages import origin_of, read_catalogue
 from rollin.tasks.repository import build_repository
@@ -60,6 +63,22 @@ def test_a_path_that_leads_out_of_an_archive_is_refused(tmp_path):
 def test_an_unlisted_package_is_refused():
     with pytest.raises(UserError, match="not in rollin's own catalogue"):
         origin_of("requests==2.0")
+
+
+@pytest.mark.parametrize("name", ["more-itertools", "idna", "typing-extensions"])
+def test_a_package_under_repair_is_nowhere_in_sight(name: str, tmp_path: Path) -> None:
+    """Installed, vendored, compiled or in an archive; pytest runs without it."""
+    template, _ = build_repository({"test_one.py": b"def test_one(): pass\n"}, [], tmp_path)
+    module = name.replace("-", "_")
+    paths = [f"*/{module}/*.py", f"*/{module}/*.pyc", f"*/{module}.py", f"*/{module}.*.pyc", "*/pip-*.whl"]
+    any_of_them = " -o ".join(f"-path '{path}'" for path in paths)
+    find = f"find {sys.prefix} {sys.base_prefix} /usr/lib/python3 /usr/share '(' {any_of_them} ')'"
+    find += " -not -path '*/encodings/*' -size +0 -print 2> /dev/null"
+    with BubblewrapSandbox(template) as sandbox:
+        assert sandbox.run(find, seconds=60.0).output, "there is nothing to hide here"
+    with BubblewrapSandbox(template, around=of_rollin(copies_of(name))) as sandbox:
+        assert sandbox.run(find, seconds=60.0).output == ""
+        assert "1 passed" in sandbox.run("python -m pytest").output
 
 
 @pytest.mark.slow

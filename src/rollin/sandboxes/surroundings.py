@@ -98,6 +98,19 @@ def installed_for(base: Path) -> list[Path]:
     ]
 
 
+def shown_packages() -> list[Path]:
+    """The folders of packages that a sandbox with rollin's own environment shows."""
+    bases = {Path(sys.prefix), *_interpreter()}
+    return sorted({place for base in bases for place in installed_for(base) if place.is_dir()})
+
+
+def shown_archives() -> list[Path]:
+    """The folders of archives in it, out of which Python, virtualenv and Debian install pip, with what pip brings."""
+    bundled = (found for base in _interpreter() for found in base.glob("lib/python3*/ensurepip/_bundled"))
+    embedded = (place / "virtualenv" / "seed" / "wheels" / "embed" for place in shown_packages())
+    return sorted({*bundled, *embedded, Path("/usr/share/python-wheels")})
+
+
 def _rollin() -> Path:
     return Path(__file__).parents[1]
 

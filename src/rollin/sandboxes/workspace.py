@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,13 +11,15 @@ from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.sandboxes.docker import DockerSandbox
-from rollin.sandboxes.surroundings import of_rollin
+from rollin.sandboxes.surroundings import of_rollin, shown_archives, shown_packages
 from rollin.tasks.native.workspaces import open_native
 from rollin.tasks.repository import materialise
 from rollin.tasks.schema import Task
 
 PYTEST_NEEDS = {"pytest", "pluggy", "iniconfig", "packaging", "pygments"}
 """Distributions that can't be hidden: without them no test runs."""
+VENDORED = ("pip/_vendor", "setuptools/_vendor", "pkg_resources/_vendor")
+"""Where installers keep copies of other packages."""
 
 
 def open_workspace(
@@ -30,7 +33,7 @@ def open_workspace(
     `shown` what files of the host, read-only.
 
     UserError where the task or this machine can't have one, Unavailable where its image, its repository or its
-    environment can't be had.
+    environment can't be had, or doesn't fit it.
     """
     if task.in_container:
         return _container(task, limits, env or {}, shown)
@@ -51,15 +54,26 @@ def _container(task: Task, limits: Limits, env: Mapping[str, str], shown: Mappin
         raise type(error)(f"task {task.instance_id}: {error}") from error
 
 
-def _installed_copies(task: Task) -> list[Path]:
-    """Where the package of a `pypi:` task is installed on this machine too: an agent could copy the fix from there."""
+def _installed_copies(task: Task) -> tuple[Path, ...]:
+    """Where the package of a `pypi:` task lies on this machine too: an agent could copy the fix from there."""
     origin, _, requirement = task.pristine.partition(":")
     name = re.split(r"[=<>!~ ]", requirement)[0]
-    if origin != "pypi" or name.lower() in PYTEST_NEEDS:
-        return []
-    try:
-        distribution = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return []
-    tops = {file.parts[0] for file in distribution.files or [] if file.suffix == ".py"} - {".."}
-    return sorted(Path(str(distribution.locate_file(top))) for top in tops)
+    return () if origin != "pypi" or name.lower() in PYTEST_NEEDS else copies_of(name)
+
+
+@cache
+def copies_of(name: str) -> tuple[Path, ...]:
+    """A package's files in every folder of packages that a sandbox shows, installed or vendored, and archives."""
+    places = [folder for place in shown_packages() for folder in (place, *(place / each for each in VENDORED))]
+    modules = {re.sub(r"[-.]+", "_", name).lower()}  # what is vendored may be without metadata
+    for distribution in importlib.metadata.distributions(name=name, path=[*map(str, places)]):
+        modules |= _modules(distribution)
+    forms = [form for module in modules for form in (module, f"{module}.*", f"__pycache__/{module}.*")]
+    found = {path for place in places for form in forms for path in place.glob(form)}
+    return (*sorted(found), *shown_archives())
+
+
+def _modules(distribution: importlib.metadata.Distribution) -> set[str]:
+    """What it lets import: by its files, or where a system's package has no list of them, by what it says."""
+    listed = {file.parts[0].removesuffix(".py") for file in distribution.files or [] if file.suffix == ".py"}
+    return (listed | {*(distribution.read_text("top_level.txt") or "").split()}) - {"..", ""}

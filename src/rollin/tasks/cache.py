@@ -1,9 +1,14 @@
 """Where rollin keeps what it can make again: repositories, downloads, built tasks."""
 
 import hashlib
+import importlib.metadata
 import os
+import sys
 from functools import cache
 from pathlib import Path
+
+JUDGES = ("pytest", "libcst", "swebench")
+"""The packages that make faults and say what tests did: another version may say otherwise."""
 
 
 def cache_folder() -> Path:
@@ -15,9 +20,11 @@ def cache_folder() -> Path:
 
 @cache
 def code_version() -> str:
-    """A digest of the code that makes tasks: what an earlier version made is not used again."""
-    digest = hashlib.sha256()
-    for folder in (Path(__file__).parent, Path(__file__).with_name("faults")):
+    """A digest of what makes and judges tasks, rollin's code and others': what an earlier version made is not used
+    again."""
+    digest = hashlib.sha256(" ".join([sys.version, *map(importlib.metadata.version, JUDGES)]).encode())
+    tasks = Path(__file__).parent
+    for folder in (tasks, tasks / "faults", tasks.parent / "sandboxes"):
         for path in sorted(folder.glob("*.py")):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
