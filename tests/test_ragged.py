@@ -6,8 +6,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import PreTrainedModel
+from transformers import (
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
 
+from rollin.errors import UserError
+from rollin.models import check_attention
 from rollin.policies.ragged import SHORT, RaggedBatch, Segment, SlotCache, ragged_attention
 
 SLOTS, LONGEST = 40, 60
@@ -75,3 +86,26 @@ def test_a_cache_grows_with_what_is_in_use_and_keeps_it(tiny_model: PreTrainedMo
         assert torch.equal(layer[:, :slots, :, :room], values)
     cache.clear()
     assert sum(layer.numel() for layer in cache.layers) == 0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [LlamaConfig(), Qwen2Config(), Qwen3Config(), MistralConfig(sliding_window=None), Qwen2Config(sliding_window=64)],
+)
+def test_models_that_see_everything_before_are_taken(config: PretrainedConfig) -> None:
+    check_attention(config, "x")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (MistralConfig(sliding_window=1024), "sliding_attention"),
+        (Gemma3TextConfig(), "sliding_attention"),
+        (Gemma2Config(), "capped scores"),
+        (Qwen2Config(use_sliding_window=True, sliding_window=64, max_window_layers=1), "sliding_attention"),
+        (PretrainedConfig(), "no text model by itself"),
+    ],
+)
+def test_models_that_attend_otherwise_are_refused(config: PretrainedConfig, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_attention(config, "x")

@@ -10,6 +10,8 @@ from rollin.messages import Message, Tool, ToolCall, in_words, offered, spelled
 
 ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
 """What chat templates close a turn with."""
+AS_SYSTEM = {"developer": "system"}
+"""OpenAI's newer name."""
 
 
 def state_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
@@ -53,6 +55,8 @@ def _rendered(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Tool] = (), *, opened: bool = False
 ) -> str:
     template = tokenizer.get_chat_template()
+    if "developer" not in template:  # it would leave such a message out without a word
+        messages = [{**message, "role": AS_SYSTEM.get(message["role"], message["role"])} for message in messages]
     if "tools" in template:
         said: Any = [_for_template(message) for message in messages]
     else:

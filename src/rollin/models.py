@@ -22,9 +22,20 @@ from rollin.training.settings import Precision
 PACKAGED = "smollm2-135m"
 
 
-def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
-    """The tokenizer that belongs to `spec`. Raises UserError."""
+def any_tokenizer(spec: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to `spec`, whether it knows chats or not. Raises UserError."""
     return _load(AutoTokenizer, spec)  # type: ignore[no-any-return]
+
+
+def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to `spec`. Raises UserError, also for one that knows no chats."""
+    tokenizer = any_tokenizer(spec)
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"model {spec}: its tokenizer has no chat template, as those of base models; name the instruction-tuned"
+            " model, or put a chat_template.jinja beside it"
+        )
+    return tokenizer
 
 
 def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
@@ -32,6 +43,7 @@ def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
     on_gpu = torch.cuda.is_available()
     options = {"dtype": "auto" if on_gpu else torch.float32, "attn_implementation": attention}
     model: PreTrainedModel = _load(AutoModelForCausalLM, spec, **options)
+    check_attention(model.config, spec)
     model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
     model.train(False)
     return model
@@ -48,6 +60,25 @@ def multiplied_in(precision: Precision) -> torch.dtype:
         able = torch.cpu.get_capabilities()
         return torch.bfloat16 if any(able.get(name) for name in BFLOAT16) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def check_attention(config: Any, spec: str) -> None:
+    """UserError for a model whose attention is another than that of Llama or Qwen. Ours would compute something else
+    for it without a word: each of a state's tokens sees all before it, by the plain scores."""
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None and window and window < (getattr(config, "max_position_embeddings", None) or window + 1):
+        kinds = ["sliding_attention"]
+    others = {kind for kind in kinds or () if kind != "full_attention"}
+    if getattr(config, "attn_logit_softcapping", None):
+        others.add("capped scores")
+    if not getattr(config, "num_attention_heads", None):
+        others.add("no text model by itself")
+    if others:
+        raise UserError(
+            f"model {spec}: of its kind of attention ({', '.join(sorted(others))}) rollin has none; name a model whose"
+            " layers all attend to everything before, such as SmolLM2, Qwen2.5, Qwen3 or Llama 3"
+        )
 
 
 def check_tokens(teacher: str, student: str) -> None:

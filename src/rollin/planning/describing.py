@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from rollin.errors import UserError
-from rollin.models import locate
+from rollin.models import check_attention, locate
 from rollin.policies.ragged import ATTENTION
 
 
@@ -43,7 +43,9 @@ class Described:
 
     @cached_property
     def size(self) -> "Size":
-        """Counted on torch's meta device, where a tensor has a shape and no memory."""
+        """Counted on torch's meta device, where a tensor has a shape and no memory. UserError for a model that rollin
+        can't run."""
+        check_attention(self.config, self.name)
         with torch.device("meta"):
             return Size.of(self.skeleton())
 

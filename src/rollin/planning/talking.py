@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_ids, state_ids
 from rollin.messages import Message, ToolCall, offering, read
-from rollin.models import load_tokenizer, locate
+from rollin.models import any_tokenizer, locate
 from rollin.planning.findings import Finding, Verdict
 
 PART = "chat template"
@@ -43,7 +43,7 @@ def check_talk(model: str, calls: Sequence[ToolCall]) -> Finding:
     if not _here(model):
         cure = f"where there is a hub, fetch it: hf download {model}"
         return Finding(PART, Verdict.UNCHECKED, f"the tokenizer of {model} is not on this machine", cure)
-    tokenizer = load_tokenizer(model)
+    tokenizer = any_tokenizer(model)
     if not tokenizer.chat_template:
         return Finding(PART, Verdict.SHORT, f"{model} has no chat template", "take a model that was taught to chat")
     said = action_ids(tokenizer, WORDS, calls)
