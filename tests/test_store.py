@@ -1,5 +1,6 @@
 """The store: committed means kept, states share prefixes, bad files give one sentence."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -14,7 +15,7 @@ import pytest
 from scripted import make_task
 
 from rollin.errors import InfrastructureFault, UserError
-from rollin.messages import Message
+from rollin.messages import Message, ToolCall
 from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
@@ -116,6 +117,12 @@ def test_a_trajectory_ends_is_graded_and_reopened(store: Store) -> None:
     assert store.reopen_trajectory(trajectory.id) == trajectory
 
 
+def test_what_ends_and_is_judged_at_once_is_committed_at_once(store: Store) -> None:
+    trajectory = begin(store)
+    ended = store.end_trajectory(trajectory.id, Exit.SUBMITTED, resolved=True, grade={"judged_by": "environment"})
+    assert (ended.exit, ended.resolved, ended.grade) == (Exit.SUBMITTED, True, {"judged_by": "environment"})
+
+
 def test_what_is_trained_on_comes_in_the_same_order_whoever_began_first(store: Store) -> None:
     for attempt in (2, 0, 1):
         trajectory = begin(store, attempt)
@@ -154,6 +161,22 @@ def test_iterations_and_evaluations(store: Store) -> None:
 def test_tasks_and_the_recipe_come_back(store: Store) -> None:
     assert store.tasks() == [make_task()] == [store.task("kata-roman-1")]
     assert store.recipe() == {"method": "dagger"}
+
+
+def test_two_actions_agree_whatever_their_calls_are_numbered(store: Store) -> None:
+    def call(number: str, command: str) -> ToolCall:
+        return {"id": number, "type": "function", "function": {"name": "bash", "arguments": json.dumps({"c": command})}}
+
+    trajectory = begin(store)
+    for turn, (acted, taught) in enumerate([("ls", "ls"), ("ls", "cat x"), ("ls", None)]):
+        calls = [call(f"call_{turn}_0", acted)]
+        labelled = Action("", tool_calls=[call("fc_77", taught)] if taught else [])
+        label = Label.of(labelled, LabelSource.BESIDE)
+        store.record_turn(
+            trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("", tool_calls=calls), label, 0
+        )
+    with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as db:
+        assert [row[0] for row in db.execute("SELECT agrees FROM turn_view ORDER BY turn")] == [1, 0, 0]
 
 
 def test_the_views_read_in_plain_sql(store: Store) -> None:

@@ -77,6 +77,8 @@ class Rollouts:
         self._limits = limits
         self._concurrency = concurrency
         self._seed = seed
+        self.last_fault = ""
+        """Why the infrastructure ended a trajectory, the last time that it did."""
 
     def run(
         self, attempts: Sequence[Attempt], cast: Cast, done: Callable[[TrajectoryRow], None]
@@ -170,6 +172,7 @@ class Rollouts:
                 self._grade(row, task)
         except InfrastructureFault as fault:
             log.warning("trajectory %d (%s): %s", row.id, task.instance_id, fault)
+            self.last_fault = str(fault)
             self._store.end_trajectory(row.id, Exit.INFRASTRUCTURE_FAULT)
             if isinstance(fault, Unavailable):
                 raise
@@ -187,10 +190,11 @@ class Rollouts:
             patch = extract_patch(sandbox) if sandbox else None
         # A program that the agent is may not survive it; it is the model's failure all the same.
         overflowed = report.overflowed and ending.exit is Exit.INFRASTRUCTURE_FAULT
-        row = self._store.end_trajectory(row.id, Exit.CONTEXT_LIMIT if overflowed else ending.exit, patch)
-        if ending.resolved is not None:
-            self._store.grade_trajectory(row.id, ending.resolved, {"judged_by": "environment"})
-        return self._store.trajectory(row.id)
+        grade = None if ending.resolved is None else {"judged_by": "environment"}
+        ended_by = Exit.CONTEXT_LIMIT if overflowed else ending.exit
+        if ended_by is Exit.INFRASTRUCTURE_FAULT:
+            self.last_fault = ending.detail
+        return self._store.end_trajectory(row.id, ended_by, patch, resolved=ending.resolved, grade=grade)
 
     def _workspace(self, task: Task) -> AbstractContextManager[Sandbox | None]:
         """Where the harness works on a task: nowhere, if its tasks are no repositories."""

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from rollin import __version__
 from rollin.errors import InfrastructureFault, UserError
+from rollin.tasks.schema import Task
 
 SCHEMA_VERSION = 3
 
@@ -39,8 +40,9 @@ class WriterLock:
         os.close(self._file)
 
 
-def create(path: Path, recipe: Mapping[str, object]) -> None:
-    """Make a new, empty `run.db`. UserError if it exists or cannot be written; never leaves half of one."""
+def create(path: Path, recipe: Mapping[str, object], tasks: Iterable[Task]) -> None:
+    """Make a new `run.db` in which nothing has happened. UserError if it exists or cannot be written; never leaves half
+    of one."""
     draft = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,11 +59,18 @@ def create(path: Path, recipe: Mapping[str, object]) -> None:
             "recipe": json.dumps(recipe),
         }
         db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        insert_tasks(db, tasks)
         db.commit()
         db.close()
         draft.rename(path)
     except (OSError, sqlite3.OperationalError) as error:
         raise UserError(f"cannot create {path} ({_reason(error)}); choose a directory that can be written") from error
+
+
+def insert_tasks(db: sqlite3.Connection, tasks: Iterable[Task]) -> None:
+    """Those already known are kept as they are."""
+    rows = ((t.instance_id, t.repo, t.family, t.split, t.model_dump_json()) for t in tasks)
+    db.executemany("INSERT INTO tasks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:

@@ -59,7 +59,8 @@ class LabelStatus(StrEnum):
     MISSING = "missing"
     """The teacher failed, after retries."""
     INVALID = "invalid"
-    """The teacher answered, again and again, with calls of tools that there are none of, or that can't be read."""
+    """What the teacher said, again and again, was of no use: nothing, an action that was cut off, or calls of tools
+    that there are none of."""
     NOT_WANTED = "not_wanted"
     """Evaluation labels nothing, nor does a method that learns from what was executed."""
 

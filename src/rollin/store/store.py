@@ -57,9 +57,10 @@ class Store:
     # --- opening ------------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: Path, recipe: Mapping[str, object]) -> Self:
-        """Start a new run. UserError if `path` exists or cannot be written."""
-        database.create(path, recipe)
+    def create(cls, path: Path, recipe: Mapping[str, object], tasks: Iterable[Task] = ()) -> Self:
+        """Start a new run, with the tasks that it has from the beginning. UserError if `path` exists or cannot be
+        written."""
+        database.create(path, recipe, tasks)
         return cls.resume(path)
 
     @classmethod
@@ -107,9 +108,8 @@ class Store:
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Those already known are kept as they are."""
-        rows = [(t.instance_id, t.repo, t.family, t.split, t.model_dump_json()) for t in tasks]
         with self._transaction() as db:
-            db.executemany("INSERT INTO tasks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
+            database.insert_tasks(db, tasks)
 
     def task(self, instance_id: str) -> Task:
         """KeyError if the run doesn't have it."""
@@ -176,12 +176,21 @@ class Store:
             self._all("SELECT coalesce(max(attempt) + 1, 0) FROM trajectories WHERE instance_id = ?", instance_id)[0][0]
         )
 
-    def end_trajectory(self, trajectory_id: int, ended_by: Exit, patch: str | None = None) -> TrajectoryRow:
-        """It ended so, with this patch."""
+    def end_trajectory(
+        self,
+        trajectory_id: int,
+        ended_by: Exit,
+        patch: str | None = None,
+        *,
+        resolved: bool | None = None,
+        grade: Mapping[str, object] | None = None,
+    ) -> TrajectoryRow:
+        """It ended so, with this patch; graded, where that is known by then."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE trajectories SET status = 'ended', exit = ?, patch = ?, ended = ? WHERE id = ?",
-                (ended_by, patch, time.time(), trajectory_id),
+                """UPDATE trajectories SET status = 'ended', exit = ?, patch = ?, resolved = ?, grade = ?, ended = ?
+                   WHERE id = ?""",
+                (ended_by, patch, resolved, _json(grade), time.time(), trajectory_id),
             )
         return self.trajectory(trajectory_id)
 
@@ -200,7 +209,7 @@ class Store:
     ) -> None:
         """`resolved` None: it could not be graded."""
         with self._transaction() as db:
-            outcome = (resolved, json.dumps(grade) if grade is not None else None, trajectory_id)
+            outcome = (resolved, _json(grade), trajectory_id)
             db.execute("UPDATE trajectories SET resolved = ?, grade = ? WHERE id = ?", outcome)
 
     def trajectory(self, trajectory_id: int) -> TrajectoryRow:
@@ -332,6 +341,10 @@ class Store:
     def _turns(self, condition: str, *values: object) -> list[TurnRow]:
         rows = self._all(f"SELECT * FROM turns WHERE {condition} ORDER BY trajectory_id, turn", *values)
         return [codec.turn(row) for row in rows]
+
+
+def _json(value: Mapping[str, object] | None) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
 def _insertion(table: str, columns: codec.Columns) -> str:
