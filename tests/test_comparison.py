@@ -79,10 +79,10 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
 
 @pytest.mark.slow
 def test_drift_from_a_local_teacher_is_measured_where_that_is_asked_for(
-    tmp_path: Path, cache: Path, tiny_directory: Path
+    tmp_path: Path, cache: Path, brief_directory: Path
 ) -> None:
-    teacher = {"kind": "local", "model": str(tiny_directory)}
-    path = write_recipe(tmp_path / "small.yaml", tiny_directory, teacher=teacher, iterations=1)
+    teacher = {"kind": "local", "model": str(brief_directory)}
+    path = write_recipe(tmp_path / "small.yaml", brief_directory, teacher=teacher, iterations=1)
     options = ("--methods", "dagger", "--seeds", 1, "--out", tmp_path / "compared")
     finish(rollin(cache, "compare", path, *options))
     printed = finish(rollin(cache, "compare", path, *options, "--drift", 1))  # the runs are still there
@@ -93,7 +93,7 @@ def test_drift_from_a_local_teacher_is_measured_where_that_is_asked_for(
     assert after.value > 1e-4
     assert before.trajectories == after.trajectories == 1
     with pytest.raises(UserError, match="--drift needs a teacher of kind local"):
-        Comparison(load_recipe(write_recipe(path, tiny_directory)), ["dagger"], [0], tmp_path, drift=1)
+        Comparison(load_recipe(write_recipe(path, brief_directory)), ["dagger"], [0], tmp_path, drift=1)
 
 
 def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path, tiny_directory: Path) -> None:

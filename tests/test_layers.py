@@ -47,6 +47,19 @@ def test_a_group_of_another_kind_keeps_nothing_of_the_one_below(tmp_path: Path) 
     assert load_recipe(top).teacher.kind == "expert"
 
 
+def test_a_group_that_names_the_kind_which_it_is_anyway_keeps_it(tmp_path: Path) -> None:
+    below = f"{BELOW}harness: {{max_turns: 7}}\nmethod: {{attempts: 3}}\n"
+    top = written(
+        tmp_path,
+        below=below,
+        top="base: below.yaml\nharness: {kind: mini_swe_agent, max_repeats: 3}\nmethod: {name: dagger}\n",
+    )
+    recipe = load_recipe(top)
+    assert (recipe.harness.max_turns, recipe.harness.max_repeats, recipe.method.attempts) == (7, 3, 3)
+    written(tmp_path, top="base: below.yaml\nmethod: {name: sft}\n")
+    assert load_recipe(top).method.attempts == 1
+
+
 def test_a_group_of_the_same_kind_keeps_it(tmp_path: Path) -> None:
     top = written(tmp_path, below=BELOW, top="base: below.yaml\nteacher: {model: bigger}\n")
     teacher = read_settings(top)["teacher"]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -206,6 +207,11 @@ def test_beta_follows_a_student_that_was_measured_on_training_tasks(
         (["resume", "nowhere"], "is not a run"),
         (["show", "nowhere"], "is not a run"),
         (["run", "RECIPE", "student.model=CORRUPT"], "cannot be loaded"),
+        (["run", "RECIPE", "student.model=BASE"], "has no chat template"),
+        (["run", "RECIPE", "harness.action_regex=("], "no regular expression"),
+        (["run", "RECIPE", "harness.action_regex=(a)(b)"], "2 groups"),
+        (["run", "RECIPE", "harness.instance_template='{% if'"], "no template"),
+        (["run", "RECIPE", "name=2024-13-45"], "is not a YAML value"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
@@ -215,7 +221,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     (tmp_path / "tasks.jsonl").write_text('{"instance_id": "a"}\n')
     (tmp_path / "corrupt.gguf").write_bytes(b"GGUF" + bytes(100) + b"\xff")
     (tmp_path / "empty.jsonl").write_text("\n")
-    files = {"TASKS": "tasks.jsonl", "CORRUPT": "corrupt.gguf", "EMPTY": "empty.jsonl"}
+    shutil.copytree(tiny_directory, tmp_path / "base", ignore=shutil.ignore_patterns("chat_template*"))
+    files = {"TASKS": "tasks.jsonl", "CORRUPT": "corrupt.gguf", "EMPTY": "empty.jsonl", "BASE": "base"}
     names = {"RECIPE": recipe, **{name: tmp_path / file for name, file in files.items()}}
     for name, place in names.items():
         arguments = [argument.replace(name, str(place)) for argument in arguments]
@@ -235,6 +242,33 @@ def test_a_folder_that_was_there_stays_where_a_run_does_not_begin(tmp_path: Path
     recipe = write_recipe(tmp_path / "small.yaml", Path("/no/such/model"))
     finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"), 2)
     assert (tmp_path / "run").is_dir()
+
+
+def test_a_measurement_is_taken_for_no_other(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
+    recipe, place = write_recipe(tmp_path / "small.yaml", tiny_directory), tmp_path / "measured"
+    finish(rollin(cache, "eval", recipe, "--out", place))
+    again = finish(rollin(cache, "eval", recipe, "--out", place, "concurrency=1", "training.epochs=2"))
+    assert "resolved 0.0% (0/2" in again
+    shutil.copytree(tiny_directory, tmp_path / "other")
+    for change in ("tasks.seed=1", f"student.model={tmp_path / 'other'}"):
+        assert "holds a measurement of another student, or by other settings" in " ".join(
+            finish(rollin(cache, "eval", recipe, change, "--out", place), 2).split()
+        )
+    assert "is a measurement" in finish(rollin(cache, "resume", place), 2)
+
+
+def test_where_every_trajectory_fails_nothing_is_taken_for_done(
+    tmp_path: Path, cache: Path, tiny_directory: Path
+) -> None:
+    """A slip that only mini-swe-agent finds: its variables are not known here."""
+    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
+    printed = finish(rollin(cache, "run", recipe, "harness.instance_template={{ tsk }}", "--out", tmp_path / "run"), 3)
+    told = " ".join(printed.split())
+    assert "evaluating: 2 of 2 trajectories failed" in told
+    assert "tsk" in told
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        assert [row.phase for row in store.iterations()] == [Phase.COLLECTING]
+        assert not store.evaluations()
 
 
 def recorded(path: Path) -> list[tuple[object, ...]]:

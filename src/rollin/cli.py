@@ -131,7 +131,7 @@ def evaluate(
     from rollin import runs
 
     directory = out or Path("runs") / f"eval-{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    with _resumable(directory):
+    with _resumable(directory, f"the same command and --out {directory}"):
         rate = runs.evaluate(loaded, directory, _reporter())
     console.print(f"resolved {rate}", highlight=False)
 
@@ -156,6 +156,7 @@ def compare(
     """
     loaded = _read(recipe, settings)
     from rollin.comparison import Comparison
+    from rollin.files import write_text
     from rollin.report.comparing import Findings
 
     directory = out or Path("comparisons") / loaded.name
@@ -171,7 +172,8 @@ def compare(
     for table in tables:
         console.print(table.to_rich())
     if found.outcomes:
-        (directory / "comparison.md").write_text("\n".join(table.to_markdown() for table in tables))
+        text = "\n".join(table.to_markdown() for table in tables)
+        write_text(directory / "comparison.md", text, "the comparison's tables")
         console.print(f"outcomes: {found.write(directory / 'outcomes.parquet')}", highlight=False)
         picture = found.draw(directory / "comparison.png")
         page = found.page(f"Comparison {loaded.name}", against, picture, directory / "comparison.html")
@@ -285,13 +287,14 @@ def _say_what_came_of(directory: Path) -> None:
 
 
 @contextmanager
-def _resumable(directory: Path) -> Iterator[None]:
-    """Whatever stops a run, say how to go on with it."""
+def _resumable(directory: Path, by: str | None = None) -> Iterator[None]:
+    """Whatever stops a run, say how to go on with it: by `rollin resume`, or otherwise."""
     try:
         yield
     except (KeyboardInterrupt, InfrastructureFault):
         if (directory / "run.db").exists():
-            errors.print(f"stopped; what is committed is kept. Go on with: rollin resume {directory}", highlight=False)
+            by = by or f"rollin resume {directory}"
+            errors.print(f"stopped; what is committed is kept. Go on with: {by}", highlight=False, soft_wrap=True)
         raise
 
 

@@ -17,7 +17,7 @@ from rollin.evaluation.paired import Outcomes
 from rollin.evaluation.result import Result
 from rollin.method import METHODS
 from rollin.progress import Reporter
-from rollin.recipe import Budget, EvaluationSettings, LocalTeacher, Recipe, nearest, parse_recipe
+from rollin.recipe import Budget, EvaluationSettings, LocalTeacher, Recipe, nearest, parse_recipe, placeless
 from rollin.store import DATABASE, Store
 
 MATCHED = "sft-matched"
@@ -174,6 +174,8 @@ class Comparison:
         model = self.arm(MATCHED_TO, arm.seed)
         sizes = [math.ceil(SPARE * model.recipe.tasks_in(i)) for i in range(1, model.recipe.iterations + 1)]
         matched = model.result()
+        if matched and not matched.labels:
+            raise UserError(f"{model.title} learnt from no label, so nothing can match it; leave {MATCHED} out")
         budget = Budget(labels=matched.labels if matched else None)
         return arm.recipe.model_copy(update={"tasks_per_iteration": sizes, "budget": budget})
 
@@ -184,7 +186,7 @@ def _is_of(arm: Arm, result: Result) -> bool:
     free = {"tasks_per_iteration", "budget"} if arm.name == MATCHED else set[str]()
     only = {"student", "tasks", "harness", "sandbox"} if arm.name == BASE else None
     begun = parse_recipe(result.recipe, f"the recipe of {arm.title}")  # settings that came since have their defaults
-    return begun.model_dump(include=only, exclude=free) == arm.recipe.model_dump(include=only, exclude=free)
+    return placeless(begun, only, free) == placeless(arm.recipe, only, free)
 
 
 def _left(arms: Sequence[Arm]) -> str:

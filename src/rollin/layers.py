@@ -16,6 +16,8 @@ from rollin.files import read_text
 BASE = "base"
 KINDS = ("kind", "name")
 """What says which of several kinds a group is."""
+UNNAMED = {"harness": "mini_swe_agent", "method": "dagger"}
+"""Which kind a group is that doesn't say so."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     text = read_text(path, what)
     try:
         content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that there is none of is the latter
         raise UserError(f"{what} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
     if not isinstance(content, dict):
         raise UserError(f"{what} holds no settings; see recipes/quickstart.yaml for an example")
@@ -67,12 +69,12 @@ def _bases(named: object, path: Path) -> list[str]:
 
 
 def _on_top(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
-    return lower | {name: _over(value, lower.get(name)) for name, value in upper.items()}
+    return lower | {name: _over(name, value, lower.get(name)) for name, value in upper.items()}
 
 
-def _over(upper: object, lower: object) -> object:
+def _over(group: str, upper: object, lower: object) -> object:
     if not isinstance(upper, dict) or not isinstance(lower, dict):
         return upper
-    if any(kind in upper and upper[kind] != lower.get(kind) for kind in KINDS):
+    if any(kind in upper and upper[kind] != lower.get(kind, UNNAMED.get(group)) for kind in KINDS):
         return upper
     return _on_top(upper, lower)

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -80,6 +80,9 @@ class EndpointTeacher(Settings):
     engine: EngineName | None = None
     """Of a server of vLLM or SGLang, tokens' log-probabilities can be had: reverse KL wants them."""
     sampling: Sampling = Sampling(max_tokens=1024)
+    extra: dict[str, Any] = {}
+    """More for the body of each request, by the API's names (`reasoning_effort: low`). `null` takes a field out that a
+    server refuses (`seed: null`)."""
 
 
 class LocalTeacher(Settings):
@@ -251,6 +254,20 @@ def moved(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     return parse_recipe(content, "the changed recipe")
 
 
+def placeless(recipe: Recipe, only: Set[str] | None = None, free: Set[str] = frozenset()) -> dict[str, Any]:
+    """A recipe's settings (or `only` some of them, or all but the `free` ones) without those that say where something
+    is: what two runs have to share to be the same."""
+    dumped = recipe.model_dump(include=None if only is None else {*only}, exclude={*free})
+    settings: dict[str, Any] = _without_places(dumped)
+    return settings
+
+
+def _without_places(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_places(inner) for name, inner in content.items() if name not in PLACES}
+    return content
+
+
 def _named(method: Any) -> Any:
     """The short form of a method, its name alone, in the long one."""
     return {"name": method} if isinstance(method, str) else method
@@ -289,7 +306,7 @@ def _value(text: str) -> Any:
     """YAML's reading of a value, with 1e-4 as the number people mean (YAML 1.1 wants 1.0e-4)."""
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that there is none of is the latter
         raise UserError(f"{text!r} is not a YAML value; quote it or mend it") from error
     if isinstance(value, str):
         try:

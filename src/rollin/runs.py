@@ -1,6 +1,6 @@
 """A run: one directory with its recipe, `run.db`, checkpoints and report. Starting one, and going on with one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import yaml
 from rollin.chat import action_ids
 from rollin.errors import UserError
 from rollin.evaluation.rate import Rate
+from rollin.files import write_text
 from rollin.gateway import Gateway
 from rollin.harnesses.base import Harness
 from rollin.harnesses.command import CommandHarness, CommandSettings
@@ -35,6 +36,7 @@ from rollin.recipe import (
     Recipe,
     moved,
     parse_recipe,
+    placeless,
 )
 from rollin.rollout import Rollouts
 from rollin.sandboxes.bubblewrap import check
@@ -42,7 +44,7 @@ from rollin.store import DATABASE, Store, database_of
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.overlap import check_apart
 from rollin.tasks.schema import Split, Task
-from rollin.tasks.sets import load_tasks
+from rollin.tasks.sets import TaskSettings, load_tasks
 from rollin.training.objectives import Need
 from rollin.training.samples import training_samples
 from rollin.training.trie import Sample
@@ -53,12 +55,11 @@ def start(recipe: Recipe, directory: Path, reporter: Reporter) -> None:
     """Run a recipe in a new directory. Raises UserError before anything is written where the input is bad."""
     with _place(directory):
         cast = _cast(recipe, directory)  # first: what is missing is said before the tasks are built
-        train, evaluation = _load_tasks(recipe, reporter)
+        train, evaluation = _load_tasks(recipe.tasks, reporter)
         _check_demonstrations(recipe, evaluation)
-    with Store.create(directory / DATABASE, recipe.model_dump(mode="json")) as store:
+    tasks = [*_of(Split.TRAIN, train), *_of(Split.EVAL, evaluation)]
+    with Store.create(directory / DATABASE, recipe.model_dump(mode="json"), tasks) as store:
         _write(recipe, directory)
-        store.add_tasks(task.model_copy(update={"split": Split.TRAIN}) for task in train)
-        store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in evaluation)
         with _loop(recipe, store, *cast, reporter) as loop:
             loop.run()
 
@@ -68,6 +69,10 @@ def resume(directory: Path, reporter: Reporter, changes: Sequence[str] = ()) -> 
     servers are by now. Raises UserError."""
     with Store.resume(database_of(directory)) as store:
         recipe = moved(parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}"), changes)
+        if all(task.split is Split.EVAL for task in store.tasks()):
+            raise UserError(
+                f"{directory} is a measurement; to go on with it, repeat `rollin eval` with --out {directory}"
+            )
         cast = _cast(recipe, directory)
         if changes:
             store.move(recipe.model_dump(mode="json"))
@@ -78,20 +83,42 @@ def resume(directory: Path, reporter: Reporter, changes: Sequence[str] = ()) -> 
 
 def _write(recipe: Recipe, directory: Path) -> None:
     """For people; the store has its own."""
-    (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    write_text(directory / "recipe.yaml", text, "the recipe")
 
 
 def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
-    """Measure the recipe's student on its eval tasks; nothing is trained. A stopped measurement is gone on with."""
+    """Measure the recipe's student on its eval tasks; nothing is trained. A stopped measurement is gone on with. Raises
+    UserError where the directory holds another one, or a run."""
     path = directory / DATABASE
     _made(directory)
+    if path.exists():
+        _check_measures(directory, recipe)
     cast = _cast(recipe, directory)
-    with Store.resume(path) if path.exists() else Store.create(path, recipe.model_dump(mode="json")) as store:
-        _, tasks = _load_tasks(recipe, reporter)
-        store.add_tasks(task.model_copy(update={"split": Split.EVAL}) for task in tasks)
-        with _loop(recipe, store, *cast, reporter) as loop:
-            store.begin_iteration(0)
-            return loop.evaluate(0)
+    if not path.exists():
+        _, tasks = _load_tasks(recipe.tasks.to_measure(), reporter)
+        Store.create(path, recipe.model_dump(mode="json"), _of(Split.EVAL, tasks)).close()
+    with Store.resume(path) as store, _loop(recipe, store, *cast, reporter) as loop:
+        store.begin_iteration(0)
+        return loop.evaluate(0)
+
+
+MEASURED = {"student", "tasks", "harness", "sandbox", "seed", "evaluation"}
+"""Settings that decide what a measurement finds."""
+
+
+def _check_measures(directory: Path, recipe: Recipe) -> None:
+    """UserError unless what is in the directory is a measurement by the same settings."""
+    with Store.read(directory / DATABASE) as store:
+        begun = parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}")
+        trained = any(task.split is Split.TRAIN for task in store.tasks())
+    if trained or placeless(begun, MEASURED) != placeless(recipe, MEASURED):
+        held = "a run" if trained else "a measurement of another student, or by other settings"
+        raise UserError(f"{directory} holds {held}; choose another directory with --out")
+
+
+def _of(split: Split, tasks: Iterable[Task]) -> Iterator[Task]:
+    return (task.model_copy(update={"split": split}) for task in tasks)
 
 
 @contextmanager
@@ -122,9 +149,9 @@ def _made(directory: Path) -> bool:
     return ours
 
 
-def _load_tasks(recipe: Recipe, reporter: Reporter) -> tuple[list[Task], list[Task]]:
-    with reporter.phase("building tasks", recipe.tasks.count) as bar:
-        return load_tasks(recipe.tasks, cache_folder(), bar.advance, reporter.say)
+def _load_tasks(settings: TaskSettings, reporter: Reporter) -> tuple[list[Task], list[Task]]:
+    with reporter.phase("building tasks", settings.count) as bar:
+        return load_tasks(settings, cache_folder(), bar.advance, reporter.say)
 
 
 def _cast(recipe: Recipe, directory: Path) -> tuple[Learner, Policy, Harness]:
@@ -155,7 +182,8 @@ def _teacher(recipe: Recipe) -> Policy:
         return FunctionPolicy(load(settings.function), settings.function, lambda said: len(action_ids(tokenizer, said)))
     if isinstance(settings, EndpointTeacher):
         s = settings
-        return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=s.requests_per_minute)
+        limit = s.requests_per_minute
+        return endpoint(s.base_url, s.model, api_key_env=s.api_key_env, requests_per_minute=limit, extra=s.extra)
     model, tokenizer = load_model(settings.model, ATTENTION), load_tokenizer(settings.model)
     return LocalPolicy(
         model,

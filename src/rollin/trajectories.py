@@ -4,13 +4,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from rollin.budget import Share
+from rollin.errors import InfrastructureFault
 from rollin.learner import Learner
 from rollin.mixture import Actor, RollIn, Student
 from rollin.policies.base import Policy, Sampling
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
-from rollin.store import Purpose, Store, TrajectoryRow
+from rollin.store import Exit, LabelStatus, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
 
 
@@ -40,6 +41,7 @@ class Trajectories:
         attempts = [Attempt(task, iteration, Purpose.COLLECT, n) for task in tasks for n in range(method.attempts)]
         rows = self._run("rolling in", attempts, cast, Share(self.recipe, self.store, iteration))
         labels = self.rollouts.settle_labels(cast, iteration)
+        self._heed_missing(iteration, labels)
         if method.turns == "corrected":
             self.rollouts.judge(cast, self.teacher, iteration)
         return rows, labels
@@ -73,4 +75,23 @@ class Trajectories:
                     self.reporter.say(f"{title}: the budget allows {len(rows)} of {len(attempts)} trajectories")
                     break
                 rows += self.rollouts.run(attempts[start : start + size], cast, done)
+        self._heed_faults(title, rows)
         return rows
+
+    def _heed_faults(self, title: str, rows: list[TrajectoryRow]) -> None:
+        """Say what the infrastructure ended. InfrastructureFault where that is all: nothing would be known after it."""
+        faults = sum(row.exit is Exit.INFRASTRUCTURE_FAULT for row in rows)
+        if not faults:
+            return
+        told = f"{title}: {faults} of {len(rows)} trajectories failed, lastly by this: {self.rollouts.last_fault}"
+        if faults == len(rows):
+            raise InfrastructureFault(told)
+        self.reporter.say(f"{told} (they are in no rate)")
+
+    def _heed_missing(self, iteration: int, labels: dict[str, int]) -> None:
+        """Say how many labels the teacher failed to give. InfrastructureFault where it gave none."""
+        missing, ready = labels[LabelStatus.MISSING], labels[LabelStatus.READY]
+        if missing and not ready:
+            raise InfrastructureFault(f"iteration {iteration}: the teacher gave none of {missing} labels")
+        if missing:
+            self.reporter.say(f"iteration {iteration}: {missing} labels are missing, the teacher failed")

@@ -155,6 +155,12 @@ class TaskSettings(BaseModel):
         """How many tasks are to be built."""
         return sum(s.count for s in (*self.train, *self.eval) if isinstance(s, BuiltTasks))
 
+    def to_measure(self) -> "TaskSettings":
+        """What is needed to measure on the eval tasks. The training tasks only show that the sides are apart, and those
+        that are built always are."""
+        built = all(isinstance(each, BuiltTasks) for each in (*self.train, *self.eval))
+        return self.model_copy(update={"train": []}) if built else self
+
 
 def load_tasks(
     settings: TaskSettings, cache_dir: Path, advance: Callable[[int], None], say: Callable[[str], None]
