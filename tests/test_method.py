@@ -16,10 +16,10 @@ from rollin.messages import Message
 from rollin.method import METHODS, Aggregate, Method
 from rollin.mixture import Actor, Student, Teacher
 from rollin.policies.base import Action
-from rollin.recipe import Budget, Recipe, load_recipe, parse_recipe
+from rollin.recipe import Budget, Recipe, load_recipe, parse_recipe, placeless
 from rollin.store import Exit, Label, LabelStatus, Purpose, Spent, Store, TrajectoryRow
 from rollin.training.objectives import PolicyGradient, ReverseKL
-from rollin.training.samples import advantages, affordable, training_samples, weights_of
+from rollin.training.samples import advantages, affordable, fitting, training_samples, weights_of
 from rollin.training.trie import Sample, pack
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
@@ -105,12 +105,34 @@ def test_what_training_can_afford_fits_and_is_not_less_than_it_has_to_be(
     lengths: list[int], tokens: int, seed: int
 ) -> None:
     groups = [[Sample([number], [7] * length)] for number, length in enumerate(lengths)]
-    kept = affordable(groups, tokens, seed)
+    kept = affordable(groups, tokens, seed, longest=1000)
     assert all(group in groups for group in kept)
     assert sum(len(pack(group)) for group in kept) <= tokens
     room = tokens - sum(len(pack(group)) for group in kept)
     assert len(kept) == len(groups) or room < max(len(pack(group)) for group in groups)
-    assert affordable(groups, None, seed) == groups
+    assert affordable(groups, None, seed, longest=1000) == groups
+
+
+def test_a_trajectory_that_is_cut_for_its_length_costs_what_its_pieces_cost() -> None:
+    state = [*range(50)]
+    group = [Sample(state, [100, 101]), Sample([*state, 200], [201, 202])]
+    assert len(pack(group)) == 55
+    assert affordable([group], 60, 0, longest=100) == [group]
+    assert not affordable([group], 60, 0, longest=53)  # two pieces of 52 and 53
+    assert affordable([group], 105, 0, longest=53) == [group]
+    assert fitting([group, [Sample([1], [2])]], 52) == [group[:1], [Sample([1], [2])]]
+
+
+def test_two_recipes_are_the_same_wherever_their_servers_are() -> None:
+    here, there = (
+        recipe(f"teacher={{kind: endpoint, base_url: 'http://{host}/v1', model: m}}") for host in ("here", "there")
+    )
+    assert here != there
+    assert placeless(here) == placeless(there)
+    assert placeless(here, {"teacher"}) != placeless(recipe(), {"teacher"})
+    other = recipe("seed=1", "teacher={kind: endpoint, base_url: 'http://here/v1', model: m}")
+    assert placeless(here) != placeless(other)
+    assert placeless(here, free={"seed"}) == placeless(other, free={"seed"})
 
 
 @given(

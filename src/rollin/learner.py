@@ -59,24 +59,25 @@ class Learner:
         settings: TrainingSettings,
         objective: Objective,
         *,
+        left_out: int = 0,
         seed: int,
         progress: Callable[[int, int, float], None],
     ) -> TrainingResult:
-        """Train the last iteration's weights on each trajectory's samples, and save them as this iteration's."""
+        """Train the last iteration's weights on each trajectory's samples, and save them as this iteration's.
+        `left_out` labels were too long to be among them."""
         self._move(iteration - 1)
         self.policy.rest()
         give_back_memory()
-        fitting = [[sample for sample in group if sample.tokens <= settings.max_tokens] for group in groups]
         self._at = -1  # until the training is through, the weights are nobody's
         result = train(
             self.policy.model,
-            pack_groups(fitting, settings.max_tokens),
+            pack_groups(groups, settings.max_tokens),
             settings,
             precision=self._settings.precision,
             objective=objective,
             teacher=self._teacher if Need.TEACHER in objective.needs else None,
-            separate_tokens=sum(sample.tokens for group in fitting for sample in group),
-            left_out=sum(map(len, groups)) - sum(map(len, fitting)),
+            separate_tokens=sum(sample.tokens for group in groups for sample in group),
+            left_out=left_out,
             work_dir=self._directory / "trainer",
             seed=seed,
             progress=progress,

@@ -18,7 +18,7 @@ from rollin.progress import Reporter
 from rollin.recipe import Recipe
 from rollin.store import EvaluationRow, Phase, Purpose, Store
 from rollin.tasks.schema import Task
-from rollin.training.samples import affordable, scored, training_samples, within
+from rollin.training.samples import affordable, fitting, scored, training_samples, within
 from rollin.training.trainer import TrainingResult
 from rollin.training.trie import Sample
 from rollin.trajectories import Trajectories
@@ -80,16 +80,18 @@ class Loop:
         """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
         iterations = self.method.aggregate.of(iteration)
         data = training_samples(self.store, iterations, self.learner.tokenizer, self.method)
-        data = [*self.demonstrations, *data]
+        labelled = [*self.demonstrations, *data]
+        data = fitting(labelled, self.recipe.training.max_tokens)
+        left_out = sum(map(len, labelled)) - sum(map(len, data))
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
         share = Share(self.recipe, self.store, iteration)
-        data = affordable(data, share.training_tokens, self.recipe.seed)
+        data = affordable(data, share.training_tokens, self.recipe.seed, self.recipe.training.max_tokens)
         data = scored(data, self.scorer) if self.scorer else data
         self.compare_lengths(iteration, data)
         graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
         may_be_empty = (self.method.selective and graded) or self.recipe.budget.training_tokens is not None
         if data or not may_be_empty:
-            result = self.train(iteration, data)
+            result = self.train(iteration, data, left_out)
         else:
             self.reporter.say(f"iteration {iteration}: no trajectory to learn from; the student stays as it is")
             result = self.learner.stay(iteration)
@@ -98,7 +100,7 @@ class Loop:
             iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
         )
 
-    def train(self, iteration: int, data: list[list[Sample]]) -> TrainingResult:
+    def train(self, iteration: int, data: list[list[Sample]], left_out: int) -> TrainingResult:
         """Train with progress."""
         with self.reporter.phase(f"iteration {iteration}: training", self.recipe.training.steps(len(data))) as bar:
             result = self.learner.learn(
@@ -106,6 +108,7 @@ class Loop:
                 data,
                 self.recipe.training,
                 self.recipe.objective,
+                left_out=left_out,
                 seed=self.recipe.seed + iteration,
                 progress=lambda step, steps, loss: bar.advance(note=f"loss {loss:.3f}", of=steps),
             )

@@ -15,7 +15,7 @@ from rollin.method import Method
 from rollin.mixture import Actor
 from rollin.store import LabelStatus, Purpose, Store, TrajectoryRow, TurnRow
 from rollin.training.objectives import Need
-from rollin.training.trie import Sample, pack
+from rollin.training.trie import Sample, pack_groups
 
 SPREAD = 1e-4
 """Added to a group's standard deviation, as in GRPO's implementations."""
@@ -42,6 +42,12 @@ def _learnt(turn: TurnRow, method: Method) -> bool:
     return turn.actor is Actor.STUDENT and not (method.turns == "corrected" and turn.sound)
 
 
+def fitting(groups: Sequence[list[Sample]], longest: int) -> list[list[Sample]]:
+    """Those that are no longer than so many tokens."""
+    kept = ([sample for sample in group if sample.tokens <= longest] for group in groups)
+    return [group for group in kept if group]
+
+
 def within(groups: Sequence[list[Sample]], labels: int | None, seed: int) -> list[list[Sample]]:
     """At most so many labels: whole trajectories in an order drawn once, and of the last one its first turns."""
     if labels is None:
@@ -54,13 +60,14 @@ def within(groups: Sequence[list[Sample]], labels: int | None, seed: int) -> lis
     return [group for group in kept if group]
 
 
-def affordable(groups: Sequence[list[Sample]], tokens: int | None, seed: int) -> list[list[Sample]]:
-    """Whole trajectories, in the same order drawn once, for as long as they take so many tokens at most when packed."""
+def affordable(groups: Sequence[list[Sample]], tokens: int | None, seed: int, longest: int) -> list[list[Sample]]:
+    """Whole trajectories, in the same order drawn once, for as long as they take so many tokens at most when packed
+    into tries of `longest` tokens."""
     if tokens is None:
         return [*groups]
     kept = []
     for group in random.Random(f"budget {seed}").sample(groups, len(groups)):
-        tokens -= len(pack(group))
+        tokens -= sum(map(len, pack_groups([group], longest)))
         if tokens < 0:
             break
         kept.append(group)

@@ -182,6 +182,8 @@ def train(
 ) -> TrainingResult:
     """Train `model` in place on the tries. `progress` gets (step, steps, last loss). UserError without labels."""
     label_tokens = sum(len(trie.target) for trie in tries)
+    if not label_tokens and left_out:
+        raise UserError(f"all {left_out} labels are longer than training.max_tokens, {settings.max_tokens}; raise it")
     if not label_tokens:
         raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
     trained = select_parameters(model, settings)
