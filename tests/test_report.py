@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from scripted import make_task
@@ -17,7 +18,7 @@ from rollin.messages import Message
 from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.report.measures import Cost
-from rollin.report.plot import plot
+from rollin.report.plot import plot, series
 from rollin.report.summary import Summary
 from rollin.report.tables import Table, printable
 from rollin.report.viewer import news, show_run, show_trajectory, trajectories
@@ -160,6 +161,15 @@ def test_an_iteration_tells_who_acted_and_who_agreed(store: Store) -> None:
     assert (first.trajectories, first.collected) == (1, Rate(1, 1))
 
 
+def test_a_label_that_was_of_no_use_is_shown_and_counted_as_missing(store: Store) -> None:
+    row = attempt(store, "c", 1, Purpose.COLLECT, Exit.SUBMITTED, True)
+    act(store, row, 0, Actor.STUDENT, Label(LabelStatus.INVALID))
+    assert Summary.of(store).iterations[0].tally.labels_missing == 2
+    console, paper = on_paper()
+    show_trajectory(store, row.id, console)
+    assert "no label: what the teacher said was of no use" in paper.getvalue()
+
+
 def test_what_is_under_way_is_in_no_rate(store: Store) -> None:
     second = Summary.of(store).iterations[1]
     assert (second.trajectories, second.under_way, second.collected) == (2, 2, Rate(0, 0))
@@ -245,6 +255,19 @@ def test_the_plot_is_a_picture_of_its_size(store: Store, tmp_path: Path) -> None
     bars = path.read_bytes()
     attempt(store, "a", 2, Purpose.EVAL, Exit.SUBMITTED, False)
     assert plot(store, path).read_bytes() != bars
+
+
+@pytest.mark.parametrize(
+    ("losses", "below", "above"),
+    [([0.5, 2.0], 0, 2.0), ([-0.5, 0.25], -0.5, 0.25), ([-2.0, -1.0], -2.0, 0), ([0.0], 0, 0)],
+)
+def test_the_plot_of_the_loss_shows_every_point(losses: list[float], below: float, above: float) -> None:
+    axes = Figure().add_subplot()
+    series(axes, [*enumerate(losses, 1)], "black", "nothing")
+    bottom, top = axes.get_ylim()
+    assert bottom <= below
+    assert bottom < top
+    assert above <= top
 
 
 def test_a_plot_that_cannot_be_written_is_one_sentence(store: Store, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_log_probabilities_come_with_the_tokens_where_they_are_asked_for(
     ]
     run.gateway.await_labels()
     assert "logprobs" not in run.teacher.requests[0].asked, "a label needs none"
-    stream = client.chat.completions.create(model="m", messages=ASK, stream=True)  # type: ignore[arg-type]
+    stream = client.chat.completions.create(model="m", messages=ASK, logprobs=True, stream=True)  # type: ignore[arg-type]
     (streamed, *_) = [chunk.choices[0].logprobs for chunk in stream]
     assert streamed is not None
     assert streamed.model_dump() == said.model_dump(), "the same call again: the same answer, whole or in pieces"
@@ -193,9 +193,19 @@ def test_a_resumed_trajectory_repeats_its_calls(run: Run) -> None:
     assert len(run.student.requests) == 1
 
 
-def test_a_teacher_that_calls_nonsense_is_asked_again(run: Run) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Action("", tool_calls=[call("ls", name="bsh")]),
+        Action(""),
+        Action("I would", finish_reason="length"),
+        Action("", finish_reason="length", tool_calls=[call("ls")]),
+        Action("I wo", finish_reason="content_filter"),
+    ],
+    ids=["nonsense", "nothing", "cut", "cut after a call", "filtered"],
+)
+def test_a_teacher_that_is_of_no_use_is_asked_again(run: Run, wrong: Action) -> None:
     """By another draw; and if that does not help, its label is counted and left out."""
-    wrong = Action("", tool_calls=[call("ls", name="bsh")])
     answers = {0: [wrong, calling("ls")], 1: [wrong] * 9}
     run.teacher.script = lambda request: answers[request.turn].pop(0)
     run.student.script = lambda request: calling("pwd")
@@ -206,6 +216,13 @@ def test_a_teacher_that_calls_nonsense_is_asked_again(run: Run) -> None:
     assert [turn.label.status for turn in run.store.turns(1)] == [LabelStatus.READY, LabelStatus.INVALID]
     assert len({request.seed for request in run.teacher.requests if request.turn == 0}) == 2
     assert run.store.label_counts(1)[LabelStatus.INVALID] == 1
+
+
+def test_a_teacher_that_acts_and_is_cut_is_no_label(run: Run) -> None:
+    run.teacher.script = lambda request: Action("I would", finish_reason="length")
+    run.converse(run.gateway.open_session(run.spec(roll_in=TEACHER)), 1)
+    (turn,) = run.store.turns(1)
+    assert (turn.action.content, turn.label.status) == ("I would", LabelStatus.INVALID)
 
 
 def test_usable_calls() -> None:
@@ -248,6 +265,13 @@ def test_a_template_without_tools_hears_of_them_in_words(tokenizer: PreTrainedTo
     assert read(said.removesuffix("<|im_end|>"), 0)[1][0]["function"] == call("ls")["function"]
 
 
+def test_a_developer_is_the_system_where_the_template_knows_none(tokenizer: PreTrainedTokenizerBase) -> None:
+    said: list[list[Message]] = [
+        [{"role": role, "content": "Be brief."}, {"role": "user", "content": "Hi."}] for role in ("developer", "system")
+    ]
+    assert state_ids(tokenizer, said[0]) == state_ids(tokenizer, said[1])
+
+
 def test_a_template_that_knows_tools_writes_them_its_own_way(tokenizer: PreTrainedTokenizerBase) -> None:
     before, tokenizer.chat_template = tokenizer.chat_template, TOOL_TEMPLATE
     try:
@@ -273,10 +297,12 @@ def test_a_student_learns_to_call(
     train(tiny_model, tries, settings, separate_tokens=1, work_dir=tmp_path, seed=0)
     policy = LocalPolicy(tiny_model, tokenizer)
 
-    async def act(messages: list[Message]) -> Action:
-        return await policy.act(Request(messages, "t", 5, 0, Sampling(max_tokens=64)))
+    async def act(messages: list[Message], **asked: object) -> Action:
+        return await policy.act(Request(messages, "t", 5, 0, Sampling(max_tokens=64), asked=asked))
 
     called, told = asyncio.run(act(state)), asyncio.run(act(state[1:]))
+    kept = asyncio.run(act(state, tool_choice="none"))
     asyncio.run(policy.close())
+    assert (kept.text, kept.tool_calls) == (called.text, [])
     assert (called.content, called.tool_calls) == ("Look.", [{**call("ls"), "id": "call_5_0"}])
     assert (told.content, told.tool_calls) == (spelled("Look.", [call("ls")]), [])

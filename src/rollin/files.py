@@ -1,4 +1,4 @@
-"""Files that a user names, and folders that are whole or not there: had, or refused in one sentence."""
+"""Files that a user names, and files and folders that are whole or not there: had, or refused in one sentence."""
 
 import fcntl
 import shutil
@@ -19,6 +19,18 @@ def read_text(path: Path, what: str) -> str:
         raise UserError(f"cannot read {what}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{what} is not text in UTF-8; check the path") from error
+
+
+def write_text(path: Path, text: str, what: str) -> None:
+    """A text in UTF-8 as a file, whole or not at all, in a folder that is made. `what` names it in the UserError, such
+    as "the report"."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {what} {path} ({error.strerror}); make room, or a place for it") from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from rollin.errors import UserError
 from rollin.evaluation.drift import Drift
 from rollin.evaluation.failures import FailureMode, failures
 from rollin.evaluation.rate import Rate
+from rollin.files import write_text
 from rollin.report.measures import STUDENT
 from rollin.store import Phase, Purpose, Store
 
@@ -78,8 +79,5 @@ class Result(BaseModel):
             raise UserError(f"{path} holds no run's result; delete it, and its run is gone on with") from error
 
     def write(self, path: Path) -> None:
-        """Whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
-        partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        partial.rename(path)
+        """Whole or not at all. UserError where it can't be."""
+        write_text(path, self.model_dump_json(indent=1), "the result")

@@ -41,6 +41,7 @@ def show(
 @looking.command()
 def report(directory: RunPath) -> None:
     """Print a run's tables and draw its plot again."""
+    from rollin.files import write_text
     from rollin.report.plot import plot
     from rollin.report.summary import Summary
     from rollin.store import Store, database_of
@@ -48,8 +49,7 @@ def report(directory: RunPath) -> None:
     with Store.read(database_of(directory)) as store:
         summary = Summary.of(store)
         summary.render(console)
-        (directory / "report").mkdir(exist_ok=True)
-        (directory / "report" / "summary.md").write_text(summary.to_markdown())
+        write_text(directory / "report" / "summary.md", summary.to_markdown(), "the report")
         picture = plot(store, directory / "report" / "result.png")
         example = next(iter(reversed(store.trajectories())), None)
     console.print(f"plot: {picture}", highlight=False)

@@ -14,9 +14,10 @@ from matplotlib.ticker import PercentFormatter
 from rollin.comparison import BASE, Comparison
 from rollin.evaluation.paired import Outcomes, difference
 from rollin.evaluation.rate import Rate, wilson
+from rollin.files import write_text
 from rollin.report.arms import Facts, costs, drifting, failing, scaling
 from rollin.report.page import page
-from rollin.report.plot import COLOURS, DPI, FAINT, INK, PAPER, SIZE, frame
+from rollin.report.plot import COLOURS, DPI, FAINT, INK, PAPER, SIZE, frame, save
 from rollin.report.tables import Table
 from rollin.tasks.schema import Family
 
@@ -100,7 +101,7 @@ class Findings:
 
     def page(self, title: str, reference: str, picture: Path, path: Path) -> Path:
         """Tables and picture as one HTML file, which is returned."""
-        path.write_text(page(title, self.tables(reference), [picture]), encoding="utf-8")
+        write_text(path, page(title, self.tables(reference), [picture]), "the page")
         return path
 
     def draw(self, path: Path) -> Path:
@@ -110,7 +111,7 @@ class Findings:
         grid = figure.add_gridspec(1, 2, width_ratios=(3, 2))
         self._bars(figure.add_subplot(grid[0, 0]))
         self._by_labels(figure.add_subplot(grid[0, 1]))
-        figure.savefig(path, format="png", facecolor=PAPER)
+        save(figure, path)
         return path
 
     def _bars(self, axes: Axes) -> None:

@@ -82,7 +82,7 @@ class Tally:
     """Turns at which the teacher really acted, which beta only makes probable."""
     labels: int = 0
     labels_missing: int = 0
-    """The teacher failed, or has not answered yet."""
+    """The teacher failed, said nothing of use, or has not answered yet."""
     compared: int = 0
     """Turns at which the student acted and the teacher's label is there."""
     agreeing: int = 0
@@ -93,7 +93,7 @@ class Tally:
         self.turns += 1
         self.teacher_turns += by_teacher
         self.labels += ready
-        self.labels_missing += turn.label.status in (LabelStatus.MISSING, LabelStatus.PENDING)
+        self.labels_missing += turn.label.status not in (LabelStatus.READY, LabelStatus.NOT_WANTED)
         self.compared += ready and not by_teacher
         self.agreeing += ready and not by_teacher and turn.label.agrees(turn.action)
 

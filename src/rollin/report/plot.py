@@ -33,6 +33,12 @@ def plot(store: Store, path: Path) -> Path:
     _loss(loss, summary.iterations)
     _agreement(agreement, summary.iterations)
     figure.suptitle(summary.name.replace("$", r"\$"), color=INK, fontsize=11, fontweight="bold")
+    save(figure, path)
+    return path
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As a PNG. UserError if it can't be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="png", facecolor=PAPER)
@@ -40,7 +46,6 @@ def plot(store: Store, path: Path) -> Path:
         raise UserError(
             f"cannot write the plot {path}: {error.strerror or error}; make room or check the path"
         ) from error
-    return path
 
 
 def _rates(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
@@ -90,7 +95,7 @@ def _lines(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
 def _loss(axes: Axes, iterations: Sequence[Iteration]) -> None:
     frame(axes, "training loss (nats a label token)")
     known = [(i.number, i.training.loss) for i in iterations if i.training.loss is not None]
-    _series(axes, known, COLOURS[0], "not trained yet")
+    series(axes, known, COLOURS[0], "not trained yet")
     _whole_numbers(axes, [i.number for i in iterations])
 
 
@@ -98,18 +103,20 @@ def _agreement(axes: Axes, iterations: Sequence[Iteration]) -> None:
     frame(axes, "student's action is the teacher's")
     known = [(i.number, i.tally.agreement) for i in iterations if i.tally.agreement is not None]
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _series(axes, known, COLOURS[1], "the student has not acted yet")
+    series(axes, known, COLOURS[1], "the student has not acted yet")
     _whole_numbers(axes, [i.number for i in iterations])
     axes.set_ylim(0, 1.05)
     axes.set_xlabel("iteration", fontsize=8, color=INK)
 
 
-def _series(axes: Axes, points: Sequence[tuple[int, float]], colour: str, otherwise: str) -> None:
+def series(axes: Axes, points: Sequence[tuple[int, float]], colour: str, otherwise: str) -> None:
+    """A line through points of which 0 is the usual bottom; where there is none, a sentence instead."""
     if not points:
         _nothing(axes, otherwise)
         return
     axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=4, color=colour)
-    axes.set_ylim(0, 1.15 * max(y for _, y in points) or 1)
+    highest, lowest = (choose(0.0, *(y for _, y in points)) for choose in (max, min))
+    axes.set_ylim(1.15 * lowest, 1.15 * highest or float(not lowest))
 
 
 _LABEL = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1.0}

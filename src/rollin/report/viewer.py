@@ -154,12 +154,16 @@ def _said(message: Message) -> str:
     return spelled(message["content"], message.get("tool_calls", []))
 
 
+CUT = {"length": " (cut by its token limit)", "content_filter": " (cut by its server's filter)"}
+"""What to say of an action that did not come to its own end."""
+
+
 def _turn(turn: TurnRow, observed: list[Message], width: int) -> RenderableType:
     action, label = turn.action, turn.label
     cost = f"{action.prompt_tokens:,} + {action.completion_tokens:,} tokens, {action.seconds:.1f} s"
     colour = COLOUR[turn.actor]
     title = Text(turn.actor.value, f"bold {colour}")
-    cut = Text(" (cut by its token limit)", "yellow") if action.finish_reason == "length" else Text()
+    cut = Text(CUT.get(action.finish_reason, ""), "yellow")
     acted = Panel(Text(printable(action.text)), title=title + cut, title_align="left", border_style=colour)
     parts: list[RenderableType] = [Rule(Text(f"turn {turn.turn}  ({cost})"), align="left", style="dim")]
     parts += [Text(printable(_said(message)), "dim" if message["role"] in SET else "") for message in observed]
@@ -185,6 +189,7 @@ def _label_remark(turn: TurnRow) -> str:
     remarks = {
         LabelStatus.PENDING: "the label is not there yet",
         LabelStatus.MISSING: "no label: the teacher failed",
+        LabelStatus.INVALID: "no label: what the teacher said was of no use",
         LabelStatus.NOT_WANTED: "",
         LabelStatus.READY: "the label is the same" if turn.label.source is LabelSource.BESIDE else "",
     }
