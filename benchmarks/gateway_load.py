@@ -15,7 +15,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 
 import httpx
-from gateway import TASK, _spec
+from gateway import TASK, spec
 
 from rollin.gateway import Gateway
 from rollin.policies.base import Action
@@ -68,7 +68,7 @@ def measure(pool: Pool, store: Store, sessions: int, turns: int) -> tuple[int, l
     with Gateway(store) as gateway, ThreadPoolExecutor(AT_ONCE) as threads:
         for start in range(0, sessions, AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, sessions))
-            keys = [gateway.open_session(_spec(store, Answering(), number)) for number in numbers]
+            keys = [gateway.open_session(spec(store, Answering(), number)) for number in numbers]
             new += sum(threads.map(lambda key: pool.apply(converse, (gateway.url, key, turns)), keys))
             for key in keys:
                 gateway.close_session(key)

@@ -1,16 +1,24 @@
 """Trie-packed training against separate samples, on a run's real trajectories: python benchmarks/trie.py [RUN]
 
-Both sides compute loss and gradients of the same labelled turns with the same model, one after the other, trajectory
-by trajectory. Without a run, the expert's trajectories on 8 kata tasks are collected first. Beside the ratio of times
-stand two that bound it: of tokens, and of arithmetic operations, which knows that attention grows with the square of
-what is packed and that a label's logits are computed on both sides.
+All sides compute loss and gradients of the same labelled turns with the same model, one after the other, trajectory
+by trajectory. Without a run, the expert's trajectories on 8 kata tasks are collected first.
+
+packed    a trajectory's samples as one trie
+plain     each sample by itself as transformers' Trainer has it: `model(ids, labels=...)`, logits at every token
+lean      each sample by itself with rollin's own saving: logits where a label's token is predicted, nowhere else
+
+Beside the ratios of times stand two that bound the lean one: of tokens, and of arithmetic operations, which knows that
+attention grows with the square of what is packed and that a label's logits are computed on both sides.
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from transformers import PreTrainedModel
 
@@ -28,6 +36,8 @@ from rollin.training.trie import Sample, pack
 
 TRAJECTORIES = 8
 BAR = 5.0
+IGNORED = -100
+"""A label that transformers leaves out of the loss."""
 
 
 def collect(console: Console) -> Path:
@@ -39,16 +49,28 @@ def collect(console: Console) -> Path:
     return directory
 
 
-def seconds(model: PreTrainedModel, tries: list[list[Sample]]) -> tuple[float, float]:
-    """(time, loss) of forward and backward over these packs, with memory handled as in training."""
+def seconds(model: PreTrainedModel, losses: Iterable[Callable[[], torch.Tensor]]) -> tuple[float, float]:
+    """(time, sum) of these losses, forward and backward, with memory handled as in training."""
     model.zero_grad()
     with freed_memory_kept():
         total, start = 0.0, time.perf_counter()
-        for samples in tries:
-            loss = trie_loss(model, as_inputs(pack(samples)))
+        for compute in losses:
+            loss = compute()
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return time.perf_counter() - start, total
+
+
+def packed_loss(model: PreTrainedModel, samples: list[Sample]) -> torch.Tensor:
+    return trie_loss(model, as_inputs(pack(samples)))
+
+
+def plain_loss(model: PreTrainedModel, sample: Sample) -> torch.Tensor:
+    """The sum over the label's tokens."""
+    ids = torch.tensor([sample.state + sample.label])
+    labels = torch.tensor([[IGNORED] * len(sample.state) + sample.label])
+    loss: torch.Tensor = model(input_ids=ids, labels=labels, use_cache=False, num_items_in_batch=1).loss
+    return loss
 
 
 def operations(model: PreTrainedModel, tokens: int, label_tokens: int) -> float:
@@ -69,41 +91,36 @@ def main() -> None:
     groups = groups[:: max(1, len(groups) // TRAJECTORIES)][:TRAJECTORIES]
     model = load_model(PACKAGED, ATTENTION)
     select_parameters(model, TrainingSettings(parameters="full"))
-    seconds(model, [groups[0][:1]])  # the first pass pays for the allocator
-    heads = (
-        "trajectory",
-        "turns",
-        "tokens apart",
-        "tokens packed",
-        "apart, s",
-        "packed, s",
-        "ratio",
-        "of tokens",
-        "of operations",
-    )
-    print(*(f"{head:>13}" for head in heads), flush=True)
-    apart_total = packed_total = 0.0
-    apart_tokens = packed_tokens = 0
-    apart_work = packed_work = 0.0
+    seconds(model, [partial(packed_loss, model, groups[0][:1])])  # the first pass pays for the allocator
+    heads = ("trajectory", "turns", "tokens apart", "tokens packed", "plain, s", "lean, s", "packed, s")
+    ratios = ("plain/packed", "lean/packed", "of tokens", "of operations")
+    print(*(f"{head:>13}" for head in heads + ratios), flush=True)
+    sums = [0.0] * 7
     for number, group in enumerate(groups):
-        apart, loss_apart = seconds(model, [[sample] for sample in group])
-        packed, loss_packed = seconds(model, [group])
-        assert abs(loss_apart - loss_packed) <= 1e-4 * abs(loss_apart), (loss_apart, loss_packed)
-        tokens, nodes = sum(sample.tokens for sample in group), len(pack(group))
+        packed, loss = seconds(model, [partial(packed_loss, model, group)])
+        plain, loss_plain = seconds(model, [partial(plain_loss, model, sample) for sample in group])
+        lean, loss_lean = seconds(model, [partial(packed_loss, model, [sample]) for sample in group])
+        for other in (loss_plain, loss_lean):
+            assert abs(other - loss) <= 1e-4 * abs(loss), (other, loss)
+        apart, together = sum(sample.tokens for sample in group), len(pack(group))
         work = sum(operations(model, sample.tokens, len(sample.label)) for sample in group)
-        work_packed = operations(model, nodes, sum(len(sample.label) for sample in group))
-        figures = (apart, packed, apart / packed, tokens / nodes, work / work_packed)
-        ratios = (f"{figure:.2f}" for figure in figures)
-        print(*(f"{cell:>13}" for cell in (number, len(group), tokens, nodes, *ratios)), flush=True)
-        apart_total, packed_total = apart_total + apart, packed_total + packed
-        apart_tokens, packed_tokens = apart_tokens + tokens, packed_tokens + nodes
-        apart_work, packed_work = apart_work + work, packed_work + work_packed
-    ratio, allowed = apart_total / packed_total, apart_tokens / packed_tokens
+        work_packed = operations(model, together, sum(len(sample.label) for sample in group))
+        figures = [apart, together, plain, lean, packed, work, work_packed]
+        counts = (f"{count:>13}" for count in (number, len(group), apart, together))
+        print(*counts, *(f"{figure:>13.2f}" for figure in (plain, lean, packed, *_ratios(figures))), flush=True)
+        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+    plain, lean, tokens, work = _ratios(sums)
     print(
-        f"all: {ratio:.2f} times the speed of separate samples; token counting allows {allowed:.2f}, the number of "
-        f"operations {apart_work / packed_work:.2f}; "
-        f"bar {min(BAR, allowed):.2f} (5, or what token counting allows); losses equal to 1e-4"
+        f"all: {plain:.2f} times the speed of plain separate samples, {lean:.2f} times that of lean ones; "
+        f"token counting allows {tokens:.2f}, the number of operations {work:.2f} of the lean ones; "
+        f"bar {min(BAR, tokens):.2f} (5, or what token counting allows); losses equal to 1e-4"
     )
+
+
+def _ratios(figures: list[float]) -> tuple[float, float, float, float]:
+    """Plain to packed, lean to packed, of tokens, of operations."""
+    apart, together, plain, lean, packed, work, work_packed = figures
+    return plain / packed, lean / packed, apart / together, work / work_packed
 
 
 if __name__ == "__main__":
