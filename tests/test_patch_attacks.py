@@ -9,6 +9,7 @@ from patch_attacks import EXTRACTION, FORGE, FORGERIES, PATCHES, RAN, SLOW, Forg
 from roman_room import BUGGY, FIXED, TESTS, finished
 
 from rollin.sandboxes.base import Sandbox
+from rollin.sandboxes.walls import FILES_PER_MB
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks.grading import GRADING, extract_patch, grade
 from rollin.tasks.schema import Commit, Task
@@ -84,6 +85,17 @@ def test_a_patch_that_fills_the_disk_does_not_keep_the_tests_from_being_put_back
     found = grade(task, patch, cache, GRADING.model_copy(update={"disk_mb": 64}))
     assert (found.resolved, found.patch_applied) == (False, False)
     assert "No space left on device" in found.log
+
+
+def test_a_patch_of_as_many_files_as_there_may_be_is_a_grade_and_no_fault(task: Task, cache: Path) -> None:
+    few = GRADING.model_copy(update={"disk_mb": 64})
+    used = "import os; print(sum(p.f_files - p.f_ffree for p in map(os.statvfs, ['/repo', '/tmp', '/dev/shm'])))"
+    with open_workspace(task, cache, few) as sandbox:
+        left = few.disk_mb * FILES_PER_MB - int(sandbox.run(f'python -c "{used}"').output)
+    patch = "".join(f"diff --git a/n{number} b/n{number}\nnew file mode 100644\n" for number in range(left - 2))
+    found = grade(task, patch, cache, few)
+    assert (found.resolved, found.patch_applied) == (False, True)
+    assert "there were more than" in found.log
 
 
 @pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
