@@ -86,15 +86,12 @@ def test_what_a_line_lost_is_among_its_readings(kata: str, kind: str, tmp_path: 
     (tmp_path / path).write_text(broken)
     number = line_of(broken, fault.start)
     (part,) = faults_of(diff({path: broken}, {path: files[path]}))
-    if kind == "missing_argument":
-        command = steps.arguments(path, number, part.new)
-    else:
-        command = (steps.indents if kind == "bad_indent" else steps.signs)(path, number)
+    lost = kind == "missing_argument"
+    command = steps.arguments(path, number, part.new) if lost else steps.readings(path, number)
     here = command.replace("/tmp/", f"{tmp_path}/")
     shown = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    read = [line.rpartition(" # ") for line in shown.splitlines()]
-    (place,) = (place for reading, _, place in read if reading == part.reading)
-    assert (tmp_path / place).read_text() == files[path]
+    assert f"{part.reading} # {part.place}" in [line.strip() for line in shown.splitlines()]
+    assert (tmp_path / str(part.place)).read_text() == files[path]
     assert steps.readings_of(command) == (path, number)
 
 

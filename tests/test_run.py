@@ -262,7 +262,9 @@ def test_where_every_trajectory_fails_nothing_is_taken_for_done(
 ) -> None:
     """A slip that only mini-swe-agent finds: its variables are not known here."""
     recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
-    printed = finish(rollin(cache, "run", recipe, "harness.instance_template={{ tsk }}", "--out", tmp_path / "run"), 3)
+    printed = finish(
+        rollin(cache, "run", recipe, "harness.instance_template='{{ tsk }}'", "--out", tmp_path / "run"), 3
+    )
     told = " ".join(printed.split())
     assert "evaluating: 2 of 2 trajectories failed" in told
     assert "tsk" in told
