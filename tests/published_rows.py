@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,19 @@ def write(path: Path, *rows: Row) -> Path:
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def apply(patch: str, files: dict[str, str], folder: Path) -> dict[str, str]:
+    """What git makes of a patch; an AssertionError if it refuses."""
+    folder.mkdir(exist_ok=True)
+    for path in [*folder.rglob("*")]:
+        if path.is_file():
+            path.unlink()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode())
+    done = subprocess.run(
+        ["git", "apply", "--unsafe-paths", "-"], cwd=folder, input=patch.encode(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode() + patch
+    return {str(p.relative_to(folder)): p.read_bytes().decode() for p in folder.rglob("*") if p.is_file()}

@@ -1,4 +1,4 @@
-"""A policy behind a URL: `transformers serve` with a tiny model, our own gateway, and servers that misbehave."""
+"""A policy behind a URL: `transformers serve` with a tiny model, our own gateway, and servers made for a test."""
 
 import asyncio
 import os
@@ -6,43 +6,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from endpoint_room import asking, completion, error, question, server
 from scripted import ScriptedPolicy, make_task
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.gateway import Gateway, SessionSpec
 from rollin.mixture import Actor, Student
-from rollin.policies.base import Action, Request, Sampling
+from rollin.policies.base import Action, Sampling
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.store import LabelStatus, Purpose, Store
 
 KEY = "ROLLIN_TEST_KEY"
-
-
-def question(text: str = "hi", seed: int = 2**62 + 1, **sampling: float) -> Request:
-    chosen = Sampling.model_validate({"max_tokens": 8} | sampling)
-    return Request([{"role": "user", "content": text}], trajectory="1", turn=0, seed=seed, sampling=chosen)
-
-
-def asking(policy: EndpointPolicy, *work: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Await each in one event loop, then close the policy."""
-
-    async def run() -> list[Any]:
-        try:
-            return [await step() for step in work]
-        finally:
-            await policy.close()
-
-    return asyncio.run(run())
 
 
 def make_tiny_model(folder: Path) -> None:
@@ -95,34 +77,6 @@ def _await_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.1)
         assert server.poll() is None, log.read_text()
     raise AssertionError("transformers serve did not start in a minute")
-
-
-@contextmanager
-def server(answer: Callable[[HttpRequest], Coroutine[Any, Any, Response]]) -> Iterator[str]:
-    """A real HTTP server on a thread that answers every chat completion with `answer`."""
-    import threading
-
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.routing import Route
-
-    app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
-    listening = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=running.run, args=([listening],))
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-    running.should_exit = True
-    thread.join()
-
-
-def completion(content: str | None = "ls", **choice: object) -> dict[str, object]:
-    message = {"role": "assistant", "content": content}
-    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}]}
-
-
-def error(status: int, message: str, code: str | None = None, param: str | None = None) -> Response:
-    return JSONResponse({"error": {"message": message, "type": "x", "param": param, "code": code}}, status)
 
 
 def test_a_served_model_answers(served: tuple[str, str]) -> None:
@@ -224,156 +178,6 @@ def test_the_gateways_overflow_is_an_overflow(tmp_path: Path, monkeypatch: pytes
         policy = EndpointPolicy(gateway.url, "m", api_key_env=KEY)
         with pytest.raises(ContextOverflow, match="600 tokens of 512"):
             asking(policy, lambda: policy.act(question()))
-
-
-def test_a_server_in_trouble_is_asked_again() -> None:
-    asked = []
-
-    async def tired(request: HttpRequest) -> Response:
-        asked.append(await request.json())
-        return JSONResponse(completion()) if len(asked) == 3 else error(503 if len(asked) == 1 else 429, "busy")
-
-    with server(tired) as url:
-        policy = EndpointPolicy(url, "m", retries=2)
-        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
-        asked.clear()
-        policy = EndpointPolicy(url, "m", retries=1)
-        with pytest.raises(InfrastructureFault, match="busy"):
-            asking(policy, lambda: policy.act(question()))
-
-
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 501, 520, 599])
-def test_what_another_try_may_mend_is_tried_again(status: int) -> None:
-    answers = [error(status, "busy"), JSONResponse(completion())]
-
-    async def tired(request: HttpRequest) -> Response:
-        return answers.pop(0)
-
-    with server(tired) as url:
-        policy = EndpointPolicy(url, "m", retries=1)
-        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
-
-
-class Reasoning:
-    """A server that refuses fields as OpenAI's reasoning models do, one at a time."""
-
-    def __init__(self, *refused: str) -> None:
-        self.refused = refused
-        self.asked: list[dict[str, Any]] = []
-
-    async def answer(self, request: HttpRequest) -> Response:
-        body = await request.json()
-        self.asked.append(body)
-        for field in self.refused:
-            if field in body:
-                code = "unsupported_value" if field == "temperature" else "unsupported_parameter"
-                return error(400, f"'{field}' is not supported with this model.", code, field)
-        return JSONResponse(completion())
-
-
-def test_what_a_model_does_not_take_is_left_out_from_then_on() -> None:
-    model = Reasoning("max_tokens", "temperature", "top_p", "stop")
-    with server(model.answer) as url:
-        policy = EndpointPolicy(url, "m")
-        asking(policy, policy.check)
-        assert len(model.asked) == 4
-        assert model.asked[-1].keys() == {"model", "messages", "seed", "max_completion_tokens"}
-        model.asked.clear()
-        stopped = replace(question(), asked={"stop": ["\n"]})
-        began = time.monotonic()
-        first, second = asking(policy, lambda: policy.act(stopped), lambda: policy.act(stopped))
-        assert time.monotonic() - began < 0.25, "it was not asked again at once"
-    assert first.content == second.content == "ls"
-    assert ["stop" in body for body in model.asked] == [True, False, False]
-    assert {body["max_completion_tokens"] for body in model.asked} == {8}
-
-
-def test_the_newer_name_may_be_refused_too() -> None:
-    model = Reasoning("max_tokens", "max_completion_tokens")
-    with server(model.answer) as url:
-        policy = EndpointPolicy(url, "m")
-        asking(policy, lambda: policy.act(question()))
-    assert model.asked[-1].keys() == {"model", "messages", "seed", "temperature", "top_p"}
-
-
-@pytest.mark.parametrize("field", ["messages", "tools"])
-def test_without_its_question_a_model_is_not_asked(field: str) -> None:
-    model = Reasoning(field)
-    asked = question()
-    asked.messages.insert(0, {"role": "tools", "content": '[{"type": "function", "function": {"name": "bash"}}]'})
-    with server(model.answer) as url:
-        policy = EndpointPolicy(url, "m")
-        with pytest.raises(InfrastructureFault, match=f"'{field}' is not supported"):
-            asking(policy, lambda: policy.act(asked))
-    assert len(model.asked) == 1
-
-
-def test_the_check_sends_what_is_sent_later() -> None:
-    asked = []
-
-    async def listening(request: HttpRequest) -> Response:
-        asked.append(await request.json())
-        return JSONResponse(completion())
-
-    with server(listening) as url:
-        policy = EndpointPolicy(url, "m", extra={"reasoning_effort": "low"})
-        asking(policy, policy.check, lambda: policy.act(question()))
-    assert asked[0].keys() == asked[1].keys()
-
-
-def test_reasoning_that_took_the_whole_limit_is_an_empty_action_that_was_cut() -> None:
-    async def thinking(request: HttpRequest) -> Response:
-        return error(400, "Could not finish the message because max_tokens or model output limit was reached.")
-
-    with server(thinking) as url:
-        policy = EndpointPolicy(url, "m")
-        _, action = asking(policy, policy.check, lambda: policy.act(question()))
-    assert (action.content, action.finish_reason) == ("", "length")
-
-
-@pytest.mark.parametrize(
-    ("said", "finish"),
-    [("stop", "stop"), (None, "stop"), ("tool_calls", "stop"), ("length", "length"), ("content_filter",) * 2],
-)
-def test_why_an_answer_ended_is_kept(said: str | None, finish: str) -> None:
-    async def answer(request: HttpRequest) -> Response:
-        return JSONResponse(completion(finish_reason=said))
-
-    with server(answer) as url:
-        policy = EndpointPolicy(url, "m")
-        assert asking(policy, lambda: policy.act(question()))[0].finish_reason == finish
-
-
-def test_a_server_that_falls_silent_is_a_fault() -> None:
-    async def silent(request: HttpRequest) -> Response:
-        await asyncio.sleep(1)
-        return JSONResponse(completion())
-
-    with server(silent) as url:
-        policy = EndpointPolicy(url, "m", seconds=0.2, retries=0)
-        with pytest.raises(InfrastructureFault, match=r"no answer within 0 s"):
-            asking(policy, lambda: policy.act(question()))
-
-
-@pytest.mark.parametrize("nonsense", [PlainTextResponse("<html>hello"), JSONResponse({"choices": []})])
-def test_an_answer_that_is_no_completion_is_asked_for_again_and_then_a_fault(nonsense: Response) -> None:
-    """But for the check: there the URL is to be doubted."""
-    answers: list[Response] = []
-
-    async def odd(request: HttpRequest) -> Response:
-        return answers.pop(0)
-
-    with server(odd) as url:
-        policy = EndpointPolicy(url, "m", retries=1)
-        answers += [nonsense, JSONResponse(completion())]
-        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
-        answers += [nonsense, nonsense]
-        with pytest.raises(InfrastructureFault, match=f"{url} answered with something that is no chat completion"):
-            asking(policy, lambda: policy.act(question()))
-        answers += [nonsense]
-        with pytest.raises(UserError, match="no chat completion; check that the URL is an API's base URL"):
-            asking(policy, policy.check)
-        assert answers == []
 
 
 def test_what_is_asked_is_the_runs_and_extra_fields_win() -> None:

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from published_rows import (
     PASSING,
     TEST,
     Row,
+    apply,
     commit,
     diff,
     r2e_gym,
@@ -31,7 +30,6 @@ from rollin.tasks import specs
 from rollin.tasks.published.catalogue import Format
 from rollin.tasks.published.columns import Misfit
 from rollin.tasks.published.formats import ADAPTERS, as_task
-from rollin.tasks.published.patches import added, changed_lines, parse, turned_round
 from rollin.tasks.published.reading import Skipped, Source, read, told
 from rollin.tasks.repository import build_repository
 from rollin.tasks.schema import Task, write_tasks
@@ -62,22 +60,6 @@ def tasks_of(path: Path, of: Format | None = None) -> list[Task]:
 
 def skipped(path: Path) -> list[Skipped]:
     return [row for row in read(Source(str(path), True)) if isinstance(row, Skipped)]
-
-
-def apply(patch: str, files: dict[str, str], folder: Path) -> dict[str, str]:
-    """What git makes of a patch; an AssertionError if it refuses."""
-    folder.mkdir(exist_ok=True)
-    for path in [*folder.rglob("*")]:
-        if path.is_file():
-            path.unlink()
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content.encode())
-    done = subprocess.run(
-        ["git", "apply", "--unsafe-paths", "-"], cwd=folder, input=patch.encode(), capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode() + patch
-    return {str(p.relative_to(folder)): p.read_bytes().decode() for p in folder.rglob("*") if p.is_file()}
 
 
 # --- each data set's columns ----------------------------------------------------------------------------------------
@@ -352,63 +334,3 @@ def test_a_set_from_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
 def test_a_data_set_that_is_not_known_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match="did you mean 'SWE-Gym/SWE-Gym'"):
         [*read(Source("SWE-Gym/SWEGym", False))]
-
-
-# --- patches --------------------------------------------------------------------------------------------------------
-
-contents = st.lists(st.sampled_from(["a", "b", "-- x", "++ y", "", "@@ -1 +1 @@", "\x0cpage"]), max_size=12)
-
-
-@given(contents, contents, st.booleans(), st.booleans())
-def test_a_patch_turned_round_undoes_it(
-    tmp_path_factory: pytest.TempPathFactory, before: list[str], after: list[str], ends: bool, still_ends: bool
-) -> None:
-    folder = tmp_path_factory.mktemp("turned")
-    old, new = "\n".join(before) + "\n" * ends, "\n".join(after) + "\n" * still_ends
-    for name, content in (("old", old), ("new", new)):
-        (folder / name).mkdir()
-        (folder / name / "calc.py").write_bytes(content.encode())
-    command = ["git", "diff", "--no-index", "--no-color", "old", "new"]
-    made = subprocess.run(command, cwd=folder, capture_output=True, check=False).stdout.decode()
-    patch = made.replace("a/old/", "a/").replace("b/new/", "b/")
-    turned = turned_round(patch)
-    assert turned_round(turned) == patch
-    assert changed_lines(turned) == changed_lines(patch)
-    if patch:
-        assert apply(turned, {"calc.py": new}, folder / "work") == {"calc.py": old}
-
-
-soup = st.lists(
-    st.sampled_from(
-        [
-            *("--- a/x", "+++ b/x", "@@ -1 +1 @@", "@@ -1,3 +1,2 @@ def f", "diff --git a/x b/x", "index 1..2 100644"),
-            *("+a", "-b", " c", "\\ No newline at end of file", "", "new file mode 100644", "rename from x", "prose"),
-        ]
-    ),
-    max_size=20,
-)
-
-
-@given(soup, st.text(max_size=40))
-def test_what_is_no_patch_is_said_and_breaks_nothing(lines: list[str], end: str) -> None:
-    for content in ("\n".join(lines) + end, end):
-        for patch in (content, turned_round(content)):
-            assert changed_lines(patch) >= 0
-            with contextlib.suppress(Misfit):
-                parse(patch, "patch")
-
-
-@pytest.mark.parametrize("make", [lambda: added("new/file.py", "a\nb"), lambda: added("empty.py", "")])
-def test_an_added_file_turned_round_is_deleted(tmp_path: Path, make: Callable[[], str]) -> None:
-    patch = make()
-    files = apply(patch, {}, tmp_path / "work")
-    assert len(files) == 1
-    assert apply(turned_round(patch), files, tmp_path / "work") == {}
-
-
-def test_a_rename_turned_round_goes_back(tmp_path: Path) -> None:
-    patch = (
-        "diff --git a/old.py b/new.py\nsimilarity index 50%\nrename from old.py\nrename to new.py\n"
-        "index 1111111..2222222 100644\n--- a/old.py\n+++ b/new.py\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
-    )
-    assert apply(turned_round(patch), {"new.py": "a\nc\n"}, tmp_path / "work") == {"old.py": "a\nb\n"}

@@ -1,6 +1,7 @@
 """Attention over conversations of different lengths: what each would get alone."""
 
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
+    MistralForCausalLM,
     PretrainedConfig,
     PreTrainedModel,
     Qwen2Config,
@@ -18,7 +20,7 @@ from transformers import (
 )
 
 from rollin.errors import UserError
-from rollin.models import check_attention
+from rollin.models import check_attention, load_model
 from rollin.policies.ragged import SHORT, RaggedBatch, Segment, SlotCache, ragged_attention
 
 SLOTS, LONGEST = 40, 60
@@ -109,3 +111,12 @@ def test_models_that_see_everything_before_are_taken(config: PretrainedConfig) -
 def test_models_that_attend_otherwise_are_refused(config: PretrainedConfig, said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_attention(config, "x")
+
+
+def test_a_model_that_attends_otherwise_is_not_loaded(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    MistralForCausalLM(MistralConfig(vocab_size=8, num_key_value_heads=2, sliding_window=64, **sizes)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(UserError, match="sliding_attention"):
+        load_model(str(tmp_path))

@@ -246,7 +246,8 @@ def test_a_folder_that_was_there_stays_where_a_run_does_not_begin(tmp_path: Path
 
 def test_a_measurement_is_taken_for_no_other(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
     recipe, place = write_recipe(tmp_path / "small.yaml", tiny_directory), tmp_path / "measured"
-    finish(rollin(cache, "eval", recipe, "--out", place))
+    first = finish(rollin(cache, "eval", recipe, "--out", place))
+    assert "building tasks: 2/2" in first, "it needs no training tasks"
     again = finish(rollin(cache, "eval", recipe, "--out", place, "concurrency=1", "training.epochs=2"))
     assert "resolved 0.0% (0/2" in again
     shutil.copytree(tiny_directory, tmp_path / "other")
@@ -271,6 +272,32 @@ def test_where_every_trajectory_fails_nothing_is_taken_for_done(
     with Store.read(tmp_path / "run" / "run.db") as store:
         assert [row.phase for row in store.iterations()] == [Phase.COLLECTING]
         assert not store.evaluations()
+
+
+TEACHER = """
+def teach(messages, task):
+    {does}
+"""
+
+
+def test_where_the_teacher_gave_no_label_the_run_waits_for_it(
+    tmp_path: Path, cache: Path, tiny_directory: Path
+) -> None:
+    teacher = tmp_path / "teacher.py"
+    teacher.write_text(TEACHER.format(does="raise RuntimeError('lost')"))
+    roll_in = {"kind": "turn_mixture", "beta": {"kind": "constant", "value": 0.0}}
+    recipe = write_recipe(
+        tmp_path / "small.yaml", tiny_directory, iterations=1, evaluation={"base": False},
+        method={"name": "dagger", "roll_in": roll_in}, teacher={"kind": "function", "function": f"{teacher}:teach"},
+    )  # fmt: skip
+    printed = finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"), 3)
+    assert "the teacher gave none of" in " ".join(printed.split())
+    teacher.write_text(TEACHER.format(does="return 'ls'"))
+    finish(rollin(cache, "resume", tmp_path / "run"))
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        turns = [turn for row in store.trajectories(purpose=Purpose.COLLECT) for turn in store.turns(row.id)]
+        assert {turn.label.text for turn in turns} == {"ls"}
+        assert store.iterations()[1].trained("labels") == len(turns) > 0
 
 
 def recorded(path: Path) -> list[tuple[object, ...]]:

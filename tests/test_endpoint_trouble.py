@@ -1,0 +1,164 @@
+"""A server in trouble, or of other habits: what is tried again, what is left out, what is a fault."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from endpoint_room import asking, completion, error, question, server
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from rollin.errors import InfrastructureFault, UserError
+from rollin.policies.endpoint import EndpointPolicy
+
+
+def test_a_server_in_trouble_is_asked_again() -> None:
+    asked = []
+
+    async def tired(request: HttpRequest) -> Response:
+        asked.append(await request.json())
+        return JSONResponse(completion()) if len(asked) == 3 else error(503 if len(asked) == 1 else 429, "busy")
+
+    with server(tired) as url:
+        policy = EndpointPolicy(url, "m", retries=2)
+        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
+        asked.clear()
+        policy = EndpointPolicy(url, "m", retries=1)
+        with pytest.raises(InfrastructureFault, match="busy"):
+            asking(policy, lambda: policy.act(question()))
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 501, 520, 599])
+def test_what_another_try_may_mend_is_tried_again(status: int) -> None:
+    answers = [error(status, "busy"), JSONResponse(completion())]
+
+    async def tired(request: HttpRequest) -> Response:
+        return answers.pop(0)
+
+    with server(tired) as url:
+        policy = EndpointPolicy(url, "m", retries=1)
+        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
+
+
+class Reasoning:
+    """A server that refuses fields as OpenAI's reasoning models do, one at a time."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+        self.asked: list[dict[str, Any]] = []
+
+    async def answer(self, request: HttpRequest) -> Response:
+        body = await request.json()
+        self.asked.append(body)
+        for field in self.refused:
+            if field in body:
+                code = "unsupported_value" if field == "temperature" else "unsupported_parameter"
+                return error(400, f"'{field}' is not supported with this model.", code, field)
+        return JSONResponse(completion())
+
+
+def test_what_a_model_does_not_take_is_left_out_from_then_on() -> None:
+    model = Reasoning("max_tokens", "temperature", "top_p", "stop")
+    with server(model.answer) as url:
+        policy = EndpointPolicy(url, "m")
+        asking(policy, policy.check)
+        assert len(model.asked) == 4
+        assert model.asked[-1].keys() == {"model", "messages", "seed", "max_completion_tokens"}
+        model.asked.clear()
+        stopped = replace(question(), asked={"stop": ["\n"]})
+        began = time.monotonic()
+        first, second = asking(policy, lambda: policy.act(stopped), lambda: policy.act(stopped))
+        assert time.monotonic() - began < 0.25, "it was not asked again at once"
+    assert first.content == second.content == "ls"
+    assert ["stop" in body for body in model.asked] == [True, False, False]
+    assert {body["max_completion_tokens"] for body in model.asked} == {8}
+
+
+def test_the_newer_name_may_be_refused_too() -> None:
+    model = Reasoning("max_tokens", "max_completion_tokens")
+    with server(model.answer) as url:
+        policy = EndpointPolicy(url, "m")
+        asking(policy, lambda: policy.act(question()))
+    assert model.asked[-1].keys() == {"model", "messages", "seed", "temperature", "top_p"}
+
+
+@pytest.mark.parametrize("field", ["messages", "tools"])
+def test_without_its_question_a_model_is_not_asked(field: str) -> None:
+    model = Reasoning(field)
+    asked = question()
+    asked.messages.insert(0, {"role": "tools", "content": '[{"type": "function", "function": {"name": "bash"}}]'})
+    with server(model.answer) as url:
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(InfrastructureFault, match=f"'{field}' is not supported"):
+            asking(policy, lambda: policy.act(asked))
+    assert len(model.asked) == 1
+
+
+def test_the_check_sends_what_is_sent_later() -> None:
+    asked = []
+
+    async def listening(request: HttpRequest) -> Response:
+        asked.append(await request.json())
+        return JSONResponse(completion())
+
+    with server(listening) as url:
+        policy = EndpointPolicy(url, "m", extra={"reasoning_effort": "low"})
+        asking(policy, policy.check, lambda: policy.act(question()))
+    assert asked[0].keys() == asked[1].keys()
+
+
+def test_reasoning_that_took_the_whole_limit_is_an_empty_action_that_was_cut() -> None:
+    async def thinking(request: HttpRequest) -> Response:
+        return error(400, "Could not finish the message because max_tokens or model output limit was reached.")
+
+    with server(thinking) as url:
+        policy = EndpointPolicy(url, "m")
+        _, action = asking(policy, policy.check, lambda: policy.act(question()))
+    assert (action.content, action.finish_reason) == ("", "length")
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [("stop", "stop"), (None, "stop"), ("tool_calls", "stop"), ("length", "length"), ("content_filter",) * 2],
+)
+def test_why_an_answer_ended_is_kept(said: str | None, finish: str) -> None:
+    async def answer(request: HttpRequest) -> Response:
+        return JSONResponse(completion(finish_reason=said))
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m")
+        assert asking(policy, lambda: policy.act(question()))[0].finish_reason == finish
+
+
+def test_a_server_that_falls_silent_is_a_fault() -> None:
+    async def silent(request: HttpRequest) -> Response:
+        await asyncio.sleep(1)
+        return JSONResponse(completion())
+
+    with server(silent) as url:
+        policy = EndpointPolicy(url, "m", seconds=0.2, retries=0)
+        with pytest.raises(InfrastructureFault, match=r"no answer within 0 s"):
+            asking(policy, lambda: policy.act(question()))
+
+
+@pytest.mark.parametrize("nonsense", [PlainTextResponse("<html>hello"), JSONResponse({"choices": []})])
+def test_an_answer_that_is_no_completion_is_asked_for_again_and_then_a_fault(nonsense: Response) -> None:
+    """But for the check: there the URL is to be doubted."""
+    answers: list[Response] = []
+
+    async def odd(request: HttpRequest) -> Response:
+        return answers.pop(0)
+
+    with server(odd) as url:
+        policy = EndpointPolicy(url, "m", retries=1)
+        answers += [nonsense, JSONResponse(completion())]
+        assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
+        answers += [nonsense, nonsense]
+        with pytest.raises(InfrastructureFault, match=f"{url} answered with something that is no chat completion"):
+            asking(policy, lambda: policy.act(question()))
+        answers += [nonsense]
+        with pytest.raises(UserError, match="no chat completion; check that the URL is an API's base URL"):
+            asking(policy, policy.check)
+        assert answers == []
