@@ -113,7 +113,7 @@ CREATE TABLE evaluations (
 -- For people: one row a turn, with what was on the screen.
 CREATE VIEW turn_view AS
 SELECT t.id AS turn_id, t.trajectory_id, j.instance_id, j.iteration, j.attempt, j.purpose, j.policy, t.turn, t.actor,
-       m.content AS observed, t.action, t.tool_calls, t.label, t.label_tool_calls, 
+       m.content AS observed, t.action, t.tool_calls, t.label, t.label_tool_calls,
        t.action = t.label AND (SELECT json_group_array(json(value -> '$.function')) FROM json_each(coalesce(t.tool_calls, '[]')))
                            IS (SELECT json_group_array(json(value -> '$.function')) FROM json_each(coalesce(t.label_tool_calls, '[]')))
        AS agrees, t.label_status, t.label_source,
