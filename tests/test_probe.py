@@ -68,3 +68,33 @@ def test_tests_that_pass_now_and_then_are_found_out(unit, tmp_path, monkeypatch)
         monkeypatch.setattr(bench, "_baseline", replace(bench.baseline, passed=frozenset({"test_other"})))
         with pytest.raises(FlakyTestsError, match="don't say the same twice"):
             bench.outcomes([])
+
+
+def test_what_a_conftest_loads_is_loaded_anew_for_each_tree(unit, tmp_path):
+    """A child must not go on from a process that holds the pristine module already."""
+    name, told = unit.test_files[0], [1, 2, 1]
+    test = "from bearer import number\n\ndef test_it():\n    assert number == 1\n"
+    trees = [{name: test, "bearer.py": f"number = {number}\n"} for number in told]
+    with Workbench(unit, tmp_path) as bench:
+        bench._sandbox.write("bearer.py", b"number = 1\n")
+        bench._sandbox.write("conftest.py", b"import bearer\n")
+        found = bench.outcomes(trees)
+    assert [bool(outcome.passed) for outcome in found] == [True, False, True]
+
+
+def test_a_tree_may_bring_a_configuration_of_pytest(unit, tmp_path):
+    name = unit.test_files[0]
+    test = "def test_it():\n    pass\n\ndef check_it():\n    pass\n"
+    trees = [{name: test}, {name: test, "pytest.ini": "[pytest]\npython_functions = check_*\n"}]
+    with Workbench(unit, tmp_path) as bench:
+        found = bench.outcomes(trees)
+    assert [set(outcome.passed) for outcome in found] == [{f"{name}::test_it"}, {f"{name}::check_it"}]
+
+
+def test_where_one_file_cannot_be_imported_none_is_run(unit, tmp_path):
+    other = "test_other.py"
+    with Workbench(replace(unit, test_files=(*unit.test_files, other)), tmp_path) as bench:
+        sound, broken = bench.outcomes([{other: "def test_it():\n    pass\n"}, {other: "import nothing_like_it\n"}])
+    assert len(sound.passed) > 1
+    assert not broken.passed
+    assert broken.failed[other].type == "ModuleNotFoundError"

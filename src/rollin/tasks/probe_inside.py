@@ -1,9 +1,13 @@
 """The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
 
-For each tree of the request it writes the tree's files, forks, runs pytest in the child and puts the files back. Where
-the request says `twice`, a tree that breaks some of the first tree's tests runs once more. Forking a process that has
-pytest loaded makes a run four times cheaper than starting one; what the first run compiled serves the others. Needs
-pytest and nothing of rollin. Prints one line of JSON for each tree: what each run found, null where it ran out of time.
+For each tree of the request it writes the tree's files, forks, runs the tests in the child and puts the files back.
+Where the request says `twice`, a tree that breaks some of the first tree's tests runs once more. What the first run
+compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for each tree: what each run
+found, null where it ran out of time.
+
+It forks late, when pytest is about to collect: to get there takes longer than the tests of a small module, and the
+trees don't differ in it. Where a conftest.py or pytest's configuration brought the repository's own code in by then, or
+a tree changes them, it forks early, before pytest begins: that is still four times cheaper than starting a process.
 """
 
 import gc
@@ -16,17 +20,30 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO, NoReturn, TypedDict
 
 import pytest
 
 Record = dict[str, object]
+Tree = Mapping[str, str | None]
 OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no")
 """Printing the tracebacks would double a run's time."""
+CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
+"""What pytest reads before it collects."""
 WALL_SECONDS = 60
 """Of one run that waits instead of computing."""
 MOMENTS = count(1000 * os.getpid())
 """When files were written, in seconds: Python takes what it compiled for the file's own if time and size are the same,
 so no two writings may have one time, nor those of two probes in one sandbox."""
+
+
+class Request(TypedDict):
+    """What is asked for: see `probe.probe`."""
+
+    trees: list[Tree]
+    test_files: list[str]
+    twice: bool
+    seconds: int
 
 
 class Recorder:
@@ -35,6 +52,16 @@ class Recorder:
     def __init__(self) -> None:
         self.passed: set[str] = set()
         self.failed: dict[str, Record] = {}
+
+    def found(self, status: int) -> Record:
+        """What a session saw that ended so."""
+        assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), status
+        return {"passed": sorted(self.passed - set(self.failed)), "failed": self.failed}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Where something can't be collected nothing is run: as pytest has it, but without its long account of that."""
+        return True if session.testsfailed and not session.config.option.continue_on_collection_errors else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
@@ -71,14 +98,11 @@ def describe(error: BaseException) -> Record:
 def run_tests(test_files: list[str]) -> Record:
     """One run of pytest in this process."""
     recorder = Recorder()
-    sys.path.insert(0, os.getcwd())
-    status = pytest.main([*OPTIONS, *test_files], plugins=[recorder])
-    assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED), status
-    return {"passed": sorted(recorder.passed - set(recorder.failed)), "failed": recorder.failed}
+    return recorder.found(pytest.main([*OPTIONS, *test_files], plugins=[recorder]))
 
 
-def forked(run: Callable[[], Record], seconds: int) -> bytes:
-    """Run in a child that is killed when its time is over; what it found as JSON, null where it found nothing.
+def fork(seconds: int) -> bytes | int:
+    """What a child told, null if it was killed, as it is when its time is over. In the child: the pipe to tell it to.
 
     CPU time decides, so that a busy machine doesn't change what is found; the wall time is for those that sleep.
     """
@@ -90,21 +114,43 @@ def forked(run: Callable[[], Record], seconds: int) -> bytes:
         signal.alarm(WALL_SECONDS)
         gc.disable()
         sys.dont_write_bytecode = False
-        silence = os.open(os.devnull, os.O_RDWR)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        record = json.dumps(run())
-        with os.fdopen(writer, "w") as pipe:
-            pipe.write(record)
-        os._exit(0)
+        silence()
+        return writer
     os.close(writer)
-    with os.fdopen(reader, "rb") as pipe_end:
-        answer = pipe_end.read()
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read()
     os.waitpid(child, 0)
     return answer or b"null"
 
 
-def put(files: Mapping[str, str | None]) -> dict[str, str | None]:
+def tell(pipe: int, record: Record) -> NoReturn:
+    """End the child that `fork` made."""
+    with os.fdopen(pipe, "w") as writer:
+        json.dump(record, writer)
+    os._exit(0)
+
+
+def forked(run: Callable[[], Record], seconds: int) -> bytes:
+    """Run in a child; what it found as JSON, null where it found nothing in its time."""
+    answer = fork(seconds)
+    if isinstance(answer, int):
+        tell(answer, run())
+    return answer
+
+
+def load_plugins() -> None:
+    """Before the first fork, not in each child: a session in a folder without tests."""
+    pytest.main([*OPTIONS, "--collect-only", "--noconftest", str(Path(sys.argv[1]).parent)])
+
+
+def silence() -> None:
+    """Nobody hears what the tests print."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
+def put(files: Tree) -> Tree:
     """Write files (None deletes) and return what was there."""
     before: dict[str, str | None] = {}
     for name, text in files.items():
@@ -129,26 +175,90 @@ def shorten_accounts() -> None:
     pytest.ExceptionInfo.getrepr = brief  # type: ignore[method-assign, assignment]
 
 
+def try_trees(request: Request, screen: BinaryIO, trial: Callable[[], bytes | int]) -> int | None:
+    """Print what trials found of each tree; None when all were tried. A child that a trial left here gets its pipe."""
+    gc.freeze()  # with gc.disable() in the children a third of a run's time
+    sound = set[str]()
+    for tree in request["trees"]:
+        before, answers = put(tree), list[bytes]()
+        while not answers or (len(answers) == 1 and request["twice"] and breaks_some(sound, answers[0])):
+            answer = trial()
+            if isinstance(answer, int):
+                return answer
+            answers.append(answer)
+        sound = sound or passed(answers[0])
+        put(before)
+        screen.write(b"[%b]\n" % b", ".join(answers))
+    screen.flush()
+    return None
+
+
+def passed(answer: bytes) -> set[str]:
+    """The tests that passed in a run."""
+    return set((json.loads(answer) or {"passed": ()})["passed"])
+
+
+def breaks_some(sound: set[str], answer: bytes) -> bool:
+    """Whether some of the sound tests passed, and some did not."""
+    return bool(passed(answer)) and bool(sound - passed(answer))
+
+
+class Late:
+    """A pytest plugin that tries the trees when pytest is about to collect, and then ends the process. Its children go
+    on."""
+
+    def __init__(self, request: Request, screen: BinaryIO) -> None:
+        self.trees = partial(try_trees, request, screen, partial(fork, request["seconds"]))
+        self.pipe: int | None = None
+        """In a child, where it has to tell what it finds."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        if holds_own_code():
+            os._exit(1)
+        self.pipe = self.trees()
+        if self.pipe is None:
+            os._exit(0)
+
+
+def holds_own_code() -> bool:
+    """Whether this process has loaded a module of the repository, be it the pristine one."""
+    here, script = os.path.join(os.getcwd(), ""), os.path.abspath(__file__)
+    files = {os.path.abspath(getattr(module, "__file__", None) or os.devnull) for module in list(sys.modules.values())}
+    return any(file.startswith(here) for file in files - {script})
+
+
+def forks_late(request: Request, screen: BinaryIO) -> bool:
+    """Try the trees from within one session, in a child of its own. False where that can't be, and nothing was said."""
+    if any(Path(name).name in CONFIGURATION for tree in request["trees"] for name in tree):
+        return False
+    child = os.fork()
+    if child == 0:
+        late, recorder = Late(request, screen), Recorder()
+        status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, recorder])
+        if late.pipe is not None:
+            tell(late.pipe, recorder.found(status))
+        os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def forks_early(request: Request, screen: BinaryIO) -> None:
+    """Try the trees, each in a session of its own."""
+    load_plugins()
+    trial = partial(forked, partial(run_tests, request["test_files"]), request["seconds"])
+    try_trees(request, screen, trial)
+
+
 def main() -> None:
     """Answer the request, tree by tree."""
     request = json.loads(Path(sys.argv[1]).read_text())
     shorten_accounts()
+    sys.path.insert(0, os.getcwd())
     sys.dont_write_bytecode = True
     screen = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    pytest.main([*OPTIONS, "--collect-only", str(Path(sys.argv[1]).parent)])  # loads all plugins before the first fork
-    gc.freeze()  # with gc.disable() below a third of a run's time
-    run, sound = partial(forked, lambda: run_tests(request["test_files"]), request["seconds"]), set[str]()
-    for tree in request["trees"]:
-        before = put(tree)
-        answers = [run()]
-        passed = set((json.loads(answers[0]) or {"passed": ()})["passed"])
-        sound = sound or passed
-        if request["twice"] and passed and sound - passed:
-            answers.append(run())
-        put(before)
-        screen.write(b"[%b]\n" % b", ".join(answers))
-    screen.flush()
+    silence()
+    if not forks_late(request, screen):
+        forks_early(request, screen)
 
 
 if __name__ == "__main__":

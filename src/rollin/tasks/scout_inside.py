@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 
 import probe_inside  # type: ignore[import-not-found]
-import pytest
 
 
 def plainly(test_file: str) -> dict[str, object]:
@@ -44,10 +43,11 @@ def main() -> None:
     """Answer the request, test file by test file."""
     request = json.loads(Path(sys.argv[1]).read_text())
     probe_inside.shorten_accounts()
+    sys.path.insert(0, os.getcwd())
     sys.dont_write_bytecode = True
     screen = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    pytest.main([*probe_inside.OPTIONS, "--collect-only", str(Path(sys.argv[1]).parent)])  # loads it before any fork
+    probe_inside.load_plugins()
     for name in request["test_files"]:
         runs = [probe_inside.forked(partial(run, name), request["seconds"]) for run in (plainly, counting)]
         screen.write(b"[%b]\n" % b", ".join(runs))
