@@ -10,6 +10,7 @@ import io
 import keyword
 import random
 import re
+import sys
 import tokenize
 import warnings
 from collections.abc import Iterable
@@ -140,7 +141,8 @@ def misspelled_data_key(files: Files, path: str, rng: random.Random) -> list[Fau
 
 
 def missing_import(files: Files, path: str, rng: random.Random) -> list[Fault]:
-    """An import line taken away. Of `from` imports only those whose module is named elsewhere in the file."""
+    """An import line taken away. Of `from` imports only those whose module is named elsewhere in the file, and
+    whose name is no module's: from `datetime` alone nobody can tell which of two lines is lost."""
     source = Source.parse(files, path)
     faults = []
     for node in source.tree.body:
@@ -148,6 +150,8 @@ def missing_import(files: Files, path: str, rng: random.Random) -> list[Fault]:
             continue
         name = node.names[0].asname or node.names[0].name
         module = node.module if isinstance(node, ast.ImportFrom) else name
+        if isinstance(node, ast.ImportFrom) and name in sys.stdlib_module_names:
+            continue
         line = source.lines[node.lineno - 1]
         if module and line.startswith(("import", "from")) and occurs(module, source.text) > 1 and "." not in name:
             start = source.line_start(node.lineno)
