@@ -121,6 +121,39 @@ def test_workers_share_the_cores_and_leave_them_to_others(
         torch.set_num_threads(before)
 
 
+def test_what_another_trajectory_computed_of_a_prompt_is_copied(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instructions that tasks share, and a whole prompt that is asked twice; the actions stay what they were."""
+    passes: list[list[int]] = []
+    whole = worker.forward
+
+    def watched(model: Any, cache: Any, rows: Any) -> Any:
+        passes.append([1 + segment.new - segment.wanted for segment, _ in rows])  # without what is guessed
+        return whole(model, cache, rows)
+
+    monkeypatch.setattr(worker, "forward", watched)
+    asked = [
+        replace(ask(name, turns), trajectory=f"{name}{n}")
+        for n, (name, turns) in enumerate([("a", 0), ("b", 0), ("a", 0), ("b", 1)])
+    ]
+    prompts = [state_ids(tokenizer, request.messages) for request in asked]
+    policy = LocalPolicy(tiny_model, tokenizer, slots=4, context_tokens=2000)
+    try:
+        new = list[int]()
+        for request in asked:
+            passes.clear()
+            action = asyncio.run(policy.act(request))
+            new.append(passes[0][0])
+            assert action.token_ids == plain_generation(tiny_model, tokenizer, request)
+    finally:
+        asyncio.run(policy.close())
+    assert new[0] == len(prompts[0])
+    assert 1 < new[1] < len(prompts[1]) // 2  # the system prompt was there
+    assert new[2] == 1  # all but the last token, which decoding starts from
+    assert new[3] < len(prompts[3]) - len(prompts[1]) + 5
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_what_was_said_before_is_guessed_and_only_saves_passes(
     policy: LocalPolicy, temperature: float, monkeypatch: pytest.MonkeyPatch

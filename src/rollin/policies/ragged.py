@@ -77,6 +77,11 @@ class SlotCache:
             for number, layer in enumerate(self.layers):  # one by one, so that old and new are never all there
                 self.layers[number] = torch.nn.functional.pad(layer, (0, 0, 0, room, 0, 0, 0, more))
 
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        """Let a slot hold the tokens from `start` to `end` as another one does; those before have to be the same."""
+        for layer in self.layers:
+            layer[:, target, :, start:end] = layer[:, source, :, start:end]
+
     def clear(self) -> None:
         """Give all room back."""
         self.layers = [layer[:, :0, :, :0].clone() for layer in self.layers]

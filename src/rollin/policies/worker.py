@@ -2,8 +2,9 @@
 
 Between two passes it lets new requests in and finished ones out, so nobody waits for a batch to fill or to end
 (continuous batching). A trajectory keeps its slot of the key/value cache between turns: its next state repeats the last
-one, and only the tokens after the common prefix are computed. Where the policy has said the like before, several tokens
-are guessed and checked in one pass (habits.py).
+one, and only the tokens after the common prefix are computed. What another slot holds of that (the instructions, a task
+that several trajectories try) is copied. Where the policy has said the like before, several tokens are guessed and
+checked in one pass (habits.py).
 """
 
 import queue
@@ -160,6 +161,7 @@ class Worker:
         chosen: list[Job] = []
         budget = PREFILL_TOKENS
         for job in sorted(running, key=lambda j: len(j.ids) - len(self._slots[j.slot].ids)):
+            self._borrow(job)
             past, ids = len(self._slots[job.slot].ids), job.ids
             new, guess = ids[past : past + budget], list[int]()
             if not new:
@@ -180,6 +182,18 @@ class Worker:
                 if job.future.done():
                     slot.busy, slot.used = False, time.monotonic()
                     running.remove(job)
+
+    @torch.inference_mode()
+    def _borrow(self, job: Job) -> None:
+        """Copy what another slot holds of the prompt's beginning, but for the prompt's last token."""
+        slot, prompt = self._slots[job.slot], job.prompt[:-1]
+        if len(slot.ids) >= len(prompt):
+            return
+        shared, lender = max((_common_prefix(other.ids, prompt), number) for number, other in enumerate(self._slots))
+        if shared > len(slot.ids):
+            self._cache.reserve(job.slot + 1, shared)
+            self._cache.copy(lender, job.slot, len(slot.ids), shared)
+            slot.ids = prompt[:shared]
 
     def _append(self, job: Job, scores: torch.Tensor, guess: list[int]) -> None:
         """Draw tokens, [1 + guessed, vocabulary] scores; answer when one ends the message or the limit is reached.
