@@ -177,7 +177,7 @@ def test_a_program_whose_model_passes_a_limit_is_ended(bench: Bench) -> None:
     crowd = "for i in $(seq 3000); do : > /tmp/$i; done; sleep 20"
     limits = Limits(memory_mb=4096, disk_mb=8)
     ending, _ = bench.roll_out("python /agent/agent.py", lambda request: crowd, limits=limits)
-    assert ending.exit is Exit.TIME_LIMIT
+    assert ending.exit is Exit.SANDBOX_LIMIT
     assert "there were more than 2048 files" in ending.detail
 
 

@@ -103,7 +103,8 @@ def test_a_teacher_that_is_away_costs_time_and_no_label(tmp_path: Path, monkeypa
         opened = httpx.post(f"{url}/sessions", headers=headers, json={"task": "mine"}).json()
         teacher.close()
         client = openai.OpenAI(base_url=opened["base_url"], api_key=opened["key"], http_client=HTTP)
-        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
+        message = {"role": "user", "content": "x"}
+        client.chat.completions.create(model="m", messages=[message], stop=["###"], logprobs=True)  # type: ignore[list-item]
         assert httpx.post(f"{url}/sessions/1/end", headers=headers, json={}).json()["exit"] == Exit.SUBMITTED
         process.kill()
     with Store.read(tmp_path / "run" / "run.db") as store:
@@ -112,6 +113,8 @@ def test_a_teacher_that_is_away_costs_time_and_no_label(tmp_path: Path, monkeypa
     back = Upstream(teacher.port)
     counts = fill_in(tmp_path / "run", Model(back.url, "t"), ConsoleReporter(Console(quiet=True)))
     assert counts[LabelStatus.READY] == 1
+    assert back.asked[-1]["stop"] == ["###"], "on the agent's own terms"
+    assert "logprobs" not in back.asked[-1], "but for what is of the action alone"
     assert len(student.asked) == 2, "the check and the turn: who acted is not asked again"
     for each in (student, back):
         each.close()

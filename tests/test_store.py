@@ -19,6 +19,7 @@ from rollin.messages import Message, ToolCall
 from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
+from rollin.store.database import SCHEMA_VERSION
 
 PENDING = Label(LabelStatus.PENDING)
 
@@ -263,7 +264,7 @@ def test_another_schema_version_is_refused(store: Store) -> None:
     store.close()
     with sqlite3.connect(store.path) as db:
         db.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match="has schema 99, this rollin reads 3"):
+    with pytest.raises(UserError, match=f"has schema 99, this rollin reads {SCHEMA_VERSION}"):
         Store.resume(store.path)
 
 

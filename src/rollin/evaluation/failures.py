@@ -37,6 +37,7 @@ ENDED_BY = {
     Exit.TURN_LIMIT: FailureMode.LIMIT,
     Exit.CONTEXT_LIMIT: FailureMode.LIMIT,
     Exit.TIME_LIMIT: FailureMode.LIMIT,
+    Exit.SANDBOX_LIMIT: FailureMode.LIMIT,
 }
 
 

@@ -181,8 +181,8 @@ class Session:
         if self.spec.labeller is None:
             return 0
         for turn in unlabelled:
-            messages = self._store.state_messages(turn.state_id)
-            self._labels.ask(self.spec.labeller, self.spec.request(Call(turn.turn, messages), Actor.TEACHER), turn.id)
+            call = Call(turn.turn, self._store.state_messages(turn.state_id), turn.asked)
+            self._labels.ask(self.spec.labeller, self.spec.request(call, Actor.TEACHER), turn.id)
         return len(unlabelled)
 
     def end(self) -> None:
@@ -285,7 +285,7 @@ class Session:
         # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.
         trajectory = self.spec.trajectory.id
         row = self._store.record_turn(
-            trajectory, call.turn, call.messages, actor, action, label, started, thread=call.thread
+            trajectory, call.turn, call.messages, actor, action, label, started, thread=call.thread, asked=call.asked
         )
         self._metrics.turns.labels(actor).inc()
         seconds = time.time() - started

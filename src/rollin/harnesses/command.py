@@ -87,9 +87,9 @@ class CommandHarness:
         words_of_it = result.output[-LAST_WORDS:].strip()
         if result.timed_out:
             return HarnessExit(Exit.TIME_LIMIT)
-        if result.killed:  # a limit as the time is one, passed by what the model had it do
+        if result.killed:  # for what the model had it do
             log.warning("%s: the program was killed: %s", task.instance_id, words_of_it)
-            return HarnessExit(Exit.TIME_LIMIT, detail=words_of_it)
+            return HarnessExit(Exit.SANDBOX_LIMIT, detail=words_of_it)
         if result.returncode:
             log.warning("%s: the program exited with %d: %s", task.instance_id, result.returncode, words_of_it)
             return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=f"exit {result.returncode}: {words_of_it}")

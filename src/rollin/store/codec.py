@@ -70,7 +70,8 @@ def turn(row: sqlite3.Row) -> TurnRow:
     )
     place = (row["id"], row["trajectory_id"], row["turn"], row["state_id"])
     sound = None if row["sound"] is None else bool(row["sound"])
-    return TurnRow(*place, Actor(row["actor"]), action, row["started"], label, sound, row["thread"])
+    asked = json.loads(row["asked"] or "{}")
+    return TurnRow(*place, Actor(row["actor"]), action, row["started"], label, sound, row["thread"], asked)
 
 
 def trajectory(row: sqlite3.Row) -> TrajectoryRow:

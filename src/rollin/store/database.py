@@ -15,7 +15,7 @@ from rollin import __version__
 from rollin.errors import InfrastructureFault, UserError
 from rollin.tasks.schema import Task
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class WriterLock:

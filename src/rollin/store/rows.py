@@ -6,6 +6,7 @@ TrajectoryRow, TurnRow, IterationRow, EvaluationRow
 Spent                                             what trajectories cost
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -46,6 +47,8 @@ class Exit(StrEnum):
     CONTEXT_LIMIT = "context_limit"
     """The conversation outgrew what the acting model can read."""
     TIME_LIMIT = "time_limit"
+    SANDBOX_LIMIT = "sandbox_limit"
+    """The agent's own program was killed for the memory, the processes or the disk that it used."""
     INFRASTRUCTURE_FAULT = "infrastructure_fault"
     """Nobody's failure: counted apart, in no rate."""
 
@@ -141,6 +144,8 @@ class TurnRow:
     """Whether the teacher, having seen what came of the action, would leave it alone; None where it was not asked."""
     thread: int = 0
     """Which of the trajectory's conversations: 0 is the one that began first, others are sub-agents'."""
+    asked: Mapping[str, object] = field(default_factory=dict)
+    """What else the harness asked for (`stop`, `tool_choice`, ...), in OpenAI's names."""
 
 
 @dataclass(frozen=True)

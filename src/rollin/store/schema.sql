@@ -1,4 +1,4 @@
--- run.db, schema 3. Times are seconds since the epoch; durations are seconds. docs/store.md explains and has examples.
+-- run.db, schema 4. Times are seconds since the epoch; durations are seconds. docs/store.md explains and has examples.
 
 -- What this run is: rollin_version, schema_version, created, recipe (JSON).
 CREATE TABLE meta (
@@ -34,7 +34,7 @@ CREATE TABLE trajectories (
     seed        INTEGER NOT NULL,
     status      TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'ended')),
     exit        TEXT CHECK (exit IN ('submitted', 'turn_limit', 'format_errors', 'action_loop', 'context_limit', 'time_limit',
-                                     'infrastructure_fault')),
+                                     'sandbox_limit', 'infrastructure_fault')),
     patch       TEXT,              -- what the agent changed, a unified diff
     resolved    INTEGER CHECK (resolved IN (0, 1)),  -- NULL until graded, and for faults
     grade       TEXT,              -- JSON: which tests passed
@@ -73,6 +73,7 @@ CREATE TABLE turns (
     turn                    INTEGER NOT NULL CHECK (turn >= 0),
     thread                  INTEGER NOT NULL DEFAULT 0,  -- which of its conversations; others than 0 are sub-agents'
     state_id                INTEGER NOT NULL REFERENCES states (id),
+    asked                   TEXT,              -- the harness's other terms (stop, tool_choice, ...), JSON in OpenAI's names
     actor                   TEXT NOT NULL CHECK (actor IN ('student', 'teacher')),
     action                  TEXT NOT NULL,     -- the executed message's words
     tool_calls              TEXT,              -- and its calls, JSON in OpenAI's form

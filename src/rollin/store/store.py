@@ -234,17 +234,21 @@ class Store:
         started: float,
         *,
         thread: int = 0,
+        asked: Mapping[str, object] | None = None,
     ) -> TurnRow:
         """Commit one turn with the messages of its state that are new. IntegrityError if the turn exists."""
         with self._transaction() as db:
             state = states.insert_state(db, messages)
             place: codec.Columns = {"trajectory_id": trajectory_id, "turn": turn, "thread": thread, "state_id": state}
+            place["asked"] = _json(asked or None)
             row = (
                 place | {"actor": actor, "started": started} | codec.action_columns(action) | codec.label_columns(label)
             )
             turn_id = db.execute(_insertion("turns", row), row).lastrowid
         assert turn_id is not None
-        return TurnRow(turn_id, trajectory_id, turn, state, actor, action, started, label, thread=thread)
+        return TurnRow(
+            turn_id, trajectory_id, turn, state, actor, action, started, label, thread=thread, asked=asked or {}
+        )
 
     def record_label(self, turn_id: int, label: Label) -> None:
         """Commit what became of a turn's label."""
