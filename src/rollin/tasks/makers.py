@@ -162,13 +162,19 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
 
 def _noticed(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, Outcome]]:
     """Mutations that tests notice, in the order of preference, with what the tests say; they say it twice."""
-    mutations = _mutations(bench, kinds, rng)
+    mutations = (fault for fault in _mutations(bench, kinds, rng) if _is_executed(bench, fault))
     while window := list(islice(mutations, WINDOW)):
         bench.note(window)
         outcomes = bench.outcomes([_tree(bench, [fault]) for fault in window], twice=True)
         for fault, outcome in zip(window, outcomes, strict=True):
             if outcome.passed and outcome.steady and bench.broken(outcome):
                 yield fault, outcome
+
+
+def _is_executed(bench: Workbench, fault: Fault) -> bool:
+    """Whether tests could notice a mutation: they run the line. Where that isn't known, they may."""
+    [(path, line)] = faulty_lines(bench.unit.code, [fault])
+    return not bench.executed or line in bench.executed.get(path, ())
 
 
 def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:

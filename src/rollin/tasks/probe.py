@@ -42,17 +42,26 @@ class Outcome:
     timed_out: bool = False
     steady: bool = True
     """Whether a second run, if there was one, passed the same."""
+    lines: dict[str, frozenset[int]] = field(default_factory=dict)
+    """Of each file, those that were executed; nothing if they were not `traced`."""
 
 
 def probe(
-    sandbox: Sandbox, trees: Sequence[Tree], test_files: Sequence[str], *, twice: bool = False, seconds: int = 5
+    sandbox: Sandbox,
+    trees: Sequence[Tree],
+    test_files: Sequence[str],
+    *,
+    twice: bool = False,
+    traced: bool = False,
+    seconds: int = 5,
 ) -> list[Outcome]:
     """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
-    `twice` runs a tree again that breaks some, not all, of what passes on the first one. Raises InfrastructureFault if
-    the sandbox, not a tree, kept the tests from running.
+    `twice` runs a tree again that breaks some, not all, of what passes on the first one. `traced` notes which lines are
+    executed, which takes several times as long. Raises InfrastructureFault if the sandbox, not a tree, kept the tests
+    from running.
     """
-    request = {"trees": trees, "test_files": list(test_files), "twice": twice, "seconds": seconds}
+    request = {"trees": trees, "test_files": list(test_files), "twice": twice, "traced": traced, "seconds": seconds}
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
@@ -77,7 +86,13 @@ def _outcome(record: dict[str, object] | None) -> Outcome:
     passed, failed = record["passed"], record["failed"]
     assert isinstance(passed, list)
     assert isinstance(failed, dict)
-    return Outcome(frozenset(passed), {name: _failure(found) for name, found in failed.items()})
+    lines = record["lines"]
+    assert isinstance(lines, dict)
+    return Outcome(
+        frozenset(passed),
+        {name: _failure(found) for name, found in failed.items()},
+        lines={name: frozenset(numbers) for name, numbers in lines.items()},
+    )
 
 
 def _failure(found: dict[str, object]) -> Failure:

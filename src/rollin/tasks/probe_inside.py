@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypedDict
+from types import FrameType
+from typing import Any, BinaryIO, NoReturn, TypedDict
 
 import pytest
 
@@ -43,20 +44,27 @@ class Request(TypedDict):
     trees: list[Tree]
     test_files: list[str]
     twice: bool
+    traced: bool
     seconds: int
 
 
 class Recorder:
     """A pytest plugin that keeps what passed, what failed, and where."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, traced: bool = False) -> None:
         self.passed: set[str] = set()
         self.failed: dict[str, Record] = {}
+        self.lines: dict[str, set[int]] = {}
+        """Of each file of the repository, those that were executed; if it is `traced`."""
+        if traced:
+            note_lines(self.lines)
 
     def found(self, status: int) -> Record:
         """What a session saw that ended so."""
         assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), status
-        return {"passed": sorted(self.passed - set(self.failed)), "failed": self.failed}
+        sys.settrace(None)
+        lines = {name: sorted(numbers) for name, numbers in self.lines.items()}
+        return {"passed": sorted(self.passed - set(self.failed)), "failed": self.failed, "lines": lines}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -72,6 +80,25 @@ class Recorder:
     def pytest_exception_interact(self, node: pytest.Item, call: pytest.CallInfo[object]) -> None:
         if call.excinfo is not None:
             self.failed[node.nodeid] = describe(call.excinfo.value)
+
+
+def note_lines(lines: dict[str, set[int]]) -> None:
+    """Add to `lines`, by file of the repository, what is executed from now on."""
+    here = os.path.join(os.getcwd(), "")
+
+    def enter(frame: FrameType, event: str, _: object) -> Any:
+        name = frame.f_code.co_filename
+        if not name.startswith(here):
+            return None
+        numbers = lines.setdefault(name.removeprefix(here), set())
+
+        def step(frame: FrameType, event: str, _: object) -> Any:
+            numbers.add(frame.f_lineno)
+            return step
+
+        return step
+
+    sys.settrace(enter)
 
 
 def describe(error: BaseException) -> Record:
@@ -95,9 +122,9 @@ def describe(error: BaseException) -> Record:
     }
 
 
-def run_tests(test_files: list[str]) -> Record:
+def run_tests(test_files: list[str], *, traced: bool = False) -> Record:
     """One run of pytest in this process."""
-    recorder = Recorder()
+    recorder = Recorder(traced=traced)
     return recorder.found(pytest.main([*OPTIONS, *test_files], plugins=[recorder]))
 
 
@@ -234,7 +261,7 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
         return False
     child = os.fork()
     if child == 0:
-        late, recorder = Late(request, screen), Recorder()
+        late, recorder = Late(request, screen), Recorder(traced=request["traced"])
         status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, recorder])
         if late.pipe is not None:
             tell(late.pipe, recorder.found(status))
@@ -245,7 +272,8 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
 def forks_early(request: Request, screen: BinaryIO) -> None:
     """Try the trees, each in a session of its own."""
     load_plugins()
-    trial = partial(forked, partial(run_tests, request["test_files"]), request["seconds"])
+    run = partial(run_tests, request["test_files"], traced=request["traced"])
+    trial = partial(forked, run, request["seconds"])
     try_trees(request, screen, trial)
 
 

@@ -1,6 +1,7 @@
 """A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,9 @@ from rollin.tasks.units import Unit
 TEST_COMMAND = "python -m pytest -rA --tb=no -q -p no:cacheprovider"
 LIMITS = Limits(memory_mb=2048, output_kb=8192, disk_mb=512)
 """Of a workbench's sandbox: a probe's record of a package's tests is long."""
+
+
+TRACING_SECONDS = 20
 
 
 class FlakyTestsError(Exception):
@@ -57,6 +61,12 @@ class Workbench:
             self.outcomes([])
         assert self._baseline is not None
         return self._baseline
+
+    @cached_property
+    def executed(self) -> Mapping[str, frozenset[int]]:
+        """The lines of each file that the tests execute; empty where tracing them takes too long."""
+        [traced] = probe(self._sandbox, [{}], self.unit.test_files, traced=True, seconds=TRACING_SECONDS)
+        return traced.lines
 
     def broken(self, outcome: Outcome) -> list[str]:
         """The tests that pass on the pristine files and not any more. Ids with blanks can't be told in a report."""
