@@ -50,6 +50,9 @@ _GAVE_RIGHT = (
 _IMPORTED = ("`import {module}` used to work. Now it fails.",)
 _PASSED = ("{test} used to pass. Now it fails with {error}.", "Since a recent change {test} fails with {error}.")
 
+REGRESSION = "Regression: "
+"""What trackers put before a report of something that used to work."""
+
 
 @dataclass(frozen=True)
 class Symptom:
@@ -139,7 +142,7 @@ def write_report(
     for found in shuffled:
         phrasings = found.phrasings(used_to=used_to)
         for phrasing in rng.sample(list(phrasings), len(phrasings)):
-            statement = phrasing.format(**vars(found))
+            statement = (REGRESSION if used_to else "") + phrasing.format(**vars(found))
             if len(statement) <= longest and not leaks(statement, answers):
                 return statement
     return None
