@@ -2,7 +2,8 @@
 
 The rules in order; the first that fits decides.
 1. The history was moved by a strange command: start over from the base commit.
-2. A revert conflicts: abort it, see what the culprit changed, and put that back line by line as a visible fault.
+2. A revert conflicted, and to take the culprit's lines back was not enough: see what it changed, and put that back line
+   by line as a visible fault.
 3. A bisect is under way: pass on the tests' verdict; a wrong verdict means to bisect again; at the end, revert.
 4. No test result since the last change: run the tests. They pass: submit.
 5. They fail, and something was changed: start over.
@@ -34,10 +35,11 @@ def decide(screen: Screen, task: Task) -> Step:
     since = screen.since_base
     if any(_moves(event) for event in since):
         return steps.START_OVER
-    conflict = next((at for at, event in enumerate(since) if "CONFLICT" in event.output and not event.reads), None)
-    if conflict is not None:
-        asked = since[conflict].command == steps.REVERT
-        return _put_back(screen, since[conflict + 1 :], task) if asked else steps.START_OVER
+    if any("CONFLICT" in event.output and not event.reads for event in since):
+        return steps.START_OVER
+    after = next((since[at:] for at, event in enumerate(since, 1) if event.command == steps.REVERT), [])
+    if after and "CONFLICT" in after[0].output:
+        return _put_back(screen, after, task)
     file = screen.test_file
     begin = steps.START_OVER if _changes(since) else steps.start_bisect(file)
     session = _session(since)
@@ -96,17 +98,15 @@ def _bisect(session: Sequence[Event], file: str) -> Step | None:
     if not session[0].command.startswith(steps.START):
         return None
     if any("is the first bad commit" in event.output for event in session):
-        return steps.REVERT_CULPRIT
+        return steps.revert(file)
     if result is None:
         return steps.try_commit(file)
     return steps.good(file) if result else steps.bad(file)
 
 
 def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
-    """What to do after a revert that conflicted: `after` are the events since."""
+    """What to do after a revert that conflicted: `after` are the events since, the check first."""
     tests, commands = screen.tests, [event.command for event in after]
-    if steps.TAKE_BACK not in commands:
-        return steps.TAKE_BACK_CULPRIT
     if steps.SHOW not in commands:
         if tests is None:
             return steps.check_repair(screen.test_file)

@@ -13,7 +13,18 @@ from functools import cached_property
 from itertools import zip_longest
 
 from rollin.messages import Message
-from rollin.policies.expert.steps import BASE, EXCHANGE, PICK, TEST, THEN_TEST, in_full, is_similar, readings_of, taken
+from rollin.policies.expert.steps import (
+    BASE,
+    EXCHANGE,
+    PICK,
+    REVERT,
+    TEST,
+    THEN_TEST,
+    in_full,
+    is_similar,
+    readings_of,
+    taken,
+)
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
@@ -189,7 +200,7 @@ def _events(messages: Sequence[Message]) -> Iterator[Event]:
 def _parts(command: str, output: str) -> Iterator[Event]:
     """The events of one turn: a repair and its check in the same command are two."""
     repair, check, rest = command.partition(THEN_TEST)
-    if check and (repair.startswith(("sed -i ", PICK)) or repair == EXCHANGE):
+    if check and (repair.startswith(("sed -i ", PICK)) or repair in (EXCHANGE, REVERT)):
         yield Event(repair, "")
         command = TEST + rest
     yield Event(command, output)

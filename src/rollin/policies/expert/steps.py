@@ -16,10 +16,13 @@ UNDO = "git checkout -q main "
 BASE = "git checkout -qf main; git reset -q --hard $(head -n 1 .git/logs/refs/heads/main | cut -c 1-40); git clean -fdq"
 """Back to the base commit from anywhere. The first line of main's log names the commit from which main first moved."""
 START = "git bisect start main $(git rev-list --max-parents=0 main)"
-REVERT = "git checkout -q main && git revert --no-edit bisect/bad 2>&1 | head -n 2"
-"""When a bisect is over, bisect/bad names the culprit."""
-TAKE_BACK = "git revert --abort; git show bisect/bad | git apply -R -C0"
-"""What revert refuses to merge: only the lines that the culprit changed, whatever stands around them now."""
+REVERT = (
+    "git checkout -q main; git revert --no-edit bisect/bad 2>&1 | grep CONFLICT"
+    " && git revert --abort && git show bisect/bad | git apply -R -C0"
+)
+"""When a bisect is over, bisect/bad names the culprit. Where revert refuses to merge, only the lines that the culprit
+changed are taken back, whatever stands around them now. One command for both: conflicts are too rare for a small
+student to learn one of their own."""
 SHOW = "git checkout -qf main; git show -U0 --format=%h bisect/bad"
 
 
@@ -40,8 +43,6 @@ FINISH = Step("All tests pass. Submit.", SUBMIT)
 SEE_CHANGES = Step("See what was changed.", DIFF, mends=True)
 START_OVER = Step("That went wrong. Start over.", BASE, mends=True)
 LIST_TESTS = Step("All tests take too long. Which files are there?", "git ls-files '*test*.py'")
-REVERT_CULPRIT = Step("The first bad commit is found. Revert it.", REVERT)
-TAKE_BACK_CULPRIT = Step("The revert conflicts. Take back its lines alone.", TAKE_BACK)
 SHOW_CULPRIT = Step("That was not enough. See what that commit changed.", SHOW)
 
 
@@ -71,6 +72,10 @@ def check_repair(file: str = "") -> Step:
 def and_check(repair: str, file: str = "") -> str:
     """A repair and its check in one command: one turn instead of two."""
     return f"{repair}{THEN_TEST}{show_tests(file).removeprefix(TEST)}"
+
+
+def revert(file: str = "") -> Step:
+    return Step("The first bad commit is found. Revert it.", and_check(REVERT, file))
 
 
 def _verdict(file: str) -> str:
