@@ -82,6 +82,29 @@ def test_what_a_conftest_loads_is_loaded_anew_for_each_tree(unit, tmp_path):
     assert [bool(outcome.passed) for outcome in found] == [True, False, True]
 
 
+MANY = """
+import pytest
+from bearer import number
+
+@pytest.mark.parametrize("case", range(70))
+def test_with_a_name_that_makes_the_record_half_as_long_as_a_buffer(case):
+    assert number == 1
+"""
+
+
+def test_a_tree_whose_conftest_cannot_be_imported_ends_alone(unit, tmp_path):
+    """Its child finds nothing. It must not end its parent's way, with what its parent had still to print."""
+    name, told = unit.test_files[0], ["number = 1", "number = (", "number = (", "number = 2"]
+    with Workbench(unit, tmp_path) as bench:
+        bench._sandbox.write("bearer.py", b"number = 1\n")
+        bench._sandbox.write("conftest.py", b"import bearer\n")
+        bench._sandbox.write(name, MANY.encode())
+        found = bench.outcomes([{"bearer.py": text} for text in told])
+        assert len(bench.baseline.passed) == 70
+    assert [len(outcome.passed) for outcome in found] == [70, 0, 0, 0]
+    assert [len(outcome.failed) for outcome in found] == [0, 0, 0, 70]
+
+
 def test_a_tree_may_bring_a_configuration_of_pytest(unit, tmp_path):
     name = unit.test_files[0]
     test = "def test_it():\n    pass\n\ndef check_it():\n    pass\n"

@@ -150,18 +150,22 @@ def fork(seconds: int) -> bytes | int:
     return answer or b"null"
 
 
-def tell(pipe: int, record: Record) -> NoReturn:
-    """End the child that `fork` made."""
-    with os.fdopen(pipe, "w") as writer:
-        json.dump(record, writer)
-    os._exit(0)
+def tell(pipe: int, run: Callable[[], Record]) -> NoReturn:
+    """End the child that `fork` made, with what it finds. One that finds nothing ends, too: it must not go on with what
+    is its parent's to do."""
+    try:
+        record = json.dumps(run())
+        with os.fdopen(pipe, "w") as writer:
+            writer.write(record)
+    finally:
+        os._exit(0)
 
 
 def forked(run: Callable[[], Record], seconds: int) -> bytes:
     """Run in a child; what it found as JSON, null where it found nothing in its time."""
     answer = fork(seconds)
     if isinstance(answer, int):
-        tell(answer, run())
+        tell(answer, run)
     return answer
 
 
@@ -216,7 +220,7 @@ def try_trees(request: Request, screen: BinaryIO, trial: Callable[[], bytes | in
         sound = sound or passed(answers[0])
         put(before)
         screen.write(b"[%b]\n" % b", ".join(answers))
-    screen.flush()
+        screen.flush()  # or the next children would have it, too
     return None
 
 
@@ -264,7 +268,7 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
         late, recorder = Late(request, screen), Recorder(traced=request["traced"])
         status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, recorder])
         if late.pipe is not None:
-            tell(late.pipe, recorder.found(status))
+            tell(late.pipe, partial(recorder.found, status))
         os._exit(1)
     return os.waitpid(child, 0)[1] == 0
 
