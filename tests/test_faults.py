@@ -85,6 +85,13 @@ def test_lines_count_what_other_faults_removed():
     assert not apart(files, typo, [typo])
 
 
+def test_no_import_is_lost_that_two_lines_could_have_brought():
+    """`datetime` is a module's name and a class's; what brought it can't be told from the name alone."""
+    text = "from datetime import datetime\nfrom math import floor\nimport json\n\nx = json, floor, datetime, math\n"
+    lost = VISIBLE["missing_import"]({"m.py": text}, "m.py", random.Random(0))
+    assert {fault.answer for fault in lost} == {"from math import floor", "import json"}
+
+
 def test_there_are_ten_semantic_kinds_and_each_finds_a_kata():
     found = {
         kind
@@ -174,6 +181,9 @@ def test_a_report_names_only_the_test_where_the_call_needs_its_context():
     found = symptom("test_m.py::test_all", Failure("NameError", "", ("m.py", 3), 10), {"test_m.py": TEST}, "m")
     assert found.call == ""
     statement = write_report([found], [], random.Random(0), used_to=True)
+    assert statement is not None
+    assert statement.startswith("Regression: ")
+    assert not str(write_report([found], [], random.Random(0), used_to=False)).startswith("Regression")
     assert statement is not None
     assert "test_all" in statement
 

@@ -1,9 +1,13 @@
 """The probe, in a real sandbox: many variants of a module, run one after the other in forks of one process."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
+from rollin.tasks.faults.semantic import SEMANTIC
+from rollin.tasks.makers import make_semantic
+from rollin.tasks.schema import Task
 from rollin.tasks.units import Unit, katas
 from rollin.tasks.workbench import FlakyTestsError, Workbench
 
@@ -131,3 +135,14 @@ def test_lines_that_no_test_executes_are_known(unit, tmp_path):
         bench._sandbox.write(unit.test_files[0], test.encode())
         assert bench.executed["extra.py"] == {1, 2, 3}
         assert bench.baseline.lines == {}
+
+
+def test_mutations_are_tried_only_where_tests_execute_the_line(unit, tmp_path, monkeypatch):
+    with Workbench(unit, tmp_path) as bench:
+        assert isinstance(make_semantic(bench, tuple(SEMANTIC), random.Random(0)), Task)
+        monkeypatch.setitem(vars(bench), "executed", {unit.path: frozenset()})
+        tried = set(bench.tried)
+        assert make_semantic(bench, tuple(SEMANTIC), random.Random(0)) == "no test notices a mutation"
+        assert bench.tried == tried
+        monkeypatch.setitem(vars(bench), "executed", {})  # nothing is known
+        assert isinstance(make_semantic(bench, tuple(SEMANTIC), random.Random(0)), Task)

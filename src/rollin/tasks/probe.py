@@ -1,4 +1,4 @@
-"""Runs a task's tests on many variants of a repository, in one sandbox and cheaply (about 0.1 s a variant).
+"""Runs a task's tests on many variants of a repository, in one sandbox and cheaply (a small module's in 0.04 s each).
 
 Tree       the files in which a variant differs from the sandbox's repository (None: deleted)
 Failure    how one test failed, and where

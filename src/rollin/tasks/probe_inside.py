@@ -3,7 +3,7 @@
 For each tree of the request it writes the tree's files, forks, runs the tests in the child and puts the files back.
 Where the request says `twice`, a tree that breaks some of the first tree's tests runs once more. What the first run
 compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for each tree: what each run
-found, null where it ran out of time.
+found, null where it ran out of time or broke pytest itself.
 
 It forks late, when pytest is about to collect: to get there takes longer than the tests of a small module, and the
 trees don't differ in it. Where a conftest.py or pytest's configuration brought the repository's own code in by then, or
@@ -260,7 +260,8 @@ def holds_own_code() -> bool:
 
 
 def forks_late(request: Request, screen: BinaryIO) -> bool:
-    """Try the trees from within one session, in a child of its own. False where that can't be, and nothing was said."""
+    """Try the trees from within one session, in a child of its own. False where that can't be, or broke off: then all
+    are to be tried again, and the last lines count."""
     if any(Path(name).name in CONFIGURATION for tree in request["trees"] for name in tree):
         return False
     child = os.fork()

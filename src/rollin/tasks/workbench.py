@@ -17,9 +17,8 @@ from rollin.tasks.units import Unit
 TEST_COMMAND = "python -m pytest -rA --tb=no -q -p no:cacheprovider"
 LIMITS = Limits(memory_mb=2048, output_kb=8192, disk_mb=512)
 """Of a workbench's sandbox: a probe's record of a package's tests is long."""
-
-
 TRACING_SECONDS = 20
+"""CPU time for the tests while their lines are noted, which makes them several times slower."""
 
 
 class FlakyTestsError(Exception):
