@@ -26,8 +26,9 @@ from rollin.policies.ragged import ATTENTION
 from rollin.recipe import load_recipe
 from rollin.store import Purpose, Store
 from rollin.tasks.schema import Family
+from rollin.training.masks import mask
 from rollin.training.samples import training_samples
-from rollin.training.trainer import as_inputs, train
+from rollin.training.trainer import as_inputs, logits, train
 from rollin.training.trie import Sample, pack, pack_groups
 
 Trajectory = tuple[Family, list[Sample]]
@@ -70,10 +71,8 @@ def said(model: PreTrainedModel, group: list[Sample]) -> tuple[list[bool], float
     """(for each label whether every token is the likeliest one, the earlier ones being said; nats; tokens)."""
     # A label's number goes as its weight: so each of the packed targets tells which label it is of.
     trie = pack([replace(sample, weight=number) for number, sample in enumerate(group)])
-    inputs = as_inputs(trie)
-    names = ("input_ids", "position_ids", "attention_mask")
-    given = {name: inputs[name] for name in names} | {"logits_to_keep": inputs["source"]}
-    scores = model(**given, use_cache=False, packed=True).logits[0]
+    inputs = as_inputs(trie, model.device)
+    scores = logits(model, inputs, mask(inputs["end"], torch.float32, model.config), torch.float32)
     right = scores.argmax(-1) == inputs["labels"]
     nats = cross_entropy(scores, inputs["labels"], reduction="sum").item()
     return [bool(right[inputs["weight"] == number].all()) for number in range(len(group))], nats, len(right)

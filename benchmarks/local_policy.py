@@ -39,6 +39,9 @@ BAR = 3.0
 OBSERVATION = "roman.py:14: in encode\n    return join(pack(letter, length) for letter, length in runs)\n" * 5
 
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class NoHabits(Habits):
     """Never guesses."""
 
@@ -89,7 +92,7 @@ async def ours(policy: LocalPolicy, asked: list[list[Request]]) -> int:
 def theirs(model: Any, tokenizer: PreTrainedTokenizerBase, requests: list[Request]) -> int:
     tokens = 0
     for request in requests:
-        prompt = torch.tensor([state_ids(tokenizer, request.messages)])
+        prompt = torch.tensor([state_ids(tokenizer, request.messages)], device=model.device)
         with torch.inference_mode():
             output = model.generate(
                 prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=SAMPLING.max_tokens, do_sample=False,
@@ -131,7 +134,7 @@ def main() -> None:
     rows = []
     chosen: Precision = "auto"
     settings: dict[str, dict[str, Any]] = {
-        f"ours ({multiplied_in(chosen)})".replace("torch.", ""): {"precision": chosen},
+        f"ours ({multiplied_in(chosen, DEVICE)})".replace("torch.", ""): {"precision": chosen},
         "the same, one worker": {"precision": chosen, "workers": 1},
         "the same, two workers": {"precision": chosen, "workers": 2},
         "the same, never guessing": {"precision": chosen, "habits": False},

@@ -62,13 +62,13 @@ def seconds(model: PreTrainedModel, losses: Iterable[Callable[[], torch.Tensor]]
 
 
 def packed_loss(model: PreTrainedModel, samples: list[Sample]) -> torch.Tensor:
-    return trie_loss(model, as_inputs(pack(samples)))
+    return trie_loss(model, as_inputs(pack(samples), model.device))
 
 
 def plain_loss(model: PreTrainedModel, sample: Sample) -> torch.Tensor:
     """The sum over the label's tokens."""
-    ids = torch.tensor([sample.state + sample.label])
-    labels = torch.tensor([[IGNORED] * len(sample.state) + sample.label])
+    ids = torch.tensor([sample.state + sample.label], device=model.device)
+    labels = torch.tensor([[IGNORED] * len(sample.state) + sample.label], device=model.device)
     loss: torch.Tensor = model(input_ids=ids, labels=labels, use_cache=False, num_items_in_batch=1).loss
     return loss
 

@@ -131,10 +131,11 @@ def test_through_the_trie_as_on_separate_samples(tiny_directory: Path, objective
     model, teacher = load_model(str(tiny_directory), ATTENTION), load_model(str(tiny_directory), ATTENTION)
     with torch.no_grad():
         for parameter in teacher.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+            moved = 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter.add_(moved.to(parameter.device))
     samples = trajectory(5)
     local = teacher if objective == ReverseKL(estimate="exact") else None
-    packed = trie_loss(model, as_inputs(pack(samples)), objective, local)
+    packed = trie_loss(model, as_inputs(pack(samples), model.device), objective, local)
     apart = torch.stack([plainly(objective, model, teacher, sample) for sample in samples]).sum()
     assert packed.item() == pytest.approx(apart.item(), rel=TOLERANCE)
     parameters = [*model.parameters()]
@@ -160,8 +161,8 @@ def trajectory(turns: int) -> list[Sample]:
 
 def plainly(objective: Objective, model: PreTrainedModel, teacher: PreTrainedModel, sample: Sample) -> torch.Tensor:
     """The formulas, one sample and one token at a time."""
-    ids = torch.tensor([sample.state + sample.label])
-    student, taught = (each(ids).logits[0, len(sample.state) - 1 : -1] for each in (model, teacher))
+    ids = torch.tensor([sample.state + sample.label], device=model.device)
+    student, taught = (each(ids).logits[0, len(sample.state) - 1 : -1].cpu() for each in (model, teacher))
     total = torch.zeros(())
     for place, token in enumerate(sample.label):
         p, q = log_softmax(student[place], -1), log_softmax(taught[place].detach(), -1)
@@ -187,9 +188,9 @@ def plainly(objective: Objective, model: PreTrainedModel, teacher: PreTrainedMod
 def test_a_step_divides_by_all_its_tokens_or_labels(tiny_directory: Path, tmp_path: Path, objective: Objective) -> None:
     """A step of two tries of unequal size is one mean over both, not a mean of their means."""
     model = load_model(str(tiny_directory), ATTENTION)
-    batches = [as_inputs(pack(trajectory(turns))) for turns in (1, 4)]
+    batches = [as_inputs(pack(trajectory(turns)), model.device) for turns in (1, 4)]
     trainer = TrieTrainer(objective, None, torch.float32, model=model, args=arguments(tmp_path), train_dataset=[])
-    count = trainer._get_num_items_in_batch(batches, torch.device("cpu"))
+    count = trainer._get_num_items_in_batch(batches, model.device)
     assert count == (5 if objective.per_label else 3 + 3 + 4 + 5 + 6)
     total = sum(trainer.compute_loss(model, batch, num_items_in_batch=count) for batch in batches)
     assert total.item() == pytest.approx(sum(trie_loss(model, b, objective).item() for b in batches) / int(count))

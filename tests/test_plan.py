@@ -28,6 +28,7 @@ from rollin.planning.talking import CALL, check_talk
 from rollin.planning.work import Work
 from rollin.policies.ragged import ATTENTION
 from rollin.recipe import Recipe, load_recipe
+from rollin.training.masks import matrix
 from rollin.training.objectives import CrossEntropy
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import as_inputs, select_parameters, trie_loss
@@ -35,6 +36,7 @@ from rollin.training.trie import Sample, pack
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "recipes" / "quickstart.yaml"
+SMALL = ["training.top_layers=1", "concurrency=4", "student.precision=float32"]
 PAPER = sorted((ROOT / "recipes" / "paper").glob("*.yaml"))
 SIZE = Size(
     parameters=100,
@@ -56,7 +58,7 @@ def planned(recipe: Recipe, machine: Machine, *changes: str) -> Plan:
 @pytest.fixture(scope="module")
 def small(tiny_directory: Path) -> Recipe:
     """The quickstart, with a student of 2 layers."""
-    return load_recipe(QUICKSTART, [f"student.model={tiny_directory}", "training.top_layers=1", "concurrency=4"])
+    return load_recipe(QUICKSTART, [f"student.model={tiny_directory}", *SMALL])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,6 @@ def test_a_rehearsal_holds_what_a_real_step_holds(tiny_directory: Path, settings
         settings,
         CrossEntropy(),
         shape,
-        weights=torch.float32,
         multiplied=torch.float32,
         on_gpu=False,
     )
@@ -112,11 +113,12 @@ def real_peak(directory: Path, settings: TrainingSettings, trie: object) -> int:
         plain.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     if settings.batch_trajectories > 1:
-        trie_loss(model, as_inputs(trie)).backward()  # type: ignore[arg-type]
+        trie_loss(model, as_inputs(trie, model.device)).backward()  # type: ignore[arg-type]
     held = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    inputs = as_inputs(trie)  # type: ignore[arg-type]
-    with Meter([*inputs.values(), *held, *model.parameters(), *model.buffers()]) as meter:
-        trie_loss(model, inputs).backward()
+    inputs = as_inputs(trie, model.device)  # type: ignore[arg-type]
+    hidden = matrix(inputs["end"], torch.float32)
+    with Meter([*inputs.values(), hidden, *held, *model.parameters(), *model.buffers()]) as meter:
+        trie_loss(model, inputs, hidden=hidden).backward()
     return meter.peak + sum(4 * each.numel() for each in held)
 
 
@@ -127,7 +129,7 @@ def test_gradient_checkpointing_changes_memory_and_no_gradient(tiny_directory: P
         if checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         model.train()
-        trie_loss(model, as_inputs(trie)).backward()
+        trie_loss(model, as_inputs(trie, model.device)).backward()
         gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]))
     assert torch.allclose(*gradients)
 
@@ -146,13 +148,13 @@ def test_what_fits_says_so_and_what_does_not_is_named_with_a_cure(small: Recipe)
     assert disk.part == "disk"
 
 
-def test_steps_too_small_for_bfloat16_are_doubtful_on_a_gpu_alone(small: Recipe, tmp_path: Path) -> None:
-    config = json.loads((Path(small.student.model) / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16", "initializer_range": 0.02}))
-    slow = small.model_copy(update={"training": small.training.model_copy(update={"learning_rate": 3e-6})})
-    for machine, doubted in ((Machine(80 * GIB, 1), True), (Machine(80 * GIB), False)):
-        found = plan(slow, Shapes.of(slow, tmp_path), machine, assumed(slow, machine.gpus, []))
-        assert any(finding.part == "rounding" for finding in found.findings) is doubted
+def test_a_gpu_holds_float32_weights_and_of_long_tries_no_matrix_of_what_is_hidden(small: Recipe) -> None:
+    for nodes, matrix_there in ((2048, True), (16384, False)):
+        long = small.model_copy(update={"training": small.training.model_copy(update={"max_tokens": nodes})})
+        here, there = (planned(long, machine) for machine in (Machine(80 * GIB), Machine(80 * GIB, 1)))
+        assert here.figure("training", "weights") == there.figure("training", "weights")
+        assert here.figure("training", "attention mask").amount == 4 * nodes**2
+        assert there.figure("training", "attention mask").amount == (4 * nodes**2 if matrix_there else 4)
 
 
 def test_a_context_that_the_model_was_not_made_for_is_doubtful(small: Recipe) -> None:
@@ -240,7 +242,7 @@ def test_a_description_of_no_language_model_is_one_sentence(small: Recipe, tmp_p
 
 
 def test_the_command_exits_with_1_where_something_does_not_fit(small: Recipe) -> None:
-    words = ["plan", str(QUICKSTART), f"student.model={small.student.model}", "training.top_layers=1", "concurrency=4"]
+    words = ["plan", str(QUICKSTART), f"student.model={small.student.model}", *SMALL]
     outcome = CliRunner().invoke(app, [*words, "--memory-gb", "16", "--json"])
     assert outcome.exit_code == 0
     assert json.loads(outcome.output)["verdict"].startswith("everything fits")

@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from rollin.errors import UserError
+from rollin.policies.ragged import ATTENTION
+from rollin.training.masks import BLOCK, blocks, matrix
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import as_inputs, train, trie_loss
 from rollin.training.trie import Sample, pack, pack_groups
@@ -57,6 +59,27 @@ def test_a_sample_longer_than_the_limit_is_refused() -> None:
         pack_groups([[Sample([1] * 10, [2])]], 5)
 
 
+@given(SAMPLES, st.sampled_from([1, 3, 100]))
+def test_blocks_hide_what_the_matrix_hides(samples: list[Sample], times: int) -> None:
+    """Each token taken so many times in a row, so that there are several blocks."""
+    end = torch.from_numpy(pack(samples).end).repeat_interleave(times) * times
+    found, seen, places = blocks(end), torch.zeros(len(end), len(end), dtype=torch.bool), torch.arange(len(end))
+    for numbers, columns, whole in (
+        (found.kv_num_blocks, found.kv_indices, False),
+        (found.full_kv_num_blocks, found.full_kv_indices, True),
+    ):
+        assert numbers is not None
+        assert columns is not None
+        for row, count in enumerate(numbers[0, 0].tolist()):
+            for column in columns[0, 0, row, :count].tolist():
+                here, there = (places[BLOCK * each : BLOCK * (each + 1)] for each in (row, column))
+                tile = found.mask_mod(torch.tensor(0), torch.tensor(0), here[:, None], there[None, :])
+                assert tile.any()
+                assert not whole or tile.all()
+                seen[here[0] : here[-1] + 1, there[0] : there[-1] + 1] = tile
+    assert torch.equal(seen, matrix(end, torch.float32)[0, 0] == 0)
+
+
 def test_an_empty_state_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one token"):
         pack([Sample([], [1])])
@@ -64,11 +87,11 @@ def test_an_empty_state_is_refused() -> None:
 
 def separate_loss(model: PreTrainedModel, samples: list[Sample]) -> torch.Tensor:
     """The plain way: one forward pass a sample, causal attention, nothing shared."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=model.device)
     for sample in samples:
-        logits = model(torch.tensor([sample.state + sample.label])).logits[0]
-        predicted = logits[len(sample.state) - 1 : -1]
-        total = total + sample.weight * cross_entropy(predicted, torch.tensor(sample.label), reduction="sum")
+        ids = torch.tensor(sample.state + sample.label, device=model.device)
+        predicted = model(ids[None]).logits[0, len(sample.state) - 1 : -1]
+        total = total + sample.weight * cross_entropy(predicted, ids[len(sample.state) :], reduction="sum")
     return total
 
 
@@ -88,7 +111,8 @@ def trajectory(turns: int, vocabulary: int, seed: int) -> list[Sample]:
 def assert_same_loss_and_gradients(model: PreTrainedModel, samples: list[Sample]) -> None:
     gradients = []
     losses = []
-    for loss in (lambda: separate_loss(model, samples), lambda: trie_loss(model, as_inputs(pack(samples)))):
+    inputs = as_inputs(pack(samples), model.device)
+    for loss in (lambda: separate_loss(model, samples), lambda: trie_loss(model, inputs)):
         model.zero_grad()
         value = loss()
         value.backward()
@@ -117,14 +141,14 @@ def test_loss_and_gradients_equal_on_the_real_model(smollm: PreTrainedModel) -> 
 @pytest.fixture(scope="module")
 def tiny_model_shared(tiny_directory: Path) -> PreTrainedModel:
     from rollin.models import load_model
-    from rollin.policies.ragged import ATTENTION
 
     return load_model(str(tiny_directory), ATTENTION)
 
 
 def test_a_model_with_dropout_keeps_it(tiny_model: PreTrainedModel) -> None:
     """The kernel for packed tries knows no dropout, so it is not used there."""
-    inputs = as_inputs(pack(trajectory(3, 1000, 0)))
+    inputs = as_inputs(pack(trajectory(3, 1000, 0)), tiny_model.device)
+    tiny_model.config.attention_dropout = 0.5
     for layer in tiny_model.get_decoder().layers:  # type: ignore[no-untyped-call]
         layer.self_attn.attention_dropout = 0.5
     assert trie_loss(tiny_model, inputs).item() == trie_loss(tiny_model, inputs).item()
@@ -138,7 +162,7 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(
 ) -> None:
     before = {name: p.detach().clone() for name, p in tiny_model.named_parameters()}
     tries = [pack(trajectory(3, 1000, seed)) for seed in range(4)]
-    loss = lambda: sum(trie_loss(tiny_model, as_inputs(trie)).item() for trie in tries)  # noqa: E731
+    loss = lambda: sum(trie_loss(tiny_model, as_inputs(trie, tiny_model.device)).item() for trie in tries)  # noqa: E731
     first = loss()
     settings = TrainingSettings(parameters=parameters, top_layers=1, learning_rate=1e-2, epochs=3)  # type: ignore[arg-type]
     told: list[int] = []
@@ -176,7 +200,29 @@ def test_bfloat16_training_keeps_float32_weights_and_leaves_the_model_as_it_was(
         assert halved == pytest.approx(whole, rel=0.03)
         twin.load_state_dict(tiny_model.state_dict())
     assert {parameter.dtype for parameter in tiny_model.parameters()} == {torch.float32}
-    assert torch.equal(trie_loss(tiny_model, as_inputs(tries[0])), trie_loss(twin, as_inputs(tries[0])))
+    inputs = as_inputs(tries[0], tiny_model.device)
+    assert torch.equal(trie_loss(tiny_model, inputs), trie_loss(twin, inputs))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention has no backward pass on a CPU")
+def test_on_a_gpu_blocks_and_the_matrix_give_the_same_loss_and_gradients() -> None:
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=1000, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4
+    )
+    with torch.device("cuda"):
+        model = AutoModelForCausalLM.from_config(shape, attn_implementation=ATTENTION)
+    inputs, found = as_inputs(pack(trajectory(40, 1000, 0)), "cuda"), []
+    assert len(inputs["end"]) > 3 * BLOCK
+    for hidden in (matrix(inputs["end"], torch.float32), blocks(inputs["end"])):
+        model.zero_grad()
+        loss = trie_loss(model, inputs, hidden=hidden)
+        loss.backward()
+        gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
+        found.append((loss.item(), torch.cat(gradients)))
+    (by_matrix, expected), (by_blocks, gradient) = found
+    assert by_blocks == pytest.approx(by_matrix, rel=1e-5)
+    assert (gradient - expected).norm() <= 1e-4 * expected.norm()
 
 
 def test_training_without_labels_is_refused(tiny_model: PreTrainedModel, tmp_path: Path) -> None:

@@ -39,12 +39,10 @@ def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
 
 
 def load_model(spec: str, attention: str = "sdpa") -> PreTrainedModel:
-    """The model of `spec`: its weights in float32 on a CPU, in their own dtype on a GPU. Raises UserError."""
-    on_gpu = torch.cuda.is_available()
-    options = {"dtype": "auto" if on_gpu else torch.float32, "attn_implementation": attention}
-    model: PreTrainedModel = _load(AutoModelForCausalLM, spec, **options)
+    """The model of `spec`, its weights in float32, on the GPU if there is one. Raises UserError."""
+    model: PreTrainedModel = _load(AutoModelForCausalLM, spec, dtype=torch.float32, attn_implementation=attention)
     check_attention(model.config, spec)
-    model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
+    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     model.train(False)
     return model
 
@@ -53,13 +51,18 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 """Names under which torch reports the instructions, on x86 and on ARM."""
 
 
-def multiplied_in(precision: Precision) -> torch.dtype:
-    """`auto` is bfloat16 on a processor that has instructions for it: twice as fast, or more. On one that has not, it
-    is 15 times slower, so there it is float32."""
-    if precision == "auto":
-        able = torch.cpu.get_capabilities()
-        return torch.bfloat16 if any(able.get(name) for name in BFLOAT16) else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+def multiplied_in(precision: Precision, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where there are instructions for it: twice as fast, or more. On a processor without them it is
+    15 times slower, so there it is float32."""
+    able = _multiplies_bfloat16(device) if precision == "auto" else precision == "bfloat16"
+    return torch.bfloat16 if able else torch.float32
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name) for name in BFLOAT16)
 
 
 def check_attention(config: Any, spec: str) -> None:

@@ -54,8 +54,8 @@ class StudentSettings(Settings):
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9)
     """While collecting. Evaluation is greedy."""
     precision: Precision = "auto"
-    """In which numbers a CPU multiplies matrices, acting and training: `auto` is bfloat16 where the processor has
-    instructions for it, else float32. Weights are float32 in any case; a GPU follows the model's own dtype."""
+    """In which numbers matrices are multiplied, acting and training: `auto` is bfloat16 where the processor or GPU has
+    instructions for it, else float32. Weights are float32 in any case."""
     served: Served | None = None
     """Let it act at a server of vLLM or SGLang instead of in this process."""
 

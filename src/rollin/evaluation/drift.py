@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from rollin.errors import UserError
 from rollin.models import check_tokens, load_model, load_tokenizer
@@ -59,7 +60,7 @@ def drifts(store: Store, directory: Path, teacher: str, most: int | None = None)
 
 
 def drift(
-    iteration: int, student: torch.nn.Module, teacher: torch.nn.Module, groups: Sequence[Sequence[Sample]]
+    iteration: int, student: PreTrainedModel, teacher: PreTrainedModel, groups: Sequence[Sequence[Sample]]
 ) -> Drift:
     """Of these trajectories."""
     sums, counts = np.array([_of_trajectory(student, teacher, group) for group in groups]).T
@@ -68,9 +69,10 @@ def drift(
     return Drift(iteration, sums.sum() / counts.sum(), float(low), float(high), len(sums), int(counts.sum()))
 
 
-def _of_trajectory(student: torch.nn.Module, teacher: torch.nn.Module, group: Sequence[Sample]) -> tuple[float, int]:
+def _of_trajectory(student: PreTrainedModel, teacher: PreTrainedModel, group: Sequence[Sample]) -> tuple[float, int]:
     """(summed KL, tokens)."""
     room = max(MAX_TOKENS, *(sample.tokens for sample in group))
+    batches = [as_inputs(trie, student.device) for trie in pack_groups([group], room)]
     with torch.no_grad():
-        total = sum(float(trie_loss(student, as_inputs(trie), EXACT, teacher)) for trie in pack_groups([group], room))
+        total = sum(float(trie_loss(student, inputs, EXACT, teacher)) for inputs in batches)
     return total, sum(len(sample.label) for sample in group)

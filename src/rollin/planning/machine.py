@@ -23,10 +23,8 @@ class Machine:
     def on_gpu(self) -> bool:
         return self.gpus > 0
 
-    def weights(self, own: torch.dtype) -> torch.dtype:
-        """What a model's weights are held in: float32 on a CPU, the checkpoint's own dtype on a GPU."""
-        return own if self.on_gpu else torch.float32
-
-    def multiplied(self, precision: Precision, own: torch.dtype) -> torch.dtype:
-        """What matrices are multiplied in, there."""
-        return own if self.on_gpu else multiplied_in(precision)
+    def multiplied(self, precision: Precision) -> torch.dtype:
+        """What matrices are multiplied in, there. Of a GPU we take it that it has bfloat16."""
+        if self.on_gpu:
+            return torch.float32 if precision == "float32" else torch.bfloat16
+        return multiplied_in(precision, torch.device("cpu"))

@@ -1,8 +1,8 @@
 """Memory for training and for acting, and what to do where it is not enough.
 
 Training (in the process of `rollin run`, on one GPU): weights + copies of them for acting + gradients + AdamW's moments
-+ attention mask + the largest sum of activations and logits; the last is rehearsed (see `rehearsal.py`) on a trie of
-`training.max_tokens` nodes.
++ attention mask + the largest sum of activations and logits; the last is rehearsed (see `rehearsal.py`) on a
+trie of `training.max_tokens` nodes.
 
 Acting: weights + 2 x layers x key/value heads x head size x bytes of a number x context x `concurrency`.
 """
@@ -54,26 +54,23 @@ class Memory:
     def rehearsed(self) -> Rehearsed:
         """One step on the longest trie. UserError for settings that the model can't have."""
         settings, precision = self.recipe.training, self.recipe.student.precision
-        own = dtype_of(self.student)
         return rehearse(
             self.student,
             settings,
             self.recipe.objective,
             Shape(settings.max_tokens, math.ceil(settings.max_tokens * self.assumed.label_share)),
-            weights=self.machine.weights(own),
-            multiplied=self.machine.multiplied(precision, own),
+            multiplied=self.machine.multiplied(precision),
             on_gpu=self.machine.on_gpu,
             teacher=self._local_teacher if self._white_box else None,
         )
 
     def _training(self) -> list[Figure]:
         step, settings = self.rehearsed, self.recipe.training
-        dtype = _name(self.machine.weights(dtype_of(self.student)))
         longest = f"trie of {settings.max_tokens:,} nodes (training.max_tokens)"
         kept = "each layer's input, the rest once more" if settings.gradient_checkpointing else "kept for all layers"
         labels = f"{self.assumed.label_share:.0%} of it label tokens (assumed label_share)"
         parts = [
-            ("weights", step.weights, f"{dtype}; all models that training needs"),
+            ("weights", step.weights, "float32; all models that training needs"),
             (
                 "gradients",
                 step.gradients,
@@ -112,15 +109,15 @@ class Memory:
     def _held(self, group: str, model: Described, context: int, *, served: bool) -> list[Figure]:
         """A model's weights, and what its trajectories leave in its cache; a server rounds no room up."""
         own = dtype_of(model)
-        dtype = own if served else self.machine.weights(own)
-        cached = own if served else self.machine.multiplied(self.recipe.student.precision, own)
+        dtype = own if served else torch.float32
+        cached = own if served else self.machine.multiplied(self.recipe.student.precision)
         room = context if served else -(-context // GROWTH) * GROWTH
         slots = self.recipe.concurrency
         cache = model.size.cached_values * cached.itemsize * room * slots
         origin = f"{slots} trajectories (concurrency) x {room:,} tokens, all at full length, in {_name(cached)}"
         weights = model.size.parameters * dtype.itemsize
         figures = [Figure(group, "weights", weights, Unit.BYTES, f"{model.size.parameters:,} in {_name(dtype)}")]
-        if not served and not self.machine.on_gpu:
+        if not served and not (self.machine.on_gpu and cached is dtype):
             copies = model.size.linear * cached.itemsize
             figures.append(Figure(group, "copies for acting", copies, Unit.BYTES, f"linear layers in {_name(cached)}"))
         return [*figures, Figure(group, "keys and values", cache, Unit.BYTES, origin)]

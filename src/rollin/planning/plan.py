@@ -15,7 +15,7 @@ from rollin.planning.describing import Described, describe
 from rollin.planning.disk import Disk
 from rollin.planning.findings import Figure, Finding, Plan, Unit, Verdict
 from rollin.planning.machine import Machine
-from rollin.planning.memory import Memory, dtype_of
+from rollin.planning.memory import Memory
 from rollin.planning.talking import CALL, check_talk
 from rollin.planning.tasks import count, pictured
 from rollin.planning.work import Work
@@ -59,7 +59,7 @@ def plan(recipe: Recipe, shapes: Shapes, machine: Machine, assumed: Assumptions,
     held = memory.figures()
     trainable = memory.trainable
     work = Work(recipe, shapes.student.size, trainable, sum(map(count, recipe.tasks.eval)), machine, assumed)
-    saved = shapes.student.size.parameters * machine.weights(dtype_of(shapes.student)).itemsize
+    saved = shapes.student.size.parameters * torch.float32.itemsize
     disk = Disk(recipe, saved, pictured(recipe), work, machine, assumed)
     files = disk.figures()
     findings = [
@@ -67,7 +67,6 @@ def plan(recipe: Recipe, shapes: Shapes, machine: Machine, assumed: Assumptions,
         check_talk(recipe.student.model, [CALL] if _calls(recipe) else []),
         *_counted(recipe),
         *_lengths(recipe, shapes),
-        *_rounding(recipe, shapes, machine),
         *memory.findings(held),
         disk.finding(files),
         *(_endpoints(recipe) if ask else []),
@@ -125,24 +124,6 @@ def _lengths(recipe: Recipe, shapes: Shapes) -> list[Finding]:
             said = f"{model.name} was made for {positions:,} tokens, the context is to hold {context:,}"
             found.append(Finding(f"context: {part}", Verdict.DOUBTFUL, said, cure))
     return found
-
-
-def _rounding(recipe: Recipe, shapes: Shapes, machine: Machine) -> list[Finding]:
-    """bfloat16 has 8 bits of precision: a change smaller than half a step, |w| / 256 at most, is rounded away. AdamW
-    changes a weight by the learning rate, about."""
-    own, rate = dtype_of(shapes.student), recipe.training.learning_rate
-    typical = getattr(shapes.student.config, "initializer_range", 0.02)
-    if recipe.training.parameters == "lora" or machine.weights(own) is not torch.bfloat16:
-        return []  # adapters are float32 in any case
-    largest = rate * 256
-    if largest >= typical:
-        return []
-    said = (
-        f"weights are bfloat16 there, in which steps of training.learning_rate {rate:g} change none above"
-        f" {largest:.1g}, and weights are about {typical:g}"
-    )
-    cure = "train float32 adapters (training.parameters=lora), or raise the learning rate"
-    return [Finding("rounding", Verdict.DOUBTFUL, said, cure)]
 
 
 def _endpoints(recipe: Recipe) -> list[Finding]:

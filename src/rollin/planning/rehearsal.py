@@ -23,12 +23,13 @@ from transformers.masking_utils import sdpa_mask
 
 from rollin.planning.describing import Described
 from rollin.policies.ragged import ATTENTION, quicken
+from rollin.training.masks import LONG, matrix
 from rollin.training.objectives import Objective
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import select_parameters, trie_loss
 
 GPU_ATTENTION = "rollin_rehearsed_gpu"
-"""Stands in for what SDPA chooses on a GPU where there is a mask."""
+"""Stands in for the kernels that a GPU has for either mask (masks.py), by what they hold."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Rehearsed:
     optimizer: int
     """AdamW's two moments of every weight that moves."""
     mask: int
+    """The matrix that hides, where there is one (masks.py)."""
     passing: int
     """Activations, logits, and what lies between, at the moment when all together is largest."""
     trainable: int
@@ -98,7 +100,6 @@ def rehearse(
     objective: Objective,
     shape: Shape,
     *,
-    weights: torch.dtype,
     multiplied: torch.dtype,
     on_gpu: bool,
     teacher: Described | None = None,
@@ -107,10 +108,10 @@ def rehearse(
     step, the gradients of an earlier one. Raises UserError for settings that the model can't have."""
     attention = GPU_ATTENTION if on_gpu else ATTENTION
     with torch.device("meta"):
-        plain = student.skeleton(attention, weights)
+        plain = student.skeleton(attention, torch.float32)
         quicken(plain, torch.float32)
         model = select_parameters(plain, settings)
-        beside = teacher.skeleton(attention, weights) if teacher else None
+        beside = teacher.skeleton(attention, torch.float32) if teacher else None
     if settings.gradient_checkpointing:
         _checkpointed(plain)
     model.train()
@@ -120,16 +121,18 @@ def rehearse(
         accumulated = settings.batch_trajectories > 1
         for weight in moving if accumulated else ():
             weight.grad = torch.zeros_like(weight)
-        inputs = _inputs(shape, multiplied)
+        inputs = _inputs(shape)
+        in_blocks = on_gpu and shape.nodes >= LONG
+        hidden = torch.zeros(1, 1, 1, 1) if in_blocks else matrix(inputs["end"], multiplied)
         earlier = [weight.grad for weight in moving if weight.grad is not None]
-        with Meter([*inputs.values(), *held, *earlier]) as meter:
-            trie_loss(model, inputs, objective, beside, multiplied).backward()  # type: ignore[no-untyped-call]
+        with Meter([*inputs.values(), hidden, *held, *earlier]) as meter:
+            trie_loss(model, inputs, objective, beside, multiplied, hidden).backward()  # type: ignore[no-untyped-call]
         gradients = sum(map(_bytes, moving))
         return Rehearsed(
             weights=sum(map(_bytes, held)),
             gradients=gradients,
             optimizer=2 * gradients,
-            mask=_bytes(inputs["attention_mask"]),
+            mask=_bytes(hidden),
             passing=meter.peak if accumulated else max(0, meter.peak - gradients),
             trainable=sum(weight.numel() for weight in moving),
         )
@@ -164,13 +167,13 @@ def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _inputs(shape: Shape, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def _inputs(shape: Shape) -> dict[str, torch.Tensor]:
     """A trie's tensors, as `training.trainer.as_inputs` makes them."""
     nodes, targets = shape.nodes, shape.targets
     return {
         "input_ids": torch.zeros(1, nodes, dtype=torch.long),
         "position_ids": torch.zeros(1, nodes, dtype=torch.long),
-        "attention_mask": torch.zeros(1, 1, nodes, nodes, dtype=dtype),
+        "end": torch.zeros(nodes, dtype=torch.long),
         "source": torch.zeros(targets, dtype=torch.long),
         "labels": torch.zeros(targets, dtype=torch.long),
         **{name: torch.zeros(targets) for name in ("weight", "behaviour", "teacher")},
@@ -187,11 +190,12 @@ def memory_efficient(
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
     """The kernel that SDPA takes on a GPU for a mask of one's own: scores are never all there, keys and values of
-    grouped heads are repeated. transformers' attention interface."""
+    grouped heads are repeated. FlexAttention holds no more. transformers' attention interface."""
     shared = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
     query, key = query.to(value.dtype), key.to(value.dtype)
-    bias = attention_mask.expand(-1, query.shape[1], -1, -1) if attention_mask is not None else None
+    by_matrix = attention_mask is not None and attention_mask.shape[-1] == key.shape[2]
+    bias = attention_mask.expand(-1, query.shape[1], -1, -1) if by_matrix and attention_mask is not None else None
     kernel = torch.ops.aten._scaled_dot_product_efficient_attention
     return kernel(query, key, value, bias, True, 0.0, False, scale=scaling)[0].transpose(1, 2).contiguous(), None
 

@@ -39,7 +39,7 @@ class LocalPolicy:
         workers: int | None = None,
     ) -> None:
         """`workers`: left out, as many as there is work for."""
-        self._dtype = multiplied_in(precision) if model.device.type == "cpu" else model.dtype
+        self._dtype = multiplied_in(precision, model.device)
         quicken(model, self._dtype)
         self.name = name
         self.model = model

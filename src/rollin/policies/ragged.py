@@ -16,8 +16,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -65,6 +67,10 @@ class SlotCache:
         self.layers = [like.new_zeros(shape, dtype=dtype) for _ in range(config.num_hidden_layers)]
         """For each layer [2 (keys, values), slots, key/value heads, capacity, head size]."""
 
+    @property
+    def on_gpu(self) -> bool:
+        return not self.layers[0].is_cpu
+
     def hiding(self, *shape: int) -> torch.Tensor:
         """An additive mask that hides everything. (Of a boolean one each layer would make an additive one anew.)"""
         return self.layers[0].new_full(shape, float("-inf"))
@@ -109,7 +115,8 @@ class RaggedBatch:
         slots = [segment.slot for segment in self.short]
         padded = (max(slots) + 1 - min(slots)) * max(s.new for s in self.short) * max(s.length for s in self.short)
         alone = sum(CALL + s.new * s.length for s in self.short)
-        return _Together.of(self.short, self.cache) if CALL_TOGETHER + padded < alone else None
+        cheaper = CALL_TOGETHER + padded < alone or self.cache.on_gpu  # which is idle while calls are prepared
+        return _Together.of(self.short, self.cache) if cheaper else None
 
     @cached_property
     def apart(self) -> list[tuple[Segment, torch.Tensor | None]]:
@@ -152,6 +159,7 @@ class _Together:
         seen = torch.arange(length) <= last[:, :, None]
         hidden = cache.hiding(high - low, width, length).masked_fill_(seen.to(cache.layers[0].device), 0.0)
         mask = hidden.repeat(1, cache.group, 1)[:, None]
+        slot, column, place = (index.to(mask.device) for index in (slot, column, place))
         return cls(low, high, width, length, slot, column, place, mask)
 
 
@@ -160,7 +168,7 @@ def ragged_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: torch.Tensor | BlockMask | None,
     scaling: float | None = None,
     ragged: RaggedBatch | None = None,
     packed: bool = False,
@@ -168,8 +176,11 @@ def ragged_attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: query [1, heads, tokens, size] -> ([1, tokens, heads, size], None).
 
-    `packed` says that the mask is a trie's (see `training/trie.py`).
+    `packed` says that the mask is a trie's (see `training/masks.py`).
     """
+    if isinstance(attention_mask, BlockMask):
+        query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves them as the rotation made them
+        return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling)[0], None
     if packed and attention_mask is not None and query.device.type == "cpu" and not rest.get("dropout"):
         return packed_attention(query, key, value, attention_mask, scaling), None
     if ragged is None:
@@ -230,11 +241,11 @@ def _attend_together(
 
 
 class QuickLinear(torch.nn.Linear):
-    """A linear layer that is quick on a CPU where no gradient is wanted; elsewhere, and in training, a plain one.
+    """A linear layer that is quick where no gradient is wanted; in training, a plain one.
 
-    It multiplies by a copy of its weights: in bfloat16, or in float32 in the order in which oneDNN's kernels read
-    them. A plain layer brings its weights into such an order at each call, which for the tens of tokens of a decoding
-    batch costs as much as multiplying (benchmarks/local_policy.py).
+    It multiplies by a copy of its weights: in bfloat16, or on a CPU in float32 in the order in which oneDNN's kernels
+    read them. A plain layer brings its weights into such an order at each call, which for the tens of tokens of a
+    decoding batch costs as much as multiplying (benchmarks/local_policy.py).
     """
 
     copy: torch.Tensor | None = None
@@ -259,12 +270,11 @@ def _multiply(input: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def quicken(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Let the model's linear layers be quick on a CPU, with the weights as they are now. Names and training stay the
-    same."""
+    """Let the model's linear layers be quick, with the weights as they are now. Names and training stay the same."""
     for module in model.modules():
         if type(module) is torch.nn.Linear:
             module.__class__ = QuickLinear
-        if isinstance(module, QuickLinear) and module.weight.is_cpu:
+        if isinstance(module, QuickLinear) and not module.weight.is_meta:
             module.copy = _ordered(module.weight.detach().to(dtype))
 
 
@@ -276,8 +286,8 @@ def slacken(model: PreTrainedModel) -> None:
 
 
 def _ordered(weight: torch.Tensor) -> torch.Tensor:
-    """As oneDNN wants float32; bfloat16, where it was not measured, as it is."""
-    if weight.dtype is not torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    """As oneDNN wants float32; bfloat16, where it was not measured, as it is, and so all on a GPU."""
+    if not weight.is_cpu or weight.dtype is not torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return weight
     ordered: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
     return ordered

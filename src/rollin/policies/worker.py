@@ -10,6 +10,7 @@ checked in one pass (habits.py).
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ from rollin.policies.base import Action, Request
 from rollin.policies.habits import Habits
 from rollin.policies.ragged import SHORT, Segment, SlotCache, forward
 
-PREFILL_TOKENS = 512
+PREFILL_TOKENS, PREFILL_TOKENS_GPU = 512, 8192
 """New tokens of one pass, at most: long prompts must not hold up those who decode."""
 NUCLEUS = 64
 """Tokens among which top-p is looked for first."""
@@ -62,6 +63,20 @@ class _Slot:
     used: float = 0.0
 
 
+@dataclass
+class _Says:
+    """What a pass over the weights says of a request's next tokens."""
+
+    job: Job
+    scores: torch.Tensor
+    """[1 + guessed, vocabulary]. Those after a guessed token mean something only if that token is what was drawn."""
+    guess: list[int]
+
+    def guessed(self, place: int) -> bool:
+        """Whether the last token drawn is the one that was guessed at this place."""
+        return place < len(self.guess) and self.job.tokens[-1] == self.guess[place]
+
+
 class Worker:
     """Decodes for up to `slots` trajectories with so many of the processor's `threads` (0: as torch is set)."""
 
@@ -82,6 +97,7 @@ class Worker:
         self.broken: BaseException | None = None
         """What ended it, if it did not end by itself."""
         self._threads = threads
+        self._most_new = PREFILL_TOKENS if model.device.type == "cpu" else PREFILL_TOKENS_GPU
         self._end = action_end(tokenizer)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._slots = [_Slot() for _ in range(slots)]
@@ -159,7 +175,7 @@ class Worker:
         """One pass over the weights: for each running request a piece of its prompt, or its next tokens."""
         rows: list[tuple[Segment, list[int]]] = []
         chosen: list[Job] = []
-        budget = PREFILL_TOKENS
+        budget = self._most_new
         for job in sorted(running, key=lambda j: len(j.ids) - len(self._slots[j.slot].ids)):
             self._borrow(job)
             past, ids = len(self._slots[job.slot].ids), job.ids
@@ -174,14 +190,18 @@ class Worker:
             budget -= len(new) + len(guess)
         with torch.inference_mode():
             logits = forward(self.model, self._cache, rows)
-        for job, (segment, tokens), scores in zip(chosen, rows, logits, strict=True):
+            says = list[_Says]()
+            for job, (segment, tokens), scores in zip(chosen, rows, logits, strict=True):
+                known = segment.new - segment.wanted + 1
+                slot = self._slots[job.slot]
+                slot.ids = slot.ids + tokens[:known]
+                if len(slot.ids) == len(job.ids):
+                    says.append(_Says(job, scores, tokens[known:]))
+            self._draw(says)
+        for job in (each.job for each in says if each.job.future.done()):
             slot = self._slots[job.slot]
-            slot.ids = slot.ids + tokens[: segment.new - segment.wanted + 1]
-            if len(slot.ids) == len(job.ids):
-                self._append(job, scores.float().cpu(), guess=tokens[segment.new - segment.wanted + 1 :])
-                if job.future.done():
-                    slot.busy, slot.used = False, time.monotonic()
-                    running.remove(job)
+            slot.busy, slot.used = False, time.monotonic()
+            running.remove(job)
 
     @torch.inference_mode()
     def _borrow(self, job: Job) -> None:
@@ -195,25 +215,31 @@ class Worker:
             self._cache.copy(lender, job.slot, len(slot.ids), shared)
             slot.ids = prompt[:shared]
 
-    def _append(self, job: Job, scores: torch.Tensor, guess: list[int]) -> None:
-        """Draw tokens, [1 + guessed, vocabulary] scores; answer when one ends the message or the limit is reached.
+    def _draw(self, says: "list[_Says]") -> None:
+        """Draw the next token of each, and of those who had guessed it the one after, until all guesses are used up."""
+        place = 0
+        while says:
+            for sampling in {each.job.request.sampling for each in says}:
+                alike = [each for each in says if each.job.request.sampling == sampling]
+                scores = torch.stack([each.scores[place] for each in alike]).float()
+                chances = [each.job.chance.random() if sampling.temperature else 0.0 for each in alike]
+                drawn = draw(scores, sampling.temperature, sampling.top_p, chances)
+                for each, token, logprob in zip(alike, *drawn, strict=True):
+                    self._append(each.job, token, logprob)
+            says = [each for each in says if not each.job.future.done() and each.guessed(place)]
+            for each in says:
+                self._slots[each.job.slot].ids.append(each.guess[place])
+            place += 1
 
-        The scores after a guessed token mean something only if that token is what was drawn.
-        """
-        slot, sampling = self._slots[job.slot], job.request.sampling
-        for place, row in enumerate(scores):
-            token, logprob = draw(row, sampling.temperature, sampling.top_p, job.chance)
-            self.habits.learn(job.ids, token)
-            job.tokens.append(token)
-            job.logprobs.append(logprob)
-            ended = token in self._end
-            stopped = None if ended else self._stopped(job)
-            if ended or stopped is not None or len(job.tokens) >= sampling.max_tokens:
-                job.future.set_result(self._action(job, ended=ended, stopped=stopped))
-                return
-            if place == len(guess) or token != guess[place]:
-                return
-            slot.ids.append(token)
+    def _append(self, job: Job, token: int, logprob: float) -> None:
+        """Answer when the token ends the message or the limit is reached."""
+        self.habits.learn(job.ids, token)
+        job.tokens.append(token)
+        job.logprobs.append(logprob)
+        ended = token in self._end
+        stopped = None if ended else self._stopped(job)
+        if ended or stopped is not None or len(job.tokens) >= job.request.sampling.max_tokens:
+            job.future.set_result(self._action(job, ended=ended, stopped=stopped))
 
     def _action(self, job: Job, *, ended: bool, stopped: str | None) -> Action:
         asked, tokens = job.request.asked, job.tokens
@@ -266,35 +292,44 @@ def _stops(asked: object) -> list[str]:
     return [stop for stop in several if isinstance(stop, str) and stop]
 
 
-def draw(scores: torch.Tensor, temperature: float, top_p: float, chance: np.random.Generator) -> tuple[int, float]:
-    """(token, its log-probability at this temperature, before top-p; at temperature 1 when greedy)."""
+def draw(
+    scores: torch.Tensor, temperature: float, top_p: float, chances: Sequence[float]
+) -> tuple[list[int], list[float]]:
+    """For each row of scores [rows, vocabulary] a token, and its log-probability at this temperature, before top-p; at
+    temperature 1 when greedy. `chances` are uniform numbers from 0 to 1, one a row."""
     logprobs = torch.log_softmax(scores / (temperature or 1.0), -1)
     if temperature == 0.0:
-        token = int(scores.argmax())
-        return token, float(logprobs[token])
-    chances = logprobs.exp().double()
-    if top_p < 1.0:
-        chances[_outside(chances, top_p)] = 0.0
-    # In the vocabulary's order, not by rank: rounding may swap two ranks, and then another token would be drawn.
-    cumulative = chances.cumsum(0)
-    token = int(torch.searchsorted(cumulative, chance.random() * float(cumulative[-1]), right=True))
-    return token, float(logprobs[token])
+        tokens = scores.argmax(-1)
+    else:
+        shares = logprobs.exp().double()
+        if top_p < 1.0:
+            shares[_outside(shares, top_p)] = 0.0
+        # In the vocabulary's order, not by rank: rounding may swap two ranks, and then another token would be drawn.
+        cumulative = shares.cumsum(-1)
+        reached = torch.tensor(chances, dtype=torch.double)[:, None].to(scores.device) * cumulative[:, -1:]
+        tokens = torch.searchsorted(cumulative, reached, right=True)[:, 0]
+    return tokens.tolist(), logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
 
 
-def _outside(chances: torch.Tensor, top_p: float) -> torch.Tensor:
-    """[vocabulary] boolean: all but the smallest set of tokens whose probability reaches top_p (nucleus sampling)."""
-    for most in (NUCLEUS, len(chances)):  # seldom needs the whole vocabulary sorted
-        ordered, order = chances.topk(min(most, len(chances)))
-        reached = ordered.cumsum(0)
-        if reached[-1] >= top_p:
+def _outside(shares: torch.Tensor, top_p: float) -> torch.Tensor:
+    """[rows, vocabulary] boolean: all but the smallest set of tokens whose probability reaches top_p (nucleus
+    sampling)."""
+    for most in (NUCLEUS, shares.shape[-1]):  # seldom needs the whole vocabulary sorted
+        ordered, order = shares.topk(min(most, shares.shape[-1]))
+        reached = ordered.cumsum(-1)
+        if bool((reached[:, -1] >= top_p).all()):
             break
-    outside = torch.ones_like(chances, dtype=torch.bool)
-    outside[order[: int((reached < top_p).sum()) + 1]] = False
-    return outside
+    kept = torch.nn.functional.pad(reached[:, :-1] < top_p, (1, 0), value=True)  # and the one that reaches it
+    return torch.ones_like(shares, dtype=torch.bool).scatter(-1, order, ~kept)
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))
+    """By halves: to compare slices is quick, to walk through them is not."""
+    known, most = 0, min(len(left), len(right))
+    while known < most:
+        middle = (known + most + 1) // 2
+        if left[known:middle] == right[known:middle]:
+            known = middle
+        else:
+            most = middle - 1
+    return known

@@ -24,7 +24,7 @@ git config user.email agent@example.org
 git config gc.auto 0
 git config maintenance.auto false
 case "$(git rev-parse HEAD) $(git log -1 --format='%P %ae')" in
-    $base\ * | *\ $base\ setup@swebench.*) ;;
+    $base\\ * | *\\ $base\\ setup@swebench.*) ;;
     *) git checkout --quiet --force $base ;;
 esac
 if [ -f .git/setup.patch ]; then

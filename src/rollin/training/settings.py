@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""In which numbers a CPU multiplies matrices. Weights, their changes, and all that is summed up stay in float32."""
+"""In which numbers matrices are multiplied. Weights, their changes, and all that is summed up stay in float32."""
 
 
 class TrainingSettings(BaseModel):

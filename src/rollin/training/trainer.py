@@ -23,6 +23,7 @@ from transformers import (
 
 from rollin.errors import UserError
 from rollin.models import multiplied_in
+from rollin.training.masks import Mask, mask
 from rollin.training.objectives import CrossEntropy, Objective, Targets
 from rollin.training.settings import Precision, TrainingSettings
 from rollin.training.trie import Trie
@@ -91,45 +92,46 @@ def trie_loss(
     objective: Objective = CROSS_ENTROPY,
     teacher: torch.nn.Module | None = None,
     dtype: torch.dtype = torch.float32,
+    hidden: Mask | None = None,
 ) -> torch.Tensor:
     """The objective's sum over the label tokens of one trie (a scalar, in nats).
 
     `teacher` is the local model whose logits the objective wants, if it wants any. `dtype` bfloat16: matrices are
-    multiplied in it, while weights and their gradients stay as they are, and the loss is computed in float32.
+    multiplied in it, while weights and their gradients stay as they are, and the loss is computed in float32. `hidden`
+    says what a token sees; left out, it is made for the device (masks.py).
     """
+    if hidden is None:
+        hidden = mask(inputs["end"], dtype, model.config)  # type: ignore[arg-type]
     teacher_logits = None
     if teacher is not None:
         with torch.no_grad():
-            teacher_logits = _logits(teacher, inputs, dtype)
+            teacher_logits = logits(teacher, inputs, hidden, dtype)
     targets = Targets(inputs["labels"], inputs["weight"], inputs["behaviour"], inputs["teacher"])
-    return objective.loss(_logits(model, inputs, dtype), targets, teacher_logits)
+    return objective.loss(logits(model, inputs, hidden, dtype), targets, teacher_logits)
 
 
-def _logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
-    """[label tokens, vocabulary]. Logits are as large as the rest of a small model: computed where a label token is
-    predicted, only; twice where two labels part."""
+def logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], hidden: Mask, dtype: torch.dtype) -> torch.Tensor:
+    """[label tokens, vocabulary], in float32. Logits are as large as the rest of a small model: computed where a label
+    token is predicted, only; twice where two labels part."""
     with torch.autocast(inputs["source"].device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
         output = model(
             input_ids=inputs["input_ids"],
             position_ids=inputs["position_ids"],
-            attention_mask=inputs["attention_mask"],
+            attention_mask=hidden,
             use_cache=False,
             logits_to_keep=inputs["source"],
             packed=True,
         )
-    logits: torch.Tensor = output.logits[0]
-    return logits if dtype is torch.float32 else logits.float()
+    scores: torch.Tensor = output.logits[0]
+    return scores if dtype is torch.float32 else scores.float()
 
 
-def as_inputs(trie: Trie, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """A trie as the model's arguments: ids and positions [1, n], additive attention mask [1, 1, n, n]; and its targets,
-    [m] each."""
-    hidden = torch.zeros(1, 1, len(trie), len(trie), dtype=dtype)
-    hidden.masked_fill_(~trie.attention(), torch.finfo(dtype).min)
-    return {
+def as_inputs(trie: Trie, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """A trie as the model's arguments: ids and positions [1, n], ends [n]; and its targets, [m] each."""
+    inputs = {
         "input_ids": torch.from_numpy(trie.ids)[None],
         "position_ids": torch.from_numpy(trie.depth)[None],
-        "attention_mask": hidden,
+        "end": torch.from_numpy(trie.end),
         "source": torch.from_numpy(trie.source),
         "labels": torch.from_numpy(trie.target),
         "weight": torch.from_numpy(trie.weight),
@@ -137,6 +139,7 @@ def as_inputs(trie: Trie, dtype: torch.dtype = torch.float32) -> dict[str, torch
         "teacher": torch.from_numpy(trie.teacher),
         "label_count": torch.tensor(trie.labels),
     }
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
 class _Tries(Dataset[Trie]):
@@ -190,7 +193,7 @@ def train(
     if settings.gradient_checkpointing:  # not by the Trainer's setting, which is about to get another name
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
     steps = settings.steps(len(tries))
-    dtype = multiplied_in(precision) if trained.device.type == "cpu" else trained.dtype
+    dtype = multiplied_in(precision, trained.device)
     trainer = TrieTrainer(
         objective,
         teacher,
@@ -198,7 +201,7 @@ def train(
         model=trained,
         args=_arguments(settings, steps, work_dir, seed),
         train_dataset=_Tries(tries),
-        data_collator=lambda items: as_inputs(items[0], dtype),
+        data_collator=lambda items: as_inputs(items[0]),
         callbacks=[_GivesBack(), *([_Progress(progress, steps)] if progress else [])],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step

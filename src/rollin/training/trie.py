@@ -74,8 +74,13 @@ class Trie:
 
     def attention(self) -> torch.Tensor:
         """[n, n] boolean: row j may attend to column i."""
-        node = torch.arange(len(self))
-        return (node[None, :] <= node[:, None]) & (node[:, None] < torch.from_numpy(self.end)[None, :])
+        return sees(torch.from_numpy(self.end))
+
+
+def sees(end: torch.Tensor) -> torch.Tensor:
+    """[n, n] boolean: row j may attend to column i, whose descendants reach to `end[i]`."""
+    node = torch.arange(len(end), device=end.device)
+    return (node[None, :] <= node[:, None]) & (node[:, None] < end[None, :])
 
 
 class _Target(NamedTuple):
