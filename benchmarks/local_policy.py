@@ -106,22 +106,21 @@ def measure_ours(
     source: str,
     asked: list[list[Request]],
     precision: Precision,
-    habits: bool = True,
+    guessing: bool = True,
     quick: bool = True,
     workers: int | None = None,
 ) -> tuple[float, int]:
     """(tokens/s, tokens)."""
     model, tokenizer = load_model(source, ATTENTION), load_tokenizer(source)
-    policy = LocalPolicy(model, tokenizer, slots=TRAJECTORIES, precision=precision, workers=workers)
+    habits = Habits() if guessing else NoHabits()
+    policy = LocalPolicy(model, tokenizer, slots=TRAJECTORIES, precision=precision, workers=workers, habits=habits)
     if not quick:
         slacken(policy.model)
     warm = [[Request(conversation(99, 0), f"warm {n}", 0, 0, Sampling(max_tokens=4))] for n in range(TRAJECTORIES)]
     asyncio.run(ours(policy, warm))
     for each in range(TRAJECTORIES):
         policy.forget(f"warm {each}")
-    policy.habits = Habits() if habits else NoHabits()
-    for worker in policy._workers:
-        worker.habits = policy.habits
+    habits.clear()
     start = time.perf_counter()
     tokens = asyncio.run(ours(policy, asked))
     rate = tokens / (time.perf_counter() - start)
@@ -137,7 +136,7 @@ def main() -> None:
         f"ours ({multiplied_in(chosen, DEVICE)})".replace("torch.", ""): {"precision": chosen},
         "the same, one worker": {"precision": chosen, "workers": 1},
         "the same, two workers": {"precision": chosen, "workers": 2},
-        "the same, never guessing": {"precision": chosen, "habits": False},
+        "the same, never guessing": {"precision": chosen, "guessing": False},
         "ours in float32": {"precision": "float32"},
         "the same, weights as they lie": {"precision": "float32", "quick": False},
     }

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_ids
 from rollin.errors import UserError
+from rollin.loop import Loop
 from rollin.messages import Message
 from rollin.method import METHODS, Aggregate, Method
 from rollin.mixture import Actor, Student, Teacher
@@ -84,6 +85,16 @@ def test_a_share_of_older_trajectories_is_drawn_anew_in_each_iteration(share: fl
     assert abs(len(drawn) / 800 - share) < 0.09  # five standard deviations
     assert drawn == weights_of(old, method, learning)
     assert drawn.keys() != weights_of(old, method, learning + 1).keys()
+
+
+@pytest.mark.parametrize(("aggregate", "shares"), [("all", (1.0, 1.0)), ("{shares: [1, 0.6, 0.2]}", (0.6, 0.2))])
+def test_demonstrations_count_as_an_iteration_before_the_first(aggregate: str, shares: tuple[float, float]) -> None:
+    shown = [[Sample([number], [1])] for number in range(800)]
+    loop = Loop(recipe(f"method.aggregate={aggregate}"), *[None] * 6, shown)  # type: ignore[arg-type]
+    for iteration, share in enumerate(shares, 1):
+        drawn = loop.shown(iteration)
+        assert drawn == loop.shown(iteration)
+        assert abs(len(drawn) / 800 - share) < 0.09  # five standard deviations
 
 
 def test_the_short_forms_of_aggregate_are_what_they_say() -> None:

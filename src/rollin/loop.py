@@ -80,7 +80,7 @@ class Loop:
         """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
         iterations = self.method.aggregate.of(iteration)
         data = training_samples(self.store, iterations, self.learner.tokenizer, self.method)
-        labelled = [*self.demonstrations, *data]
+        labelled = [*self.shown(iteration), *data]
         data = fitting(labelled, self.recipe.training.max_tokens)
         left_out = sum(map(len, labelled)) - sum(map(len, data))
         data = within(data, self.recipe.budget.labels, self.recipe.seed)
@@ -99,6 +99,11 @@ class Loop:
         self.store.advance_iteration(
             iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
         )
+
+    def shown(self, iteration: int) -> list[list[Sample]]:
+        """Of the demonstrations as many as of an iteration before the first, drawn anew each time."""
+        chance, share = random.Random(f"shown {self.recipe.seed} {iteration}"), self.method.aggregate.share(iteration)
+        return [group for group in self.demonstrations if chance.random() < share]
 
     def train(self, iteration: int, data: list[list[Sample]], left_out: int) -> TrainingResult:
         """Train with progress."""

@@ -164,7 +164,8 @@ class Recipe(Settings):
     budget: Budget = Budget()
     demonstrations: Path | None = None
     """Another run, whose trajectories are learnt from in every iteration, too: those that the student began with, lest
-    it forget them. For methods that aggregate all iterations; the others learn from the last one alone."""
+    it forget them; `aggregate.shares` counts them as an iteration before the first. For methods that aggregate all
+    iterations; the others learn from the last one alone."""
     arms: dict[str, dict[str, Any]] = {}
     """For `rollin compare`: by method, what its runs have otherwise than the others."""
 

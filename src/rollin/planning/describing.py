@@ -28,11 +28,11 @@ class Described:
     source: str
     """Where the description was found, for people."""
 
-    def skeleton(self, attention: str = ATTENTION, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-        """The model on the device of the context that this is called in. UserError for no language model."""
+    def skeleton(self, attention: str = ATTENTION) -> PreTrainedModel:
+        """The model in float32, on the device that is torch's default. UserError for no language model."""
         config = copy.deepcopy(self.config)  # a model writes its own dtype into it
         try:
-            model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=dtype)  # type: ignore[no-untyped-call]
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)  # type: ignore[no-untyped-call]
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise UserError(

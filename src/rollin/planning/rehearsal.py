@@ -108,10 +108,10 @@ def rehearse(
     step, the gradients of an earlier one. Raises UserError for settings that the model can't have."""
     attention = GPU_ATTENTION if on_gpu else ATTENTION
     with torch.device("meta"):
-        plain = student.skeleton(attention, torch.float32)
+        plain = student.skeleton(attention)
         quicken(plain, torch.float32)
         model = select_parameters(plain, settings)
-        beside = teacher.skeleton(attention, torch.float32) if teacher else None
+        beside = teacher.skeleton(attention) if teacher else None
     if settings.gradient_checkpointing:
         _checkpointed(plain)
     model.train()

@@ -20,10 +20,14 @@ class Habits:
     def __init__(self) -> None:
         self._next: dict[tuple[int, ...], int] = {}
 
+    def clear(self) -> None:
+        """Forget what was said."""
+        self._next.clear()
+
     def learn(self, context: Sequence[int], token: int) -> None:
         """`token` was said after `context`."""
         if len(self._next) >= ENTRIES:
-            self._next.clear()
+            self.clear()
         for order in ORDERS:
             if len(context) >= order:
                 self._next[tuple(context[-order:])] = token

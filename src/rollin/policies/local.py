@@ -37,22 +37,23 @@ class LocalPolicy:
         context_tokens: int = 4096,
         precision: Precision = "float32",
         workers: int | None = None,
+        habits: Habits | None = None,
     ) -> None:
-        """`workers`: left out, as many as there is work for."""
+        """`workers`: left out, as many as there is work for. `habits`: left out, none so far."""
         self._dtype = multiplied_in(precision, model.device)
         quicken(model, self._dtype)
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
         self.context_tokens = context_tokens
-        self.habits = Habits()
+        habits = habits or Habits()
         threads = torch.get_num_threads() if model.device.type == "cpu" else 1
         workers = workers or max(1, min(threads, slots // SLOTS_EACH))
         self._workers = [
             Worker(
                 model,
                 tokenizer,
-                self.habits,
+                habits,
                 name=f"policy-{name}-{number}",
                 slots=-(-slots // workers),
                 dtype=self._dtype,
