@@ -59,7 +59,7 @@ MEANINGS = {
     "Limits.processes": "Processes at once.",
     "TrainingSettings.lora_rank": "With `lora`: the rank of the adapters.",
     "TrainingSettings.learning_rate": "At its highest.",
-    "TrainingSettings.warmup_fraction": "Share of the steps in which the learning rate rises from 0.",
+    "TrainingSettings.warmup_fraction": "Share of the steps in which the learning rate rises.",
     "TrainingSettings.schedule": "How the learning rate goes on from there.",
     "TrainingSettings.epochs": "Passes over the aggregated labels in each iteration.",
     "TrainingSettings.weight_decay": "AdamW's.",

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -290,6 +291,50 @@ def test_a_broken_model_is_an_infrastructure_fault(policy: LocalPolicy, tiny_mod
         asyncio.run(policy.act(ask("e", 0)))
     with pytest.raises(InfrastructureFault):
         asyncio.run(policy.act(ask("e", 0)))
+
+
+def test_nobody_waits_for_a_model_that_broke(
+    policy: LocalPolicy, tiny_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who came while it broke stand in no list of the worker's yet."""
+    began, fails = threading.Event(), threading.Event()
+
+    def breaks(*parts: Any) -> Any:
+        began.set()
+        fails.wait(20)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(worker, "forward", breaks)
+
+    async def several() -> list[BaseException | Action]:
+        first = [asyncio.create_task(policy.act(ask(name, 0))) for name in "ab"]
+        await asyncio.to_thread(began.wait, 20)
+        late = [asyncio.create_task(policy.act(ask(name, 0))) for name in "cdef"]
+        await asyncio.sleep(0.05)
+        fails.set()
+        return await asyncio.wait_for(asyncio.gather(*first, *late, return_exceptions=True), 20)
+
+    assert {type(each) for each in asyncio.run(several())} == {InfrastructureFault}
+    assert "out of memory" in str(policy.broken)
+
+
+def test_who_still_waits_when_a_policy_is_closed_is_told(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = LocalPolicy(tiny_model, tokenizer, slots=4, context_tokens=2000)
+    whole = worker.forward
+    monkeypatch.setattr(worker, "forward", lambda *parts: time.sleep(0.2) or whole(*parts))
+
+    async def closed() -> None:
+        waiting = asyncio.create_task(policy.act(ask("a", 0)))
+        await asyncio.sleep(0.05)
+        await policy.close()
+        with pytest.raises(InfrastructureFault, match="was closed"):
+            await asyncio.wait_for(waiting, 20)
+        with pytest.raises(InfrastructureFault, match="was closed"):
+            await policy.act(ask("b", 0))
+
+    asyncio.run(closed())
 
 
 def test_draw_follows_top_p() -> None:

@@ -184,6 +184,30 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(
     assert (below in moved) == (parameters != "top_layers")
 
 
+@pytest.mark.parametrize(
+    ("tries", "fraction", "rates"),
+    [(1, 0.05, [1.0]), (4, 0.5, [1 / 3, 2 / 3, 1.0, 1.0]), (3, 0.0, [1.0, 1.0, 1.0])],
+)
+def test_every_step_learns_and_the_first_ones_less(
+    tiny_model: PreTrainedModel, tmp_path: Path, tries: int, fraction: float, rates: list[float]
+) -> None:
+    seen = list[float]()
+    whole = torch.optim.AdamW.step
+
+    def watched(optimizer: torch.optim.AdamW, *rest: object, **more: object) -> object:
+        seen.append(optimizer.param_groups[0]["lr"])
+        return whole(optimizer, *rest, **more)  # type: ignore[arg-type]
+
+    settings = TrainingSettings(learning_rate=1e-2, warmup_fraction=fraction, schedule="constant_with_warmup")
+    before = tiny_model.lm_head.weight.clone()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", watched)
+        packed = [pack(trajectory(2, 1000, seed)) for seed in range(tries)]
+        train(tiny_model, packed, settings, separate_tokens=1, work_dir=tmp_path, seed=0)
+    assert seen == pytest.approx([1e-2 * rate for rate in rates])
+    assert not torch.equal(tiny_model.lm_head.weight, before)
+
+
 def test_bfloat16_training_keeps_float32_weights_and_leaves_the_model_as_it_was(
     tiny_model: PreTrainedModel, tmp_path: Path
 ) -> None:

@@ -20,6 +20,11 @@ class Share:
         """Whether the number of tasks is not all that ends collecting."""
         return self.recipe.budget.turns is not None or self.recipe.budget.teacher_tokens is not None
 
+    @property
+    def counts_labels(self) -> bool:
+        """Whether what labels cost has to be known before it is decided how much more is collected."""
+        return self.recipe.budget.teacher_tokens is not None
+
     def collected(self, rows: Sequence[TrajectoryRow]) -> bool:
         """Whether these trajectories, with those of earlier iterations, are all that may be collected so far."""
         if not self.bounds_collecting:

@@ -12,7 +12,7 @@ from rollin.budget import Share
 from rollin.evaluation.rate import Rate, by_group
 from rollin.learner import Learner
 from rollin.method import Method
-from rollin.mixture import ByProgress, RollIn, TurnMixture
+from rollin.mixture import ByProgress, RollIn, TurnMixture, training_seed
 from rollin.policies.engines import Engines
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
@@ -114,7 +114,7 @@ class Loop:
                 self.recipe.training,
                 self.recipe.objective,
                 left_out=left_out,
-                seed=self.recipe.seed + iteration,
+                seed=training_seed(self.recipe.seed, iteration),
                 progress=lambda step, steps, loss: bar.advance(note=f"loss {loss:.3f}", of=steps),
             )
         if result.left_out:

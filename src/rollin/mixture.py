@@ -55,6 +55,11 @@ class Draw:
         return _hash("sample", self.seed, self.iteration, self.instance_id, self.attempt, self.turn) >> 1
 
 
+def training_seed(seed: int, iteration: int) -> int:
+    """An iteration's seed for training, below 2**32."""
+    return _hash("train", seed, iteration) >> 32
+
+
 def uniform(seed: int, iteration: int, instance_id: str, attempt: int, turn: int) -> float:
     """A number in [0, 1), evenly spread, that depends on its arguments alone."""
     return _fraction("turn", seed, iteration, instance_id, attempt, turn)

@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from rollin.budget import Share
-from rollin.errors import InfrastructureFault
+from rollin.errors import InfrastructureFault, UserError
 from rollin.learner import Learner
 from rollin.mixture import Actor, RollIn, Student
 from rollin.policies.base import Policy, Sampling
+from rollin.policies.local import LocalPolicy
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
@@ -71,10 +72,15 @@ class Trajectories:
                 bar.advance(note=f"{ended[True]} resolved")
 
             for start in range(0, len(attempts), size):
+                if share and share.counts_labels:
+                    self.rollouts.settle_labels(cast, attempts[0].iteration)
                 if share and share.collected(rows):
                     self.reporter.say(f"{title}: the budget allows {len(rows)} of {len(attempts)} trajectories")
                     break
                 rows += self.rollouts.run(attempts[start : start + size], cast, done)
+        for policy in cast.policies.values():
+            if isinstance(policy, LocalPolicy) and policy.broken is not None:  # resumed, the run has what is missing
+                raise InfrastructureFault(f"{title}: the local model stopped working: {policy.broken}")
         self._heed_faults(title, rows)
         return rows
 
@@ -89,9 +95,18 @@ class Trajectories:
         self.reporter.say(f"{told} (they are in no rate)")
 
     def _heed_missing(self, iteration: int, labels: dict[str, int]) -> None:
-        """Say how many labels the teacher failed to give. InfrastructureFault where it gave none."""
-        missing, ready = labels[LabelStatus.MISSING], labels[LabelStatus.READY]
+        """Say how many labels the teacher failed to give, or gave in vain. InfrastructureFault or UserError where
+        none is left to learn from."""
+        missing, invalid, ready = (
+            labels[each] for each in (LabelStatus.MISSING, LabelStatus.INVALID, LabelStatus.READY)
+        )
         if missing and not ready:
             raise InfrastructureFault(f"iteration {iteration}: the teacher gave none of {missing} labels")
         if missing:
             self.reporter.say(f"iteration {iteration}: {missing} labels are missing, the teacher failed")
+        useless = f"iteration {iteration}: {invalid} labels are of no use (cut off, or without a command)"
+        cure = "raise teacher.sampling.max_tokens, or look at them with `rollin show`"
+        if invalid and not ready:
+            raise UserError(f"{useless} and no other is there; {cure}, and start another run")
+        if invalid:
+            self.reporter.say(f"{useless}; {cure}")

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import state_ids
-from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.errors import ContextOverflow
 from rollin.models import multiplied_in
 from rollin.policies.base import Action, Request
 from rollin.policies.habits import Habits
@@ -70,12 +70,14 @@ class LocalPolicy:
         prompt = state_ids(self.tokenizer, request.messages)
         if len(prompt) + request.sampling.max_tokens > self.context_tokens:
             raise ContextOverflow(f"the state has {len(prompt)} tokens; the context holds {self.context_tokens}")
-        worker = self._worker_of(request.trajectory)
-        if worker.broken is not None:
-            raise InfrastructureFault(f"the local model stopped working: {worker.broken}")
         job = Job(request, prompt)
-        worker.put(job)
+        self._worker_of(request.trajectory).put(job)
         return await asyncio.wrap_future(job.future)
+
+    @property
+    def broken(self) -> BaseException | None:
+        """Why it answers nobody any more, or not all; None while it does."""
+        return next((worker.broken for worker in self._workers if worker.broken is not None), None)
 
     def _worker_of(self, trajectory: str) -> Worker:
         """The one that has its cache; for a new trajectory, one with the fewest."""

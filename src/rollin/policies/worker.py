@@ -96,6 +96,9 @@ class Worker:
         self.habits = habits
         self.broken: BaseException | None = None
         """What ended it, if it did not end by itself."""
+        self._ended = False
+        self._door = threading.Lock()
+        """Held by who puts a request in, and by who ends: so that none is put in for nobody to answer."""
         self._threads = threads
         self._most_new = PREFILL_TOKENS if model.device.type == "cpu" else PREFILL_TOKENS_GPU
         self._end = action_end(tokenizer)
@@ -108,8 +111,11 @@ class Worker:
         self._started.wait()
 
     def put(self, job: Job) -> None:
-        """Take a request in; its future gets the action."""
-        self._inbox.put(job)
+        """Take a request in; its future gets the action, or an InfrastructureFault."""
+        with self._door:
+            self._inbox.put(job)
+            if self._ended:
+                self._refuse([])
 
     def forget(self, trajectory: str) -> None:
         """Its slot is the next to be taken over."""
@@ -123,7 +129,7 @@ class Worker:
         self._cache.clear()
 
     def stop(self) -> None:
-        """End, after what was put in before."""
+        """End. Who still waits for an answer gets an InfrastructureFault."""
         self._inbox.put(None)
         self._thread.join()
 
@@ -140,10 +146,22 @@ class Worker:
                 self._step(running)
         except BaseException as error:
             self.broken = error
-            for job in running + waiting:
-                job.future.set_exception(InfrastructureFault(f"the local model stopped working: {error}"))
             if not isinstance(error, Exception):
                 raise
+        finally:
+            with self._door:
+                self._ended = True
+                self._refuse(running + waiting)
+
+    def _refuse(self, jobs: list[Job]) -> None:
+        """Tell these, and those in the inbox, that they get no answer."""
+        while not self._inbox.empty():
+            if job := self._inbox.get():
+                jobs.append(job)
+        why = f"stopped working: {self.broken}" if self.broken is not None else "was closed"
+        for job in jobs:
+            if not job.future.done():
+                job.future.set_exception(InfrastructureFault(f"the local model {why}"))
 
     def _receive(self, waiting: list[Job], *, idle: bool) -> bool:
         """Take what has arrived, waiting for something only when there is nothing else to do. False: time to stop."""

@@ -1,7 +1,6 @@
 """transformers' Trainer, fed with tries: what is ours is the packing and the objective."""
 
 import ctypes
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import Dataset
 from transformers import (
     PreTrainedModel,
@@ -71,6 +71,15 @@ class TrieTrainer(Trainer):
             return total / self._items([inputs])
         # The gradients of several processes will be averaged, and the items are those of all.
         return total * self.accelerator.num_processes / num_items_in_batch
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        """transformers' schedules begin at a rate of 0, where a step learns nothing: this one begins a step further. (That
+        step is among `warmup_steps`, see `_arguments`.)"""
+        if self.lr_scheduler is None:
+            whole = super().create_scheduler(num_training_steps + 1, optimizer)
+            rate = whole.lr_lambdas[0]  # type: ignore[attr-defined]
+            self.lr_scheduler = LambdaLR(whole.optimizer, lambda step: rate(step + 1))  # for all groups of weights
+        return self.lr_scheduler
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
         items: torch.Tensor = self.accelerator.gather(self._items(batch_samples).to(device))
@@ -225,14 +234,14 @@ def train(
 
 
 def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work_dir),
         max_steps=steps,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=settings.batch_trajectories,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
-        warmup_steps=math.ceil(steps * settings.warmup_fraction),
+        warmup_steps=1 + int(steps * settings.warmup_fraction),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         logging_steps=1,
@@ -244,6 +253,8 @@ def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # of several it would share a batch out, and a trie is none
+    return arguments
 
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
