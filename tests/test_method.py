@@ -87,14 +87,20 @@ def test_a_share_of_older_trajectories_is_drawn_anew_in_each_iteration(share: fl
     assert drawn.keys() != weights_of(old, method, learning + 1).keys()
 
 
-@pytest.mark.parametrize(("aggregate", "shares"), [("all", (1.0, 1.0)), ("{shares: [1, 0.6, 0.2]}", (0.6, 0.2))])
-def test_demonstrations_count_as_an_iteration_before_the_first(aggregate: str, shares: tuple[float, float]) -> None:
-    shown = [[Sample([number], [1])] for number in range(800)]
+@pytest.mark.parametrize(
+    ("aggregate", "shares", "weight"),
+    [("all", (1.0, 1.0), 1.0), ("{shares: [1, 0.6, 0.2], weights: [1, 0.5]}", (0.6, 0.2), 0.5)],
+)
+def test_demonstrations_count_as_an_iteration_before_the_first(
+    aggregate: str, shares: tuple[float, float], weight: float
+) -> None:
+    shown = [[Sample([number], [1], weight=2.0)] for number in range(800)]
     loop = Loop(recipe(f"method.aggregate={aggregate}"), *[None] * 6, shown)  # type: ignore[arg-type]
     for iteration, share in enumerate(shares, 1):
         drawn = loop.shown(iteration)
         assert drawn == loop.shown(iteration)
         assert abs(len(drawn) / 800 - share) < 0.09  # five standard deviations
+        assert {sample.weight for group in drawn for sample in group} == {2.0 * weight}
 
 
 def test_the_short_forms_of_aggregate_are_what_they_say() -> None:

@@ -85,6 +85,27 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
     assert "rollin show" in again
 
 
+INTERRUPTED = '''
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from rollin import cli, runs
+
+def start(*parts):
+    ThreadPoolExecutor().submit(time.sleep, 600)  # as a trajectory's command does
+    raise KeyboardInterrupt
+
+runs.start = start
+sys.argv = ["rollin", "run", *sys.argv[1:]]
+cli.main()
+'''
+
+
+def test_ctrl_c_waits_for_no_command(tmp_path: Path, tiny_directory: Path) -> None:
+    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
+    command = [sys.executable, "-c", INTERRUPTED, recipe, "--out", tmp_path / "run"]
+    assert subprocess.run(command, timeout=300, check=False).returncode == 130
+
+
 OWN = {
     "grpo": {"attempts": 2},
     "sage-opd": {"label": "teacher", "objective": {"kind": "cross_entropy"}},  # the expert has no log-probabilities
@@ -245,7 +266,10 @@ def test_a_folder_that_was_there_stays_where_a_run_does_not_begin(tmp_path: Path
 
 
 def test_a_measurement_is_taken_for_no_other(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
-    recipe, place = write_recipe(tmp_path / "small.yaml", tiny_directory), tmp_path / "measured"
+    nobody = {"kind": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "away"}
+    recipe, place = write_recipe(tmp_path / "small.yaml", tiny_directory, teacher=nobody), tmp_path / "measured"
+    finish(rollin(cache, "eval", recipe, "evaluation.labels=true", "--out", place), 2)
+    assert not place.exists(), "the teacher is asked where labels are wanted, and there alone"
     first = finish(rollin(cache, "eval", recipe, "--out", place))
     assert "building tasks: 2/2" in first, "it needs no training tasks"
     again = finish(rollin(cache, "eval", recipe, "--out", place, "concurrency=1", "training.epochs=2"))

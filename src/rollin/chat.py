@@ -23,13 +23,20 @@ def state_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -
 def action_ids(tokenizer: PreTrainedTokenizerBase, content: str, calls: Sequence[ToolCall] = ()) -> list[int]:
     """Tokens of an action, with the token that ends the assistant's message."""
     text = _called(tokenizer, content, calls) if calls else content
-    return [*tokenizer.encode(text, add_special_tokens=False), min(action_end(tokenizer))]
+    return [*tokenizer.encode(text, add_special_tokens=False), closing(tokenizer)]
+
+
+def closing(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token with which the chat template closes an assistant's message."""
+    template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    marks = (_token(tokenizer, mark) for mark in ENDS if mark in template)
+    return next((mark for mark in marks if mark is not None), int(tokenizer.eos_token_id))
 
 
 def action_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Tokens that end an assistant's message: the end of sequence, and what the chat template closes a turn with."""
+    """Tokens that end an assistant's message: the end of sequence, and whatever closes a turn."""
     marks = [_token(tokenizer, mark) for mark in ENDS]
-    return {mark for mark in marks if mark is not None} or {int(tokenizer.eos_token_id)}
+    return {mark for mark in marks if mark is not None} | {int(tokenizer.eos_token_id)}
 
 
 def _token(tokenizer: PreTrainedTokenizerBase, mark: str) -> int | None:

@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 console = Console()
 errors = Console(stderr=True)
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 
 Changes = Annotated[
     list[str] | None, typer.Argument(help="Changes to the recipe: key=value.", metavar="[KEY=VALUE]...")
@@ -308,7 +310,11 @@ def main() -> None:
     except InfrastructureFault as fault:
         _fail(f"the infrastructure failed: {fault}", 3)
     except KeyboardInterrupt:
-        _leave(130)
+        _leave(INTERRUPTED)
+    except SystemExit as done:  # which typer makes of an interruption
+        if done.code == INTERRUPTED:
+            _leave(INTERRUPTED)
+        raise
 
 
 def _log() -> None:

@@ -5,16 +5,16 @@ Comparison    all arms, in the order in which they run; repeated, it goes on whe
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rollin import runs
 from rollin.errors import UserError
 from rollin.evaluation.drift import drifts
 from rollin.evaluation.paired import Outcomes
 from rollin.evaluation.result import Result
+from rollin.layers import on_top
 from rollin.method import METHODS
 from rollin.progress import Reporter
 from rollin.recipe import Budget, EvaluationSettings, LocalTeacher, Recipe, nearest, parse_recipe, placeless
@@ -160,7 +160,7 @@ class Comparison:
             "evaluation": EvaluationSettings(when=self.recipe.evaluation.when, base=False).model_dump(),
             "arms": {},
         }
-        recipe = parse_recipe(_changed(common, self.recipe.arms.get(name, {})) | of_comparison, f"the arm {name}")
+        recipe = parse_recipe(on_top(self.recipe.arms.get(name, {}), common) | of_comparison, f"the arm {name}")
         return self._placed(name, seed, recipe)
 
     def _placed(self, name: str, seed: int, recipe: Recipe) -> Arm:
@@ -194,13 +194,3 @@ def _left(arms: Sequence[Arm]) -> str:
     known = [result.seconds for arm in arms if (result := arm.result()) and result.done]
     left = len(arms) - len(known)
     return f"; about {sum(known) / len(known) * left / 60:.0f} minutes left" if known else ""
-
-
-def _changed(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe with an arm's own settings: of a group those that it names, unless it is a group of another kind."""
-    changed = dict(common)
-    for name, value in own.items():
-        group = common.get(name)
-        same = isinstance(group, dict) and isinstance(value, dict) and value.get("kind") in (None, group.get("kind"))
-        changed[name] = {**group, **value} if same and isinstance(group, dict) else value
-    return changed

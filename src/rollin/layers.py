@@ -5,6 +5,7 @@ are joined setting by setting, lists and plain values are replaced. A group that
 method's `name`) is meant as a whole: of another kind's group below it nothing is left.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def _layered(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     content = _read(path, above)
     below = dict[str, Any]()
     for base in _bases(content.pop(BASE, []), path):
-        below = _on_top(_layered(path.parent / base, (*above, here)), below)
-    return _on_top(content, below)
+        below = on_top(_layered(path.parent / base, (*above, here)), below)
+    return on_top(content, below)
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -68,13 +69,20 @@ def _bases(named: object, path: Path) -> list[str]:
     return bases
 
 
-def _on_top(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
-    return lower | {name: _over(name, value, lower.get(name)) for name, value in upper.items()}
+def on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings joined group by group; where both say something, `upper` is right."""
+    return {**lower, **{name: _over(name, value, lower.get(name)) for name, value in upper.items()}}
 
 
 def _over(group: str, upper: object, lower: object) -> object:
+    upper, lower = (_long(group, each) for each in (upper, lower))
     if not isinstance(upper, dict) or not isinstance(lower, dict):
         return upper
     if any(kind in upper and upper[kind] != lower.get(kind, UNNAMED.get(group)) for kind in KINDS):
         return upper
-    return _on_top(upper, lower)
+    return on_top(upper, lower)
+
+
+def _long(group: str, value: object) -> object:
+    """A method's short form, its name alone, as a group."""
+    return {"name": value} if group == "method" and isinstance(value, str) else value

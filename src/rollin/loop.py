@@ -6,7 +6,7 @@ the store says is done is not done again, which is all there is to resuming.
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from rollin.budget import Share
 from rollin.evaluation.rate import Rate, by_group
@@ -101,9 +101,12 @@ class Loop:
         )
 
     def shown(self, iteration: int) -> list[list[Sample]]:
-        """Of the demonstrations as many as of an iteration before the first, drawn anew each time."""
-        chance, share = random.Random(f"shown {self.recipe.seed} {iteration}"), self.method.aggregate.share(iteration)
-        return [group for group in self.demonstrations if chance.random() < share]
+        """Of the demonstrations as many as of an iteration before the first, drawn anew each time; and they count as
+        much."""
+        chance, aggregate = random.Random(f"shown {self.recipe.seed} {iteration}"), self.method.aggregate
+        share, weight = aggregate.share(iteration), aggregate.weight(iteration)
+        drawn = [group for group in self.demonstrations if chance.random() < share]
+        return [[replace(sample, weight=sample.weight * weight) for sample in group] for group in drawn]
 
     def train(self, iteration: int, data: list[list[Sample]], left_out: int) -> TrainingResult:
         """Train with progress."""

@@ -14,7 +14,7 @@ from rollin.errors import UserError
 from rollin.harnesses.command import CommandSettings
 from rollin.harnesses.gym import GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
-from rollin.layers import read_settings
+from rollin.layers import on_top, read_settings
 from rollin.method import METHODS, Method
 from rollin.policies.base import Sampling
 from rollin.policies.engines import EngineName
@@ -179,7 +179,7 @@ class Recipe(Settings):
         name = method.get("name", "dagger")
         if name not in METHODS:
             raise ValueError(f"{name!r} is no method{nearest(str(name), METHODS)}")
-        return METHODS[name].model_dump() | method
+        return on_top(method, METHODS[name].model_dump(mode="json"))
 
     @field_validator("harness", mode="before")
     @classmethod

@@ -87,7 +87,8 @@ class Rollouts:
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="trajectory")
         try:
             futures = [pool.submit(self._one, attempt, cast, done) for attempt in attempts]
-            wait(futures, return_when=FIRST_EXCEPTION)
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()  # one that failed is told before the others have ended
             return [future.result() for future in futures]
         finally:
             # Who interrupts a run doesn't want to wait for the trajectories under way; their turns are committed.

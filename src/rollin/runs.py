@@ -17,6 +17,7 @@ from rollin.harnesses.gym import GymHarness, GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgent
 from rollin.learner import Learner
 from rollin.loop import Loop
+from rollin.method import METHODS, Aggregate
 from rollin.models import check_tokens, load_model, load_tokenizer
 from rollin.plugins import load
 from rollin.policies.base import Policy, Sampling
@@ -90,17 +91,24 @@ def _write(recipe: Recipe, directory: Path) -> None:
 def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
     """Measure the recipe's student on its eval tasks; nothing is trained. A stopped measurement is gone on with. Raises
     UserError where the directory holds another one, or a run."""
-    path = directory / DATABASE
-    _made(directory)
-    if path.exists():
-        _check_measures(directory, recipe)
-    cast = _cast(recipe, directory)
-    if not path.exists():
-        _, tasks = _load_tasks(recipe.tasks.to_measure(), reporter)
-        Store.create(path, recipe.model_dump(mode="json"), _of(Split.EVAL, tasks)).close()
-    with Store.resume(path) as store, _loop(recipe, store, *cast, reporter) as loop:
+    path, alone = directory / DATABASE, _alone(recipe)
+    with _room(directory):
+        if path.exists():
+            _check_measures(directory, recipe)
+        cast = _cast(alone, directory)
+        if not path.exists():
+            _, tasks = _load_tasks(recipe.tasks.to_measure(), reporter)
+            Store.create(path, recipe.model_dump(mode="json"), _of(Split.EVAL, tasks)).close()
+    with Store.resume(path) as store, _loop(alone, store, *cast, reporter) as loop:
         store.begin_iteration(0)
         return loop.evaluate(0)
+
+
+def _alone(recipe: Recipe) -> Recipe:
+    """What of a recipe it takes to measure its student: no demonstrations, a teacher only where labels are wanted.
+    (The expert that stands in for the teacher is not asked.)"""
+    teacher = recipe.teacher if recipe.evaluation.labels else ExpertTeacher()
+    return recipe.model_copy(update={"teacher": teacher, "demonstrations": None, "method": METHODS["dagger"]})
 
 
 MEASURED = {"student", "tasks", "harness", "sandbox", "seed", "evaluation"}
@@ -123,11 +131,18 @@ def _of(split: Split, tasks: Iterable[Task]) -> Iterator[Task]:
 
 @contextmanager
 def _place(directory: Path) -> Iterator[None]:
-    """A place for a new run, made first: minutes of building tasks should not end in an unwritable directory. Where it
-    doesn't come to a run, nothing is left."""
+    """A place for a new run. UserError where there is one already."""
+    with _room(directory):
+        if (directory / DATABASE).exists():
+            raise UserError(f"{directory} holds a run already: resume it, or choose another directory with --out")
+        yield
+
+
+@contextmanager
+def _room(directory: Path) -> Iterator[None]:
+    """A directory, made first: minutes of building tasks should not end in an unwritable one. Where it doesn't come to
+    a run, nothing is left."""
     ours = _made(directory)
-    if (directory / DATABASE).exists():
-        raise UserError(f"{directory} holds a run already: resume it, or choose another directory with --out")
     try:
         yield
     except BaseException:
@@ -196,12 +211,13 @@ def _teacher(recipe: Recipe) -> Policy:
 
 
 def _demonstrations(recipe: Recipe, learner: Learner) -> list[list[Sample]]:
-    """The trajectories that another run collected, as the method learns from them."""
+    """The trajectories that another run collected, as the method learns from them, however old they are there."""
     if recipe.demonstrations is None or recipe.method.aggregate.iterations is not None:
         return []
     with Store.read(database_of(recipe.demonstrations)) as store:
         iterations = [row.number for row in store.iterations()]
-        return training_samples(store, iterations, learner.tokenizer, recipe.method)
+        method = recipe.method.model_copy(update={"aggregate": Aggregate()})
+        return training_samples(store, iterations, learner.tokenizer, method)
 
 
 def _check_demonstrations(recipe: Recipe, eval_tasks: Sequence[Task]) -> None:

@@ -21,6 +21,7 @@ from rollin.planning.rehearsal import Rehearsed, Shape, rehearse
 from rollin.policies.ragged import GROWTH
 from rollin.recipe import EndpointTeacher, LocalTeacher, Recipe
 from rollin.training.objectives import Need
+from rollin.training.settings import Precision
 
 TRAINING, STUDENT, TEACHER = "training", "student acting", "teacher acting"
 
@@ -83,7 +84,7 @@ class Memory:
         libraries = 0.0 if self.machine.on_gpu else self.assumed.library_gib * GIB
         parts.append(("libraries", int(libraries), "assumed library_gib"))
         if self._local_teacher is not None:
-            beside = self._held(TRAINING, self._local_teacher, 0, served=False)
+            beside = self._held(TRAINING, self._local_teacher, 0, self.recipe.student.precision)
             counted = {"weights"} if self._white_box else set[str]()
             parts += [(f"teacher's {f.name}", int(f.amount), f.origin) for f in beside if f.name not in counted]
         return [Figure(TRAINING, name, amount, Unit.BYTES, origin) for name, amount, origin in parts if amount]
@@ -99,18 +100,19 @@ class Memory:
 
     def _acting(self) -> list[Figure]:
         s, teacher = self.recipe.student, self.recipe.teacher
-        figures = self._held(STUDENT, self.student, s.context_tokens, served=s.served is not None)
+        figures = self._held(STUDENT, self.student, s.context_tokens, None if s.served else s.precision)
         if self.teacher is not None and isinstance(teacher, LocalTeacher):
-            figures += self._held(TEACHER, self.teacher, teacher.context_tokens, served=False)
+            figures += self._held(TEACHER, self.teacher, teacher.context_tokens, teacher.precision)
         elif self.teacher is not None and isinstance(teacher, EndpointTeacher):
-            figures += self._held(TEACHER, self.teacher, s.context_tokens, served=True)
+            figures += self._held(TEACHER, self.teacher, s.context_tokens, None)
         return figures
 
-    def _held(self, group: str, model: Described, context: int, *, served: bool) -> list[Figure]:
-        """A model's weights, and what its trajectories leave in its cache; a server rounds no room up."""
-        own = dtype_of(model)
-        dtype = own if served else torch.float32
-        cached = own if served else self.machine.multiplied(self.recipe.student.precision)
+    def _held(self, group: str, model: Described, context: int, precision: Precision | None) -> list[Figure]:
+        """A model's weights, and what its trajectories leave in its cache. `precision` is None at a server, which
+        rounds no room up."""
+        served = precision is None
+        dtype = dtype_of(model) if precision is None else torch.float32
+        cached = dtype if precision is None else self.machine.multiplied(precision)
         room = context if served else -(-context // GROWTH) * GROWTH
         slots = self.recipe.concurrency
         cache = model.size.cached_values * cached.itemsize * room * slots

@@ -23,7 +23,7 @@ from transformers.masking_utils import sdpa_mask
 
 from rollin.planning.describing import Described
 from rollin.policies.ragged import ATTENTION, quicken
-from rollin.training.masks import LONG, matrix
+from rollin.training.masks import in_blocks, matrix
 from rollin.training.objectives import Objective
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import select_parameters, trie_loss
@@ -122,8 +122,8 @@ def rehearse(
         for weight in moving if accumulated else ():
             weight.grad = torch.zeros_like(weight)
         inputs = _inputs(shape)
-        in_blocks = on_gpu and shape.nodes >= LONG
-        hidden = torch.zeros(1, 1, 1, 1) if in_blocks else matrix(inputs["end"], multiplied)
+        blocked = in_blocks(shape.nodes, student.config, on_gpu=on_gpu)
+        hidden = torch.zeros(1, 1, 1, 1) if blocked else matrix(inputs["end"], multiplied)
         earlier = [weight.grad for weight in moving if weight.grad is not None]
         with Meter([*inputs.values(), hidden, *held, *earlier]) as meter:
             trie_loss(model, inputs, objective, beside, multiplied, hidden).backward()  # type: ignore[no-untyped-call]

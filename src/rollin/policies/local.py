@@ -20,7 +20,7 @@ from rollin.policies.ragged import quicken, slacken
 from rollin.policies.worker import Job, Worker
 from rollin.training.settings import Precision
 
-SLOTS_EACH = 16
+SLOTS_EACH = 8
 """A worker has at least so many: reading the weights has to pay."""
 
 

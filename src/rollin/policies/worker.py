@@ -101,7 +101,7 @@ class Worker:
         """Held by who puts a request in, and by who ends: so that none is put in for nobody to answer."""
         self._threads = threads
         self._most_new = PREFILL_TOKENS if model.device.type == "cpu" else PREFILL_TOKENS_GPU
-        self._end = action_end(tokenizer)
+        self._end = action_end(tokenizer) | _ends(model)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._slots = [_Slot() for _ in range(slots)]
         self._cache = SlotCache(model, dtype)
@@ -302,6 +302,12 @@ class Worker:
             {"token": text, "logprob": logprob, "bytes": list(text.encode()), "top_logprobs": []}
             for text, logprob in zip(texts, logprobs, strict=True)
         ]
+
+
+def _ends(model: PreTrainedModel) -> set[int]:
+    """Tokens at which a model stops, by its own configuration: one, several or none."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    return {ends} if isinstance(ends, int) else {*(ends or ())}
 
 
 def _stops(asked: object) -> list[str]:

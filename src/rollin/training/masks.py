@@ -26,14 +26,14 @@ Mask = torch.Tensor | BlockMask
 
 def mask(end: torch.Tensor, dtype: torch.dtype, config: PretrainedConfig) -> Mask:
     """For a trie whose nodes' descendants reach to `end` [n], on its device, in a model of this shape."""
-    short = end.is_cpu or len(end) < LONG
-    return matrix(end, dtype) if short or not _has_kernel(config) else blocks(end)
+    return blocks(end) if in_blocks(len(end), config, on_gpu=not end.is_cpu) else matrix(end, dtype)
 
 
-def _has_kernel(config: PretrainedConfig) -> bool:
-    """FlexAttention knows no dropout, and no narrow heads."""
+def in_blocks(tokens: int, config: PretrainedConfig, *, on_gpu: bool) -> bool:
+    """Whether blocks are for such a trie. FlexAttention knows no dropout, and no narrow heads."""
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return size >= NARROWEST and not getattr(config, "attention_dropout", 0.0)
+    has_kernel = size >= NARROWEST and not getattr(config, "attention_dropout", 0.0)
+    return on_gpu and tokens >= LONG and has_kernel
 
 
 def matrix(end: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

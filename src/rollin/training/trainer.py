@@ -73,8 +73,8 @@ class TrieTrainer(Trainer):
         return total * self.accelerator.num_processes / num_items_in_batch
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
-        """transformers' schedules begin at a rate of 0, where a step learns nothing: this one begins a step further. (That
-        step is among `warmup_steps`, see `_arguments`.)"""
+        """transformers' schedules begin at a rate of 0, where a step learns nothing: this one begins a step further.
+        (That step is among `warmup_steps`, see `_arguments`.)"""
         if self.lr_scheduler is None:
             whole = super().create_scheduler(num_training_steps + 1, optimizer)
             rate = whole.lr_lambdas[0]  # type: ignore[attr-defined]
