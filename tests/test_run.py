@@ -85,7 +85,7 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
     assert "rollin show" in again
 
 
-INTERRUPTED = '''
+INTERRUPTED = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from rollin import cli, runs
@@ -97,7 +97,7 @@ def start(*parts):
 runs.start = start
 sys.argv = ["rollin", "run", *sys.argv[1:]]
 cli.main()
-'''
+"""
 
 
 def test_ctrl_c_waits_for_no_command(tmp_path: Path, tiny_directory: Path) -> None:

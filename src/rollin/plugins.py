@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,21 @@ def load(spec: str) -> Callable[..., Any]:
     if not callable(found):
         raise UserError(f"{spec}: there is no function or class {name!r} in it; check the name")
     return found  # type: ignore[no-any-return]
+
+
+def make(spec: str, settings: Mapping[str, Any], members: Iterable[str]) -> Any:
+    """What a class or function makes of these settings. UserError where it can't, or where what it made lacks one of
+    the members."""
+    maker = load(spec)
+    try:
+        made = maker(**settings)
+    except Exception as error:  # whatever somebody's own code raises
+        raise UserError(
+            f"{spec}: cannot be made ({type(error).__name__}: {error}); mend it, or its settings"
+        ) from error
+    if missing := [member for member in members if not hasattr(made, member)]:
+        raise UserError(f"{spec}: what it makes has no {', '.join(missing)}; see docs/your-own.md for what is wanted")
+    return made
 
 
 def _of_file(path: Path) -> Any:

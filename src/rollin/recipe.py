@@ -14,6 +14,7 @@ from rollin.errors import UserError
 from rollin.harnesses.command import CommandSettings
 from rollin.harnesses.gym import GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
+from rollin.harnesses.own import OwnSettings
 from rollin.layers import on_top, read_settings
 from rollin.method import METHODS, Method
 from rollin.policies.base import Sampling
@@ -104,12 +105,25 @@ class FunctionTeacher(Settings):
     """`package.module:name`, or `path/to/file.py:name`."""
 
 
+class OwnTeacher(Settings):
+    """A teacher of one's own that may take its time, and close what it opened."""
+
+    kind: Literal["own"]
+    make: str
+    """The class or function that makes a `Policy` (policies/base.py): `package.module:name`, or
+    `path/to/file.py:name`."""
+    settings: dict[str, Any] = {}
+    """What it is called with, by name."""
+
+
 TeacherSettings = Annotated[
-    ExpertTeacher | EndpointTeacher | LocalTeacher | FunctionTeacher, Field(discriminator="kind")
+    ExpertTeacher | EndpointTeacher | LocalTeacher | FunctionTeacher | OwnTeacher, Field(discriminator="kind")
 ]
 
 
-HarnessSettings = Annotated[MiniSweAgentSettings | CommandSettings | GymSettings, Field(discriminator="kind")]
+HarnessSettings = Annotated[
+    MiniSweAgentSettings | CommandSettings | GymSettings | OwnSettings, Field(discriminator="kind")
+]
 
 
 class EvaluationSettings(Settings):

@@ -15,11 +15,12 @@ from rollin.harnesses.base import Harness
 from rollin.harnesses.command import CommandHarness, CommandSettings
 from rollin.harnesses.gym import GymHarness, GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgent
+from rollin.harnesses.own import OwnSettings, own_harness
 from rollin.learner import Learner
 from rollin.loop import Loop
 from rollin.method import METHODS, Aggregate
 from rollin.models import check_tokens, load_model, load_tokenizer
-from rollin.plugins import load
+from rollin.plugins import load, make
 from rollin.policies.base import Policy, Sampling
 from rollin.policies.engines import Engines, engines
 from rollin.policies.expert import Expert
@@ -34,6 +35,7 @@ from rollin.recipe import (
     FunctionTeacher,
     HarnessSettings,
     LocalTeacher,
+    OwnTeacher,
     Recipe,
     moved,
     parse_recipe,
@@ -195,6 +197,9 @@ def _teacher(recipe: Recipe) -> Policy:
     if isinstance(settings, FunctionTeacher):
         tokenizer = load_tokenizer(recipe.student.model)
         return FunctionPolicy(load(settings.function), settings.function, lambda said: len(action_ids(tokenizer, said)))
+    if isinstance(settings, OwnTeacher):
+        own: Policy = make(settings.make, settings.settings, ("name", "act", "forget", "close"))
+        return own
     if isinstance(settings, EndpointTeacher):
         s = settings
         limit = s.requests_per_minute
@@ -240,6 +245,8 @@ def _harness(settings: HarnessSettings) -> Harness:
     """UserError where something of it is not there. Making mini-swe-agent takes seconds."""
     if isinstance(settings, CommandSettings):
         return CommandHarness(settings)
+    if isinstance(settings, OwnSettings):
+        return own_harness(settings)
     return GymHarness(settings) if isinstance(settings, GymSettings) else MiniSweAgent(settings)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.messages import Message
@@ -26,7 +27,7 @@ class FunctionPolicy:
             raise UserError(f"{self.name} was asked without a task")
         started = time.perf_counter()
         try:
-            said = self._function(request.messages, request.task)
+            said = self._function(deepcopy(request.messages), request.task)  # which are recorded as they are
         except Exception as error:  # somebody's own code
             raise InfrastructureFault(f"{self.name} broke: {type(error).__name__}: {error}") from error
         if not isinstance(said, str):
