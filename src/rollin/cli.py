@@ -256,11 +256,11 @@ def label(
 @app.command()
 def doctor() -> None:
     """What is installed, what is missing, what to do about it."""
-    from rollin.doctor import checks, render
+    from rollin.doctor import checks, exit_code, render
 
     found = checks()
     render(found, console)
-    raise typer.Exit(0 if all(check.ok for check in found) else 1)
+    raise typer.Exit(exit_code(found))
 
 
 @app.command()

@@ -23,6 +23,8 @@ from rollin.store import DATABASE, Store
 MATCHED = "sft-matched"
 """The control: SFT with as many labels as DAgger had. More teacher data, and no mixing."""
 MATCHED_TO = "dagger"
+MATCHES = {"tasks_per_iteration", "budget"}
+"""What the control takes from DAgger's run."""
 SPARE = 1.5
 """Tasks that the control collects for each of DAgger's: the teacher alone takes fewer turns, so it needs more."""
 BASE = "base"
@@ -104,6 +106,10 @@ class Comparison:
                 raise UserError(f"{name!r} is no method{nearest(name, known)}")
         if MATCHED in self.methods and MATCHED_TO not in self.methods:
             raise UserError(f"{MATCHED} has as many labels as {MATCHED_TO} had; add {MATCHED_TO} to --methods")
+        if taken := MATCHES & self.recipe.arms.get(MATCHED, {}).keys():
+            raise UserError(
+                f"arms.{MATCHED}: {', '.join(sorted(taken))} is {MATCHED_TO}'s, to be matched; leave it out"
+            )
         if self.drift and not isinstance(self.recipe.teacher, LocalTeacher):
             raise UserError("--drift needs a teacher of kind local: no other gives its log-probabilities")
         self.arms()  # what is wrong with an arm is said before the first one runs
@@ -183,7 +189,7 @@ class Comparison:
 def _is_of(arm: Arm, result: Result) -> bool:
     """Whether a run was made of the arm's recipe, but for what the control takes from another arm. Before training only
     the student, its tasks and where it works on them make a difference."""
-    free = {"tasks_per_iteration", "budget"} if arm.name == MATCHED else set[str]()
+    free = MATCHES if arm.name == MATCHED else set[str]()
     only = {"student", "tasks", "harness", "sandbox"} if arm.name == BASE else None
     begun = parse_recipe(result.recipe, f"the recipe of {arm.title}")  # settings that came since have their defaults
     return placeless(begun, only, free) == placeless(arm.recipe, only, free)

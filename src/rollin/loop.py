@@ -16,7 +16,7 @@ from rollin.mixture import ByProgress, RollIn, TurnMixture, training_seed
 from rollin.policies.engines import Engines
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
-from rollin.store import EvaluationRow, Phase, Purpose, Store
+from rollin.store import STUDENT, EvaluationRow, Phase, Purpose, Store
 from rollin.tasks.schema import Task
 from rollin.training.samples import affordable, fitting, scored, training_samples, within
 from rollin.training.trainer import TrainingResult
@@ -151,7 +151,7 @@ class Loop:
         checkpoint = self.learner.checkpoint(iteration).name if iteration else self.recipe.student.model
         metrics: dict[str, object] = {name: asdict(group) for name, group in groups.items()}
         self.store.record_evaluation(
-            EvaluationRow(iteration, checkpoint, "student", "eval", rate.n, rate.resolved, rate.faults, metrics)
+            EvaluationRow(iteration, checkpoint, STUDENT, "eval", rate.n, rate.resolved, rate.faults, metrics)
         )
         for name, group in groups.items():
             self.reporter.say(f"iteration {iteration}: {name}: resolved {group}")

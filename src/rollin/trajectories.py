@@ -12,7 +12,7 @@ from rollin.policies.local import LocalPolicy
 from rollin.progress import Reporter
 from rollin.recipe import Recipe
 from rollin.rollout import Attempt, Cast, Rollouts
-from rollin.store import Exit, LabelStatus, Purpose, Store, TrajectoryRow
+from rollin.store import STUDENT, Exit, LabelStatus, Purpose, Store, TrajectoryRow
 from rollin.tasks.schema import Task
 
 
@@ -33,7 +33,7 @@ class Trajectories:
         acts with the weights that the iteration before left."""
         method = self.recipe.method
         cast = Cast(
-            name="student",
+            name=STUDENT,
             roll_in=roll_in,
             policies={Actor.STUDENT: self.learner.at(iteration - 1), Actor.TEACHER: self.teacher},
             labeller=self.teacher if method.label == "teacher" else None,
@@ -54,7 +54,7 @@ class Trajectories:
         greedy = Sampling(max_tokens=self.recipe.student.sampling.max_tokens)
         student = {Actor.STUDENT: self.learner.at(weights)}
         sampling = {Actor.STUDENT: greedy, Actor.TEACHER: self.teacher_sampling}
-        cast = Cast("student", Student(), student, self.teacher if labels else None, sampling)
+        cast = Cast(STUDENT, Student(), student, self.teacher if labels else None, sampling)
         rows = self._run(doing, [Attempt(task, iteration, purpose) for task in tasks], cast)
         if labels:
             self.rollouts.settle_labels(cast, iteration, purpose)

@@ -12,8 +12,7 @@ from transformers import PreTrainedModel
 from rollin.errors import UserError
 from rollin.models import check_tokens, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
-from rollin.report.measures import STUDENT
-from rollin.store import Purpose, Store
+from rollin.store import STUDENT, Purpose, Store
 from rollin.training.objectives import ReverseKL
 from rollin.training.samples import executed
 from rollin.training.trainer import as_inputs, trie_loss

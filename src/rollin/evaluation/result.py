@@ -10,8 +10,7 @@ from rollin.evaluation.drift import Drift
 from rollin.evaluation.failures import FailureMode, failures
 from rollin.evaluation.rate import Rate
 from rollin.files import write_text
-from rollin.report.measures import STUDENT
-from rollin.store import Phase, Purpose, Store
+from rollin.store import STUDENT, Phase, Purpose, Store
 
 
 class Result(BaseModel):

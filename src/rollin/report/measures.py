@@ -15,13 +15,11 @@ from dataclasses import dataclass, field
 from rollin.evaluation.failures import FailureMode, failures
 from rollin.evaluation.rate import Rate, by_group
 from rollin.mixture import Actor
-from rollin.store import Exit, IterationRow, LabelSource, LabelStatus, Phase, Purpose, TrajectoryRow, TurnRow
+from rollin.store import STUDENT, Exit, IterationRow, LabelSource, LabelStatus, Phase, Purpose, TrajectoryRow, TurnRow
 from rollin.tasks.schema import Task
 
 Whose = tuple[Purpose, str, int]
 """Turns of one purpose, policy and iteration."""
-STUDENT = "student"
-"""The policy of the student's own trajectories (see `loop`)."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +169,9 @@ class Counts:
 def _kind(row: TrajectoryRow, turn: TurnRow) -> str:
     if row.purpose is Purpose.COLLECT:
         return "teacher, acting" if turn.actor is Actor.TEACHER else "student, collecting"
-    return "student, evaluating" if row.policy == STUDENT else "others, evaluating"
+    if row.policy != STUDENT:
+        return "others, evaluating"
+    return "student, evaluating" if row.purpose is Purpose.EVAL else "student, probing"
 
 
 def evaluations(

@@ -10,9 +10,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from rollin.errors import UserError
 from rollin.evaluation.rate import Rate
-from rollin.report.measures import STUDENT, Evaluation, Iteration
+from rollin.report.measures import Evaluation, Iteration
 from rollin.report.summary import Summary
-from rollin.store import Store
+from rollin.store import STUDENT, Store
 
 SIZE, DPI = (9.0, 3.8), 160
 """Inches, and pixels in one."""

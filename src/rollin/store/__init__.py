@@ -1,6 +1,7 @@
 """The store: `run.db`, one SQLite file in which everything that a run did is committed as it happens."""
 
 from rollin.store.rows import (
+    STUDENT,
     EvaluationRow,
     Exit,
     IterationRow,
@@ -17,6 +18,7 @@ from rollin.store.store import DATABASE, Store, database_of
 
 __all__ = [
     "DATABASE",
+    "STUDENT",
     "EvaluationRow",
     "Exit",
     "IterationRow",

@@ -14,6 +14,9 @@ from rollin.messages import ToolCall, spelled
 from rollin.mixture import Actor, Draw
 from rollin.policies.base import Action
 
+STUDENT = "student"
+"""Whom a trajectory is about (its `policy`), where it is the one who learns."""
+
 
 class Purpose(StrEnum):
     """What a trajectory is for."""
