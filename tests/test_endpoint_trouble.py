@@ -121,7 +121,10 @@ def test_reasoning_that_took_the_whole_limit_is_an_empty_action_that_was_cut() -
 
 @pytest.mark.parametrize(
     ("said", "finish"),
-    [("stop", "stop"), (None, "stop"), ("tool_calls", "stop"), ("length", "length"), ("content_filter",) * 2],
+    [
+        *(("stop", "stop"), (None, "stop"), ("tool_calls", "stop"), ("function_call", "stop"), ("eos", "stop")),
+        *(("length", "length"), ("content_filter", "content_filter")),
+    ],
 )
 def test_why_an_answer_ended_is_kept(said: str | None, finish: str) -> None:
     async def answer(request: HttpRequest) -> Response:
@@ -130,6 +133,20 @@ def test_why_an_answer_ended_is_kept(said: str | None, finish: str) -> None:
     with server(answer) as url:
         policy = EndpointPolicy(url, "m")
         assert asking(policy, lambda: policy.act(question()))[0].finish_reason == finish
+
+
+@pytest.mark.parametrize("said", ["error", "abort", "insufficient_system_resource"])
+def test_an_answer_that_the_server_broke_off_is_asked_for_again_and_then_a_fault(said: str) -> None:
+    answers = [completion("rm -", finish_reason=said), completion("rm -i x"), *[completion(finish_reason=said)] * 2]
+
+    async def answer(request: HttpRequest) -> Response:
+        return JSONResponse(answers.pop(0))
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m", retries=1)
+        assert asking(policy, lambda: policy.act(question()))[0].content == "rm -i x"
+        with pytest.raises(InfrastructureFault, match=f"{url} broke off its answer .finish_reason {said}"):
+            asking(policy, lambda: policy.act(question()))
 
 
 def test_a_server_that_falls_silent_is_a_fault() -> None:

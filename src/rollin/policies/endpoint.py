@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 SEED_BITS = 31
 """What every server takes; ours have 63."""
-NO_ANSWER, NO_COMPLETION = 0, 200
-"""Statuses of a refusal that has none of its own: the server did not answer, or with something else."""
-TRANSIENT = {NO_ANSWER, NO_COMPLETION, 408, 409, 429}
+NO_ANSWER, NO_COMPLETION, BROKEN_OFF = 0, 200, 206
+"""Statuses of a refusal that has none of its own: the server did not answer, or with something else, or with a part."""
+TRANSIENT = {NO_ANSWER, NO_COMPLETION, BROKEN_OFF, 408, 409, 429}
 """Statuses that another try may mend, with all from 500 on."""
 UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
 """What OpenAI calls it where a model takes a field not at all, or not as it is."""
@@ -38,8 +38,10 @@ NEWER = {"max_tokens": "max_completion_tokens"}
 """What a field is called by now. Reasoning models refuse the older name, most servers know no other."""
 QUESTION = {"model", "messages", "tools"}
 """Fields without which something else would be asked."""
-FINISHES = {"stop", "length", "content_filter"}
-"""Reasons to finish that an action may have; calls of tools are no reason of their own."""
+FINISHES = {None: "stop", "stop": "stop", "length": "length", "content_filter": "content_filter"}
+FINISHES |= dict.fromkeys(("tool_calls", "function_call", "eos"), "stop")
+"""Reasons to finish, as an action has them: calls of tools are none of their own, `eos` is Together's word. By any
+other (`error`, `abort`, `insufficient_system_resource`) a server says that it broke off."""
 LONGEST_PAUSE = 60.0
 RETRIES = 5
 
@@ -202,7 +204,7 @@ class EndpointPolicy:
         return {"seed": seed % 2**SEED_BITS} | dict(asked) | ours
 
     def _fault(self, refusal: _RefusalError, path: str = "") -> InfrastructureFault:
-        if refusal.status == NO_COMPLETION:
+        if refusal.status in (NO_COMPLETION, BROKEN_OFF):
             return InfrastructureFault(f"{self.base_url} {refusal.reason}")
         said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
         return InfrastructureFault(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
@@ -218,9 +220,12 @@ class EndpointPolicy:
                 raise
             return await self._complete(body)
         try:
-            return _Completion.model_validate_json(content)
+            completion = _Completion.model_validate_json(content)
         except ValidationError as error:
             raise _RefusalError(NO_COMPLETION, "answered with something that is no chat completion") from error
+        if (finish := completion.choices[0].finish_reason) not in FINISHES:
+            raise _RefusalError(BROKEN_OFF, self._line(f"broke off its answer (finish_reason {finish})"))
+        return completion
 
     def _supported(self, body: dict[str, object]) -> dict[str, object]:
         """What of a request the model takes, as far as it has said."""
@@ -323,7 +328,7 @@ def _action(completion: _Completion, seconds: float, *, with_logprobs: bool) -> 
     return Action(
         content=choice.message.content or "",
         tool_calls=[call.call() for call in choice.message.tool_calls or []],
-        finish_reason=choice.finish_reason if choice.finish_reason in FINISHES else "stop",
+        finish_reason=FINISHES[choice.finish_reason],
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         token_ids=token_ids,
