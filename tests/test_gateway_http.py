@@ -69,6 +69,17 @@ def test_a_conversation_too_long_for_the_model_is_400(run: Run) -> None:
     assert (report.overflowed, report.fault) == (True, None)
 
 
+def test_an_agent_that_condensed_its_conversation_has_recovered(run: Run) -> None:
+    """What it fails by later is another matter."""
+    key = run.gateway.open_session(run.spec(roll_in=Student()))
+    long, short = ([{"role": "user", "content": "word " * words}] for words in (90, 9))
+    run.student.script = lambda request: ContextOverflow("90 words") if request.messages == long else "ls"
+    with pytest.raises(openai.BadRequestError):
+        run.say(key, long)
+    assert run.say(key, short) == "ls"
+    assert run.gateway.close_session(key).overflowed is False
+
+
 def test_token_ids_and_counts_reach_the_store_and_usage_the_harness(run: Run) -> None:
     action = Action("ls", "length", 7, 2, token_ids=[3, 4], logprobs=[-1.0, -0.5])
     run.student.script = lambda request: action

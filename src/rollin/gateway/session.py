@@ -86,7 +86,7 @@ class SessionReport:
     fault: str | None
     """What failed, where a policy or the store did: the trajectory doesn't count."""
     overflowed: bool
-    """The conversation outgrew the acting model."""
+    """The conversation outgrew the acting model, and no call was answered after that."""
 
 
 class Thread:
@@ -217,6 +217,7 @@ class Session:
                 answer = self._replay(thread, messages) or await self._act(thread, messages, asked)
                 thread.remember(question, messages, answer)
                 self._answered += 1
+                self._overflowed = False  # it was condensed since
             return thread.answers[question]
 
     def _replay(self, thread: Thread, messages: list[Message]) -> tuple[int, Action] | None:
