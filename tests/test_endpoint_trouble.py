@@ -1,6 +1,7 @@
 """A server in trouble, or of other habits: what is tried again, what is left out, what is a fault."""
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from endpoint_room import asking, completion, error, question, server
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from rollin.errors import InfrastructureFault, UserError
+from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.policies.endpoint import EndpointPolicy
 
 
@@ -146,6 +147,26 @@ def test_an_answer_that_the_server_broke_off_is_asked_for_again_and_then_a_fault
         policy = EndpointPolicy(url, "m", retries=1)
         assert asking(policy, lambda: policy.act(question()))[0].content == "rm -i x"
         with pytest.raises(InfrastructureFault, match=f"{url} broke off its answer .finish_reason {said}"):
+            asking(policy, lambda: policy.act(question()))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"code": 400, "type": "exceed_context_size_error", "message": "request (4390 tokens) is more than 4096"},
+        {"code": 400, "type": "x", "message": "request (4390 tokens) exceeds the available context size (4096 tokens)"},
+        {"type": "invalid_request_error", "message": "prompt is too long: 204000 tokens > 200000 maximum"},
+        {"message": "The decoder prompt (length 4390) is longer than the maximum model length of 4096."},
+        {"message": f"'{'word ' * 100}' exceeds this model's maximum context length"},
+    ],
+)
+def test_a_conversation_that_is_too_long_is_an_overflow_whatever_a_server_calls_it(refusal: dict[str, Any]) -> None:
+    async def full(request: HttpRequest) -> Response:
+        return JSONResponse({"error": refusal}, 400)
+
+    with server(full) as url:
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(ContextOverflow, match=re.escape(str(refusal["message"])[:20])):
             asking(policy, lambda: policy.act(question()))
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import re
 import time
 import urllib.parse
 import urllib.request
@@ -42,6 +43,12 @@ FINISHES = {None: "stop", "stop": "stop", "length": "length", "content_filter": 
 FINISHES |= dict.fromkeys(("tool_calls", "function_call", "eos"), "stop")
 """Reasons to finish, as an action has them: calls of tools are none of their own, `eos` is Together's word. By any
 other (`error`, `abort`, `insufficient_system_resource`) a server says that it broke off."""
+OVERFLOW = {"context_length_exceeded", "exceed_context_size_error"}
+"""A refusal's code at OpenAI, its type at llama.cpp, where a conversation is too long."""
+TOO_LONG = re.compile(
+    "context length|context window|context size|maximum model length|prompt is too long", re.IGNORECASE
+)
+"""As OpenAI, SGLang, llama.cpp, vLLM and Anthropic put it."""
 LONGEST_PAUSE = 60.0
 RETRIES = 5
 
@@ -103,7 +110,14 @@ class _RefusalError(Exception):
     """A request that failed: its status, and what the server said with it."""
 
     def __init__(
-        self, status: int, reason: str, *, code: str = "", param: str = "", pause: float | None = None
+        self,
+        status: int,
+        reason: str,
+        *,
+        code: str = "",
+        param: str = "",
+        pause: float | None = None,
+        overflow: bool = False,
     ) -> None:
         super().__init__(reason)
         self.status, self.reason, self.code = status, reason, code
@@ -111,6 +125,8 @@ class _RefusalError(Exception):
         """The field that it is about."""
         self.pause = pause
         """Seconds that the server asks to wait."""
+        self.overflow = overflow
+        """Whether the conversation is too long."""
 
     @property
     def is_transient(self) -> bool:
@@ -171,7 +187,7 @@ class EndpointPolicy:
         try:
             completion = await self._patiently(lambda: self._complete(body))
         except _RefusalError as refusal:
-            if _is_overflow(refusal):
+            if refusal.overflow:
                 raise ContextOverflow(refusal.reason) from refusal
             raise self._fault(refusal) from refusal
         return _action(completion, time.perf_counter() - started, with_logprobs=bool(asked.get("logprobs")))
@@ -288,11 +304,13 @@ class EndpointPolicy:
             said = None
         found = said.get("error", said) if isinstance(said, dict) else None
         details = found if isinstance(found, dict) else {"message": found or content.decode(errors="replace")}
-        reason = details.get("message") or details.get("detail") or answer.reason
+        reason = str(details.get("message") or details.get("detail") or answer.reason)
         after = answer.headers.get("Retry-After", "")
         pause = float(after) if after.isdigit() else None
         code, param = str(details.get("code")), str(details.get("param"))
-        return _RefusalError(answer.status, self._line(str(reason)), code=code, param=param, pause=pause)
+        named = bool(OVERFLOW & {code, str(details.get("type"))})
+        overflow = answer.status in (400, 413, 422) and (named or bool(TOO_LONG.search(reason)))
+        return _RefusalError(answer.status, self._line(reason), code=code, param=param, pause=pause, overflow=overflow)
 
     def _line(self, text: str) -> str:
         """One short line. Some servers quote the key they were given; it is taken out."""
@@ -349,9 +367,3 @@ def _tokens(choice: _Choice) -> tuple[list[int] | None, list[float] | None]:
 def _is_cut(refusal: _RefusalError) -> bool:
     """Whether all of a limit went into reasoning: OpenAI's models have no answer then, but a refusal."""
     return refusal.status == 400 and "max_tokens or model output limit was reached" in refusal.reason
-
-
-def _is_overflow(refusal: _RefusalError) -> bool:
-    text = refusal.reason.lower()
-    words = "context length" in text or "context window" in text
-    return refusal.status in (400, 413, 422) and (refusal.code == "context_length_exceeded" or words)
