@@ -11,7 +11,7 @@ from endpoint_room import asking, completion, error, question, server
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.policies.endpoint import EndpointPolicy
 
 
@@ -75,6 +75,37 @@ def test_what_a_model_does_not_take_is_left_out_from_then_on() -> None:
     assert first.content == second.content == "ls"
     assert ["stop" in body for body in model.asked] == [True, False, False]
     assert {body["max_completion_tokens"] for body in model.asked} == {8}
+
+
+def test_a_value_that_an_agent_asks_for_is_refused_to_it_alone() -> None:
+    asked = []
+
+    async def particular(request: HttpRequest) -> Response:
+        body = await request.json()
+        asked.append(body)
+        refused = body.get("reasoning_effort") == "minimal"
+        message = "'reasoning_effort' does not support 'minimal'."
+        return error(400, message, "unsupported_value", "reasoning_effort") if refused else JSONResponse(completion())
+
+    with server(particular) as url:
+        policy = EndpointPolicy(url, "m")
+        minimal, low = (replace(question(), asked={"reasoning_effort": effort}) for effort in ("minimal", "low"))
+        with pytest.raises(Refused, match="does not support 'minimal'"):
+            asking(policy, lambda: policy.act(minimal))
+        asking(policy, lambda: policy.act(low))
+    assert [body["reasoning_effort"] for body in asked] == ["minimal", "low"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_of_the_key_or_the_model_is_not_one_of_the_question(status: int) -> None:
+    async def closed(request: HttpRequest) -> Response:
+        return error(status, "no")
+
+    with server(closed) as url:
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(InfrastructureFault) as caught:
+            asking(policy, lambda: policy.act(question()))
+    assert not isinstance(caught.value, Refused)
 
 
 def test_the_newer_name_may_be_refused_too() -> None:

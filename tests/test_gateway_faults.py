@@ -9,14 +9,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
+from endpoint_room import completion, error, server
 from gateway_room import HTTP, Run
 from rich.console import Console
-from test_endpoint import completion
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
+from rollin.errors import Refused
 from rollin.mixture import Actor, Student
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.progress import ConsoleReporter
@@ -93,6 +97,38 @@ def test_an_answer_that_breaks_off_is_asked_for_again(run: Run) -> None:
     assert report.fault is not None
     run.gateway.run(student.close())
     upstream.close()
+
+
+def test_an_agent_whose_terms_are_refused_may_ask_otherwise(run: Run) -> None:
+    """The server's sentence reaches it; only where it then says no more, the trajectory doesn't count."""
+
+    async def answer(request: Request) -> Response:
+        refused = "response_format" in await request.json()
+        return error(400, "no json_schema here") if refused else JSONResponse(completion("ls"))
+
+    spec = run.spec(roll_in=Student())
+    with server(answer) as url:
+        student = EndpointPolicy(url, "m")
+        spec = type(spec)(spec.trajectory, spec.task, spec.roll_in, {Actor.STUDENT: student}, None)
+        key = run.gateway.open_session(spec)
+        ask: Any = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+        create = run.client(key).chat.completions.create
+        for _ in range(2):
+            with pytest.raises(openai.BadRequestError, match="no json_schema here"):
+                create(**ask, response_format={"type": "json_schema", "json_schema": {"name": "n"}})
+        (session,) = run.gateway._sessions.values()
+        assert "no json_schema here" in (session.report().fault or "")
+        assert create(**ask).choices[0].message.content == "ls"
+        report = run.gateway.close_session(key)
+        run.gateway.run(student.close())
+    assert (report.turns, report.fault) == (1, None)
+
+
+def test_a_label_that_the_teacher_refuses_is_asked_for_once(run: Run) -> None:
+    run.teacher.script = lambda request: Refused("no json_schema here")
+    run.converse(run.gateway.open_session(run.spec(roll_in=Student())), 1)
+    assert run.gateway.await_labels().missing == 1
+    assert len(run.teacher.requests) == 1
 
 
 def test_a_teacher_that_is_away_costs_time_and_no_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

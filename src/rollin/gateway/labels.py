@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused
 from rollin.gateway.metrics import Metrics
 from rollin.messages import Message, offered, storable, usable
 from rollin.mixture import Actor
@@ -144,6 +144,8 @@ class Labeller:
                 break
             except InfrastructureFault as fault:
                 log.warning("trajectory %s, turn %d: no label yet: %s", request.trajectory, request.turn, fault)
+                if isinstance(fault, Refused):
+                    break
                 if attempt + 1 < self._attempts:
                     await asyncio.sleep(self._backoff * 2**attempt)
             except Exception:

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.gateway import wire
 from rollin.gateway.hosting import Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
@@ -228,6 +228,7 @@ class Gateway:
             exception_handlers={
                 wire.WireError: _wire_error,
                 ContextOverflow: _overflow,
+                Refused: _refused,
                 InfrastructureFault: _fault,
                 HTTPException: _http_error,
                 Exception: _bug,
@@ -380,6 +381,10 @@ async def _wire_error(request: Request, error: Exception) -> Response:
 async def _overflow(request: Request, error: Exception) -> Response:
     message = f"This model's maximum context length is exceeded: {error}"
     return wire.WireError(400, message, code="context_length_exceeded").response()
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return wire.WireError(400, str(error)).response()
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused
 from rollin.gateway.labels import Labeller, label_of, storable_action, until_usable
 from rollin.gateway.metrics import Metrics
 from rollin.messages import Message
@@ -84,7 +84,7 @@ class SessionReport:
     """Turns answered, those replayed included."""
     replayed: int
     fault: str | None
-    """What failed, where a policy or the store did: the trajectory doesn't count."""
+    """What failed, where a policy or the store did, or what a policy refused at last: the trajectory doesn't count."""
     overflowed: bool
     """The conversation outgrew the acting model, and no call was answered after that."""
 
@@ -152,11 +152,14 @@ class Session:
         self._asked: list[list[Message]] = []
         """States of the calls under way."""
         self._fault: str | None = None
+        self._refused: str | None = None
+        """What a policy would not be asked, unless a call was answered after that."""
         self._overflowed = False
         self._ended = False
 
     async def answer(self, messages: list[Message], asked: Mapping[str, object] | None = None) -> tuple[int, Action]:
-        """The turn's number and its action. Raises ContextOverflow, or InfrastructureFault from then on."""
+        """The turn's number and its action. Raises ContextOverflow; Refused, where the agent may ask
+        otherwise; or InfrastructureFault from then on."""
         self._asked.append(messages)
         try:
             return await self._answer(messages, asked or {})
@@ -190,7 +193,7 @@ class Session:
         self._ended = True
 
     def report(self) -> SessionReport:
-        return SessionReport(self._answered, self._replayed, self._fault, self._overflowed)
+        return SessionReport(self._answered, self._replayed, self._fault or self._refused, self._overflowed)
 
     async def forget(self) -> None:
         """Let every policy free what it keeps for this trajectory, the teacher once its labels are there."""
@@ -217,7 +220,7 @@ class Session:
                 answer = self._replay(thread, messages) or await self._act(thread, messages, asked)
                 thread.remember(question, messages, answer)
                 self._answered += 1
-                self._overflowed = False  # it was condensed since
+                self._overflowed, self._refused = False, None  # the agent has condensed it, or asked otherwise
             return thread.answers[question]
 
     def _replay(self, thread: Thread, messages: list[Message]) -> tuple[int, Action] | None:
@@ -245,6 +248,9 @@ class Session:
         except ContextOverflow:
             self._overflowed = True
             raise
+        except Refused as refusal:
+            self._refused = f"turn {call.turn}: {refusal}"
+            raise
         except Exception as error:
             if not isinstance(error, InfrastructureFault):
                 log.exception("trajectory %d, turn %d: not answered", self.spec.trajectory.id, call.turn)
@@ -268,7 +274,7 @@ class Session:
         try:
             with self._metrics.asked(actor):
                 return await (until_usable(policy, request) if actor is Actor.TEACHER else policy.act(request))
-        except ContextOverflow:
+        except (ContextOverflow, Refused):
             raise
         except Exception as error:
             if not isinstance(error, InfrastructureFault):

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.messages import ToolCall, offered
 from rollin.policies.base import Action, Request, Sampling
 
@@ -33,7 +33,9 @@ NO_ANSWER, NO_COMPLETION, BROKEN_OFF = 0, 200, 206
 """Statuses of a refusal that has none of its own: the server did not answer, or with something else, or with a part."""
 TRANSIENT = {NO_ANSWER, NO_COMPLETION, BROKEN_OFF, 408, 409, 429}
 """Statuses that another try may mend, with all from 500 on."""
-UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
+OF_THE_QUESTION = {400, 413, 422}
+"""Statuses of a refusal of what was asked; others are about the server, the key or the model."""
+UNSUPPORTED, UNSUPPORTED_VALUE = "unsupported_parameter", "unsupported_value"
 """What OpenAI calls it where a model takes a field not at all, or not as it is."""
 NEWER = {"max_tokens": "max_completion_tokens"}
 """What a field is called by now. Reasoning models refuse the older name, most servers know no other."""
@@ -152,7 +154,8 @@ class EndpointPolicy:
 
         `extra` goes into each request's body; None takes a field out, for servers that refuse one
         (`{"seed": None}`). With `{"logprobs": True, "return_token_ids": True}`, vLLM gives the sampled tokens too.
-        A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed.
+        A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed; one of
+        which it does not take the value, only if it is ours.
         `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
         beyond `requests_per_minute` wait for their turn.
         """
@@ -179,7 +182,8 @@ class EndpointPolicy:
             raise UserError(self._advice(refusal)) from refusal
 
     async def act(self, request: Request) -> Action:
-        """See `Policy`. ContextOverflow where the server says that the conversation is too long."""
+        """See `Policy`. ContextOverflow where the server says that the conversation is too long, Refused where it does
+        not take the question otherwise."""
         tools, conversation = offered(request.messages)
         asked = {**request.asked, **({"tools": tools} if tools else {})}
         body = self._body([*conversation], request.sampling, request.seed, asked)
@@ -223,7 +227,8 @@ class EndpointPolicy:
         if refusal.status in (NO_COMPLETION, BROKEN_OFF):
             return InfrastructureFault(f"{self.base_url} {refusal.reason}")
         said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
-        return InfrastructureFault(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
+        kind = Refused if refusal.status in OF_THE_QUESTION else InfrastructureFault
+        return kind(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
 
     async def _complete(self, body: dict[str, object]) -> _Completion:
         sent = self._supported(body)
@@ -249,8 +254,11 @@ class EndpointPolicy:
         return {name: v for name, v in renamed.items() if name not in self._unsupported and v is not None}
 
     def _heeds(self, refusal: _RefusalError, sent: dict[str, object]) -> bool:
-        """Whether it is about a field that can be done without; it is remembered."""
-        if refusal.code not in UNSUPPORTED or refusal.param not in sent.keys() - QUESTION:
+        """Whether it is about a field that can be done without; it is remembered. An agent that asks for a value which
+        the model does not take may ask for another, and other agents do."""
+        ours = {"seed", *Sampling.model_fields, *NEWER.values(), *self._extra}
+        fields = {UNSUPPORTED: sent.keys() - QUESTION, UNSUPPORTED_VALUE: sent.keys() & ours}
+        if refusal.param not in fields.get(refusal.code, ()):
             return False
         self._unsupported.add(refusal.param)
         log.warning("%s at %s does not take %s; it is asked without", self.name, self.base_url, refusal.param)
@@ -309,7 +317,7 @@ class EndpointPolicy:
         pause = float(after) if after.isdigit() else None
         code, param = str(details.get("code")), str(details.get("param"))
         named = bool(OVERFLOW & {code, str(details.get("type"))})
-        overflow = answer.status in (400, 413, 422) and (named or bool(TOO_LONG.search(reason)))
+        overflow = answer.status in OF_THE_QUESTION and (named or bool(TOO_LONG.search(reason)))
         return _RefusalError(answer.status, self._line(reason), code=code, param=param, pause=pause, overflow=overflow)
 
     def _line(self, text: str) -> str:

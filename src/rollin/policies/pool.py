@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 
-from rollin.errors import InfrastructureFault
+from rollin.errors import InfrastructureFault, Refused
 from rollin.policies.base import Action, Request
 from rollin.policies.endpoint import RETRIES, EndpointPolicy
 
@@ -39,12 +39,16 @@ class Pool:
             await policy.check()
 
     async def act(self, request: Request) -> Action:
-        """See `Policy`. InfrastructureFault where none of the servers answers."""
+        """See `Policy`. InfrastructureFault where none of the servers answers; what one refuses, no other is asked."""
         fault = InfrastructureFault(f"no server of {self.name} answers")
         for attempt in range(self._rounds):
+            if attempt:
+                await asyncio.sleep(0.25 * 2**attempt * random.uniform(0.5, 1))
             for place in self._order(request.trajectory):
                 try:
                     action = await self._policies[place].act(request)
+                except Refused:
+                    raise
                 except InfrastructureFault as failed:
                     fault = failed
                     self._back[place] = time.monotonic() + self._rest
@@ -52,7 +56,6 @@ class Pool:
                 else:
                     self._home[request.trajectory] = place
                     return action
-            await asyncio.sleep(0.5 * 2**attempt * random.uniform(0.5, 1))
         raise fault
 
     def forget(self, trajectory: str) -> None:
