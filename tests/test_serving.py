@@ -17,7 +17,7 @@ import openai
 import pytest
 from gateway_room import HTTP, Run, half_a_call
 from rich.console import Console
-from scripted import ScriptedPolicy
+from scripted import ScriptedPolicy, make_task
 from test_endpoint import served  # noqa: F401 - a fixture
 
 from rollin.errors import UserError
@@ -25,6 +25,8 @@ from rollin.gateway import Gateway, Host, Standing
 from rollin.mixture import Actor, Constant, Student, Teacher, TurnMixture
 from rollin.policies.base import Request, Sampling
 from rollin.progress import ConsoleReporter
+from rollin.recipe import Recipe
+from rollin.runs import _check_demonstrations
 from rollin.serving import Model, Server, fill_in, mixture, serving
 from rollin.store import Exit, LabelStatus, Store
 
@@ -205,6 +207,19 @@ def test_a_first_call_that_is_repeated_while_it_is_answered_begins_nothing(alone
         again = pool.submit(call, 1)
         assert first.result() == again.result() == "1: 0"
     assert len(alone.store.trajectories()) == 1
+
+
+def test_what_an_agent_was_recorded_on_is_not_evaluated_on(alone: Run) -> None:
+    """Where the recording serves as demonstrations."""
+    root = alone.gateway.url.removesuffix("/v1")
+    httpx.post(f"{root}/sessions", headers={"Authorization": "Bearer key"}, json={"task": "mine-1"}).raise_for_status()
+    tasks = {side: [{"source": "kata", "family": "visible", "count": 1}] for side in ("train", "eval")}
+    recipe = Recipe.model_validate(
+        {"tasks_per_iteration": 1, "tasks": tasks, "demonstrations": alone.store.path.parent}
+    )
+    with pytest.raises(UserError, match="the task 'mine-1' is in both the demonstrations and eval"):
+        _check_demonstrations(recipe, [make_task("mine-1")])
+    _check_demonstrations(recipe, [make_task("mine-2")])
 
 
 def test_a_session_that_ends_while_its_call_arrives_is_no_conversation(alone: Run) -> None:
