@@ -56,8 +56,8 @@ def storable(value: Json) -> Json:
 
 
 def offering(tools: Sequence[Tool]) -> Message:
-    """Tools as the message that a state begins with."""
-    return {"role": ROLE, "content": json.dumps(list(tools), sort_keys=True)}
+    """Tools as the message that a state begins with, their fields in the order in which they came: models see it."""
+    return {"role": ROLE, "content": json.dumps(list(tools))}
 
 
 def offered(messages: Sequence[Message]) -> tuple[list[Tool], list[Message]]:
@@ -104,7 +104,7 @@ def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message
     ]
     if not tools:
         return said
-    listed = "\n".join(json.dumps(tool.get("function", tool), sort_keys=True) for tool in tools)
+    listed = "\n".join(json.dumps(tool.get("function", tool)) for tool in tools)
     form = '<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>'
     system = f"You may call these tools:\n{listed}\nCall one by writing\n{form}"
     if said and said[0]["role"] == "system":
