@@ -94,6 +94,13 @@ def test_token_ids_and_counts_reach_the_store_and_usage_the_harness(run: Run) ->
     assert run.store.turns(spec.trajectory.id)[0].action == action
 
 
+def test_what_is_between_an_agent_and_its_provider_goes_no_further(run: Run) -> None:
+    client = run.client(run.gateway.open_session(run.spec(roll_in=Student())))
+    ask: Any = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stop": ["#"], "user": "me"}
+    client.chat.completions.create(**ask, extra_body={"prompt_cache_retention": "24h", "moderation": {}})
+    assert run.student.requests[0].asked == {"stop": ["#"]}
+
+
 def test_a_tools_fields_keep_their_order(run: Run) -> None:
     """A model reads the first property first: `path` before `content`."""
     properties = {name: {"type": "string", "description": name} for name in ("path", "content", "at")}

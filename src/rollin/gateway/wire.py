@@ -18,7 +18,8 @@ from rollin.policies.base import Action
 
 OURS = {"temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "seed"}
 """What the recipe decides."""
-NOT_ASKED = {"user", "store", "metadata", "service_tier", "prompt_cache_key", "safety_identifier"}
+NOT_ASKED = {"user", "store", "metadata", "service_tier", "safety_identifier", "moderation"}
+NOT_ASKED |= {"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"}
 """What is between a harness and its provider, and no part of the question."""
 OUTDATED = {"functions", "function_call"}
 TEXT = {"text", "input_text", "output_text"}
