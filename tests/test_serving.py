@@ -20,7 +20,7 @@ from rich.console import Console
 from scripted import ScriptedPolicy, make_task
 from test_endpoint import served  # noqa: F401 - a fixture
 
-from rollin.errors import UserError
+from rollin.errors import InfrastructureFault, UserError
 from rollin.gateway import Gateway, Host, Standing
 from rollin.mixture import Actor, Constant, Student, Teacher, TurnMixture
 from rollin.policies.base import Request, Sampling
@@ -241,6 +241,34 @@ def test_of_many_conversations_the_latest_are_remembered(server: Server, monkeyp
     rows = server.store.trajectories()
     assert [row.attempt for row in rows] == [0, 1, 2, 3], "the second was forgotten, the first not"
     assert [len(server.store.turns(row.id)) for row in rows] == [3, 1, 1, 1]
+
+
+def test_a_conversation_is_not_forgotten_while_it_is_answered(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollin.gateway.server.CONVERSATIONS", 1)
+    alone.student.delay = 1.0
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(alone.say, "plain", [ASK])
+        while not alone.student.requests:
+            time.sleep(0.01)
+        alone.student.delay = 0.0
+        assert alone.say("plain", [{**ASK, "content": "Hello."}]) == "2: 0"
+        assert under_way.result() == "1: 0"
+    assert alone.say("plain", following([ASK], "1: 0")) == "1: 1"
+    assert alone.say("plain", [{**ASK, "content": "Another."}]) == "3: 0"
+    assert len(alone.gateway._conversations) == 1
+
+
+def test_a_conversation_that_is_forgotten_ends_as_the_fault_that_it_was(
+    alone: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollin.gateway.server.CONVERSATIONS", 1)
+    alone.student.script = lambda request: InfrastructureFault("gone") if request.trajectory == "1" else "ls"
+    with pytest.raises(openai.InternalServerError, match="gone"):
+        alone.say("plain", [ASK])
+    for other in "abc":
+        alone.say("plain", [{**ASK, "content": other}])
+    ends = [row.exit for row in alone.store.trajectories()]
+    assert ends == [Exit.INFRASTRUCTURE_FAULT, None, None, None]
 
 
 def test_a_checkpoint_reads_as_much_as_it_can(brief_directory: Path) -> None:

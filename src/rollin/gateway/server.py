@@ -39,7 +39,8 @@ from rollin.store import Exit, Store
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 CONVERSATIONS = 256
-"""Of the plain key, remembered at once. One that is gone on with after so many others is a new trajectory."""
+"""Of the plain key, remembered at once, and those with a call under way. One that is gone on with after so many others
+is a new trajectory."""
 
 
 @dataclass(frozen=True)
@@ -283,10 +284,17 @@ class Gateway:
             self._conversations.remove(known)
         else:
             known = Session(self._standing.host.begin_conversation(), self._store, self._labels, self._metrics)
-            if len(self._conversations) == CONVERSATIONS:
-                self._leave(self._conversations.pop(0))
+            self._forget_conversations(self._standing.host)
         self._conversations.append(known)
         return known
+
+    def _forget_conversations(self, host: Host) -> None:
+        """Make room for another. What the agent made of them nobody says; a fault is known here alone."""
+        idle = [session for session in self._conversations if not session.is_busy]
+        for session in idle[: max(0, len(self._conversations) + 1 - CONVERSATIONS)]:
+            self._conversations.remove(session)
+            if self._leave(session).fault:
+                host.end(session.spec.trajectory.id, Outcome(exit=Exit.INFRASTRUCTURE_FAULT))
 
     def _known(self, state: list[Message], *, repeated: bool) -> Session | None:
         """Of the plain key's conversations the one that a state goes on with best."""

@@ -166,6 +166,11 @@ class Session:
         finally:
             self._asked.remove(messages)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self._asked)
+
     def is_asked(self, state: list[Message]) -> bool:
         """Whether a call with this state is under way."""
         return state in self._asked
