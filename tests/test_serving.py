@@ -209,6 +209,36 @@ def test_a_first_call_that_is_repeated_while_it_is_answered_begins_nothing(alone
     assert len(alone.store.trajectories()) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"task": {"instance_id": "x", "FAIL_TO_PASS": 3}}, "task.FAIL_TO_PASS: "),
+        ({"task": {"instance_id": "x", "environment": {"python": "2"}}}, "task.environment.python: "),
+        ({"task": "x", "attempt": 2**63}, "attempt: "),
+        ({"task": "x", "iteration": 2**63}, "iteration: "),
+        ({"task": "x", "seed": 2**63}, "seed: "),
+        ({"task": "conversation"}, "task: conversation is what comes with the plain key"),
+        ({"task": {"instance_id": "conversation"}}, "task: conversation is what comes with the plain key"),
+    ],
+)
+def test_a_session_for_what_can_not_be_stored_is_refused_in_a_sentence(alone: Run, body: object, said: str) -> None:
+    root = alone.gateway.url.removesuffix("/v1")
+    answer = httpx.post(f"{root}/sessions", headers={"Authorization": "Bearer key"}, json=body)
+    message = answer.json()["error"]["message"]
+    assert (answer.status_code, message.startswith(said), "\n" in message) == (400, True, False), message
+    assert alone.store.trajectories() == []
+
+
+def test_an_end_and_its_grade_are_stored_at_once(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that is killed between them would leave a trajectory that can't be graded any more."""
+    monkeypatch.delattr(Store, "grade_trajectory")
+    root, headers = alone.gateway.url.removesuffix("/v1"), {"Authorization": "Bearer key"}
+    httpx.post(f"{root}/sessions", headers=headers, json={"task": "mine"}).raise_for_status()
+    httpx.post(f"{root}/sessions/1/end", headers=headers, json={"resolved": True}).raise_for_status()
+    row = alone.store.trajectory(1)
+    assert (row.exit, row.resolved, row.grade) == (Exit.SUBMITTED, True, {"judged_by": "harness"})
+
+
 def test_what_an_agent_was_recorded_on_is_not_evaluated_on(alone: Run) -> None:
     """Where the recording serves as demonstrations."""
     root = alone.gateway.url.removesuffix("/v1")

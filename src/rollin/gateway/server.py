@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import uvicorn
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,7 +28,7 @@ from starlette.routing import Route
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.gateway import wire
-from rollin.gateway.hosting import Host, Outcome, Wanted
+from rollin.gateway.hosting import PLAIN, Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
 from rollin.gateway.responses import ResponsesRequest
@@ -258,9 +259,13 @@ class Gateway:
     async def _post_session(self, request: Request) -> Response:
         standing = self._host(request)
         wanted = wire.parse(Wanted, await self._body(request))
+        if wanted.name == PLAIN:
+            raise wire.WireError(400, f"task: {PLAIN} is what comes with the plain key; name yours otherwise")
         try:
             spec = standing.host.open(wanted)
             key = await self._open(spec)
+        except ValidationError as error:
+            raise wire.invalid(error, "task") from error
         except ValueError as error:
             raise wire.WireError(409, f"{error}; name another attempt") from error
         return JSONResponse({"key": key, "base_url": self._url, "trajectory": spec.trajectory.id}, 201)
