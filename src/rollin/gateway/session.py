@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused
-from rollin.gateway.labels import Labeller, label_of, storable_action, until_usable
+from rollin.gateway.labels import Labeller, draws, label_of, storable_action
 from rollin.gateway.metrics import Metrics
 from rollin.messages import Message
 from rollin.mixture import Actor, Gate, RollIn
@@ -245,11 +245,11 @@ class Session:
         self._next += 1
         started = time.time()
         try:
-            actor, action = await self._choose(call)
+            actor, action, taught = await self._choose(call)
             if self._ended:
                 raise InfrastructureFault("the trajectory has ended meanwhile")
             action = storable_action(action)
-            self._record(call, actor, action, started)
+            self._record(call, actor, action, taught, started)
         except ContextOverflow:
             self._overflowed = True
             raise
@@ -263,22 +263,25 @@ class Session:
             raise InfrastructureFault(self._fault) from error
         return call.turn, action
 
-    async def _choose(self, call: Call) -> tuple[Actor, Action]:
-        """Who acts, and how. A gate lets the student propose first."""
+    async def _choose(self, call: Call) -> tuple[Actor, Action, list[Action]]:
+        """Who acts, and how; and what the teacher drew, where it was asked. A gate lets the student propose first."""
         gate = self.spec.roll_in
         actor = gate.actor(self.spec.trajectory.draw(call.turn))
-        action = await self._ask(actor, call)
-        if isinstance(gate, Gate):
-            label = await self._ask(Actor.TEACHER, call) if gate.by == "disagreement" else None
-            if gate.doubt(action.text, action.logprobs, label.text if label else None) > gate.threshold:
-                return Actor.TEACHER, label or await self._ask(Actor.TEACHER, call)
-        return actor, action
+        said = await self._ask(actor, call)
+        if not isinstance(gate, Gate):
+            return actor, said[-1], said if actor is Actor.TEACHER else []
+        taught = await self._ask(Actor.TEACHER, call) if gate.by == "disagreement" else []
+        if gate.doubt(said[-1].text, said[-1].logprobs, taught[-1].text if taught else None) <= gate.threshold:
+            return actor, said[-1], taught
+        taught = taught or await self._ask(Actor.TEACHER, call)
+        return Actor.TEACHER, taught[-1], taught
 
-    async def _ask(self, actor: Actor, call: Call) -> Action:
+    async def _ask(self, actor: Actor, call: Call) -> list[Action]:
+        """All that it drew, its action last."""
         policy, request = self.spec.policies[actor], self.spec.request(call, actor)
         try:
             with self._metrics.asked(actor):
-                return await (until_usable(policy, request) if actor is Actor.TEACHER else policy.act(request))
+                return await draws(policy, request) if actor is Actor.TEACHER else [await policy.act(request)]
         except (ContextOverflow, Refused):
             raise
         except Exception as error:
@@ -286,12 +289,13 @@ class Session:
                 log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, call.turn, actor)
             raise InfrastructureFault(f"the {actor} could not answer: {error or type(error).__name__}") from error
 
-    def _record(self, call: Call, actor: Actor, action: Action, started: float) -> None:
+    def _record(self, call: Call, actor: Actor, action: Action, taught: list[Action], started: float) -> None:
         teacher = self.spec.labeller
         if teacher is None:
             label = Label(LabelStatus.NOT_WANTED)
-        elif actor is Actor.TEACHER:
-            label = label_of(action, call.messages, LabelSource.EXECUTED)
+        elif taught:
+            source = LabelSource.EXECUTED if actor is Actor.TEACHER else LabelSource.BESIDE
+            label = label_of(taught, call.messages, source)
         else:
             label = Label(LabelStatus.PENDING)
         # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.

@@ -86,6 +86,7 @@ class Label:
     """Its words."""
     source: LabelSource | None = None
     seconds: float = 0.0
+    """That the teacher took beside the turn, with what it said before that was of no use; likewise the tokens."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     tool_calls: list[ToolCall] = field(default_factory=list)
