@@ -156,6 +156,23 @@ def test_a_teacher_that_is_away_costs_time_and_no_label(tmp_path: Path, monkeypa
         each.close()
 
 
+def test_what_was_recorded_without_a_teacher_is_labelled_later(run: Run, tmp_path: Path) -> None:
+    """But for an evaluation."""
+    specs = [run.spec(attempt, labelled=False, roll_in=Student()) for attempt in (0, 1)]
+    for spec in specs:
+        run.converse(run.gateway.open_session(spec), 2)
+    with run.store._transaction() as db:
+        db.execute("UPDATE trajectories SET purpose = 'eval' WHERE id = 2")
+    run.gateway.close()
+    run.store.close()
+    teacher = Upstream()
+    counts = fill_in(tmp_path, Model(teacher.url, "t"), ConsoleReporter(Console(quiet=True)))
+    assert (counts[LabelStatus.READY], counts[LabelStatus.NOT_WANTED]) == (2, 0)
+    teacher.close()
+    with Store.read(tmp_path / "run.db") as store:
+        assert {turn.label.status for turn in store.turns(2)} == {LabelStatus.NOT_WANTED}
+
+
 def test_a_killed_gateway_goes_on_where_it_was(tmp_path: Path) -> None:
     """kill -9 between two turns; the agent begins again, and repeats what it had done."""
     student = Upstream()

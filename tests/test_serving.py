@@ -373,7 +373,7 @@ def test_an_unknown_log_level_is_said() -> None:
 
 
 def test_serve_and_label_from_the_command_line(tiny_directory: Path, brief_directory: Path, tmp_path: Path) -> None:
-    """Recorded without a teacher's labels, because none was there; they come later."""
+    """Recorded without a teacher; the labels come later."""
     rollin, directory = [sys.executable, "-m", "rollin.cli"], tmp_path / "run"
     serve = [
         *rollin,
@@ -387,9 +387,7 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, brief_direc
         "--out",
         str(directory),
     ]
-    with subprocess.Popen(
-        [*serve, "--teacher", str(brief_directory)], stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
-    ) as process:
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c) as process:
         assert process.stdout
         shown = next(line for line in process.stdout if "OPENAI_BASE_URL" in line)
         url, key = re.findall(r"=(\S+)", shown)
@@ -397,8 +395,8 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, brief_direc
         client.chat.completions.create(model="m", messages=[ASK])  # type: ignore[list-item]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-    with Store.resume(directory / "run.db") as store, store._transaction() as db:
-        db.execute("UPDATE turns SET label = NULL, label_source = NULL, label_status = 'missing'")
+    with Store.read(directory / "run.db") as store:
+        assert store.turns(1)[0].label.status is LabelStatus.NOT_WANTED
     label = [*rollin, "label", str(directory), "--teacher", str(brief_directory), "--max-tokens", "6"]
     assert "ready: 1" in subprocess.run(label, capture_output=True, text=True, check=True).stdout
     assert (

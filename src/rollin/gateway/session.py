@@ -35,6 +35,8 @@ NOT_AT_ALL = (False, 0)
 """How a state goes on with a conversation that it doesn't begin with."""
 Question = tuple[bytes, str]
 """A state's key, and what else was asked for."""
+UNLABELLED = (LabelStatus.PENDING, LabelStatus.MISSING, LabelStatus.NOT_WANTED)
+"""How a turn's label stands that may be asked for: one that was not wanted is, where there is a labeller by now."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,8 @@ class Session:
         return max((thread.goes_on(state) for thread in self._threads.values()), default=NOT_AT_ALL)
 
     def ask_for_missing_labels(self) -> int:
-        """Ask again for what an interrupted run left without a label. Returns how many."""
-        unlabelled = [t for t in self._recorded if t.label.status in (LabelStatus.PENDING, LabelStatus.MISSING)]
+        """Ask for what an interrupted run, or one without a labeller, left without a label. Returns how many."""
+        unlabelled = [turn for turn in self._recorded if turn.label.status in UNLABELLED]
         if self.spec.labeller is None:
             return 0
         for turn in unlabelled:

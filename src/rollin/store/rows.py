@@ -65,7 +65,8 @@ class LabelStatus(StrEnum):
     """What the teacher said, again and again, was of no use: nothing, an action that was cut off, or calls of tools
     that there are none of."""
     NOT_WANTED = "not_wanted"
-    """Evaluation labels nothing, nor does a method that learns from what was executed."""
+    """Evaluation labels nothing, nor does a method that learns from what was executed, nor `rollin serve` without a
+    teacher. Of what was collected, `rollin label` asks for it."""
 
 
 class LabelSource(StrEnum):
