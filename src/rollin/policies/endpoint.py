@@ -52,7 +52,8 @@ TOO_LONG = re.compile(
 )
 """As OpenAI, SGLang, llama.cpp, vLLM and Anthropic put it."""
 LONGEST_PAUSE = 60.0
-RETRIES = 5
+RETRIES, CHECKED_AGAIN = 5, 3
+"""How often a server in trouble is asked again: for an action, and whether it is there."""
 
 
 class _Token(BaseModel):
@@ -157,12 +158,12 @@ class EndpointPolicy:
         A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed; one of
         which it does not take the value, only if it is ours.
         `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
-        beyond `requests_per_minute` wait for their turn.
+        beyond `requests_per_minute` wait for their turn. UserError for a URL that is none.
         """
         self.name = model
         self.base_url = base_url.rstrip("/")
         self._key_env = api_key_env
-        self._key = os.environ.get(api_key_env, "")
+        self._key = os.environ.get(api_key_env, "").strip()
         self._extra = dict(extra or {})
         self._unsupported = set[str]()
         """Fields that the model has refused."""
@@ -175,11 +176,22 @@ class EndpointPolicy:
         self._session: aiohttp.ClientSession | None = None
 
     async def check(self) -> None:
-        """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model."""
+        """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model;
+        InfrastructureFault that the server is in trouble (429, 5xx), and was so when it was asked again."""
+        body = self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1), seed=0)
+
+        async def once() -> None:
+            try:
+                await self._complete(body)
+            except _RefusalError as refusal:
+                if refusal.is_transient and refusal.status not in (NO_ANSWER, NO_COMPLETION):
+                    raise
+                raise UserError(self._advice(refusal)) from refusal
+
         try:
-            await self._complete(self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1), seed=0))
+            await self._patiently(once, CHECKED_AGAIN)
         except _RefusalError as refusal:
-            raise UserError(self._advice(refusal)) from refusal
+            raise self._fault(refusal) from refusal
 
     async def act(self, request: Request) -> Action:
         """See `Policy`. ContextOverflow where the server says that the conversation is too long, Refused where it does
@@ -189,7 +201,7 @@ class EndpointPolicy:
         body = self._body([*conversation], request.sampling, request.seed, asked)
         started = time.perf_counter()
         try:
-            completion = await self._patiently(lambda: self._complete(body))
+            completion = await self._patiently(lambda: self._complete(body), self._retries)
         except _RefusalError as refusal:
             if refusal.overflow:
                 raise ContextOverflow(refusal.reason) from refusal
@@ -201,7 +213,7 @@ class EndpointPolicy:
         None where that is no JSON. InfrastructureFault where it refuses, or doesn't answer in the end."""
         url = self.base_url.removesuffix("/v1") + path
         try:
-            answer = await self._patiently(lambda: self._post(url, body))
+            answer = await self._patiently(lambda: self._post(url, body), self._retries)
         except _RefusalError as refusal:
             raise self._fault(refusal, path) from refusal
         try:
@@ -264,9 +276,9 @@ class EndpointPolicy:
         log.warning("%s at %s does not take %s; it is asked without", self.name, self.base_url, refusal.param)
         return True
 
-    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]], retries: int) -> T:
         """Ask, and again while the server is in trouble: after 0.5 s, 1 s, 2 s ..., or when it says."""
-        for attempt in range(self._retries):
+        for attempt in range(retries):
             try:
                 return await ask()
             except _RefusalError as refusal:
@@ -340,8 +352,11 @@ class EndpointPolicy:
 
 
 def _proxy(url: str) -> str | None:
-    """The environment's proxy for a URL. aiohttp would look it up at every call, on another thread."""
-    parts = urllib.parse.urlsplit(url)
+    """The environment's proxy for a URL. aiohttp would look it up at every call, on another thread. UserError."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"the base URL {url!r} is none ({error}); mend it") from error
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None
     return urllib.request.getproxies().get(parts.scheme)

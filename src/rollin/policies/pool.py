@@ -34,7 +34,7 @@ class Pool:
         self._next = 0
 
     async def check(self) -> None:
-        """UserError says which server does not answer, and why."""
+        """UserError says which server does not answer, and why; InfrastructureFault which is in trouble."""
         for policy in self._policies:
             await policy.check()
 
@@ -84,7 +84,7 @@ def endpoint(
     extra: Mapping[str, object] | None = None,
 ) -> EndpointPolicy | Pool:
     """The policy of a model behind one URL or several, which was found to answer; the limit is each server's. UserError
-    where it doesn't."""
+    where it doesn't, InfrastructureFault where it is in trouble."""
 
     def one(url: str, retries: int) -> EndpointPolicy:
         limit = requests_per_minute
