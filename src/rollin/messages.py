@@ -85,10 +85,9 @@ def read(text: str, turn: int) -> tuple[str, list[ToolCall]]:
     def take(found: re.Match[str]) -> str:
         try:
             said = json.loads(found[1])
-            name, arguments = said["name"], said.get("arguments", {})
-        except (ValueError, KeyError):
+            function = Function(name=str(said["name"]), arguments=json.dumps(said.get("arguments", {})))
+        except (ValueError, KeyError, RecursionError):  # the last of JSON that is nested too deeply
             return found[0]
-        function = Function(name=str(name), arguments=json.dumps(arguments))
         calls.append(ToolCall(id=f"call_{turn}_{len(calls)}", type="function", function=function))
         return ""
 
@@ -122,6 +121,6 @@ def _arguments(call: ToolCall) -> dict[str, Any] | None:
     """A call's arguments; None where they are no JSON object."""
     try:
         arguments = json.loads(call["function"]["arguments"])
-    except ValueError:
+        return storable(arguments) if isinstance(arguments, dict) else None
+    except (ValueError, RecursionError):
         return None
-    return storable(arguments) if isinstance(arguments, dict) else None

@@ -18,7 +18,7 @@ CREATE TABLE tasks (
 CREATE TABLE iterations (
     number     INTEGER PRIMARY KEY CHECK (number >= 0),  -- 0 is the student before any training
     phase      TEXT NOT NULL CHECK (phase IN ('collecting', 'training', 'evaluating', 'done')),
-    beta       REAL,            -- NULL where the roll-in has none
+    beta       REAL,            -- NULL where the roll-in has none, and of `rollin serve`
     checkpoint TEXT,            -- the student after this iteration's training, relative to the run's directory
     started    REAL NOT NULL,
     ended      REAL,
