@@ -160,8 +160,8 @@ class Session:
         self._ended = False
 
     async def answer(self, messages: list[Message], asked: Mapping[str, object] | None = None) -> tuple[int, Action]:
-        """The turn's number and its action. Raises ContextOverflow; Refused, where the agent may ask
-        otherwise; or InfrastructureFault from then on."""
+        """The turn's number and its action. Raises ContextOverflow; Refused, where the agent may ask otherwise; or
+        InfrastructureFault from then on."""
         self._asked.append(messages)
         try:
             return await self._answer(messages, asked or {})
