@@ -1,6 +1,7 @@
 """A server in trouble, or of other habits: what is tried again, what is left out, what is a fault."""
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from endpoint_room import asking, completion, error, question, server
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from rollin.errors import InfrastructureFault, UserError
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.policies.endpoint import EndpointPolicy
 
 
@@ -76,6 +77,37 @@ def test_what_a_model_does_not_take_is_left_out_from_then_on() -> None:
     assert {body["max_completion_tokens"] for body in model.asked} == {8}
 
 
+def test_a_value_that_an_agent_asks_for_is_refused_to_it_alone() -> None:
+    asked = []
+
+    async def particular(request: HttpRequest) -> Response:
+        body = await request.json()
+        asked.append(body)
+        refused = body.get("reasoning_effort") == "minimal"
+        message = "'reasoning_effort' does not support 'minimal'."
+        return error(400, message, "unsupported_value", "reasoning_effort") if refused else JSONResponse(completion())
+
+    with server(particular) as url:
+        policy = EndpointPolicy(url, "m")
+        minimal, low = (replace(question(), asked={"reasoning_effort": effort}) for effort in ("minimal", "low"))
+        with pytest.raises(Refused, match="does not support 'minimal'"):
+            asking(policy, lambda: policy.act(minimal))
+        asking(policy, lambda: policy.act(low))
+    assert [body["reasoning_effort"] for body in asked] == ["minimal", "low"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_of_the_key_or_the_model_is_not_one_of_the_question(status: int) -> None:
+    async def closed(request: HttpRequest) -> Response:
+        return error(status, "no")
+
+    with server(closed) as url:
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(InfrastructureFault) as caught:
+            asking(policy, lambda: policy.act(question()))
+    assert not isinstance(caught.value, Refused)
+
+
 def test_the_newer_name_may_be_refused_too() -> None:
     model = Reasoning("max_tokens", "max_completion_tokens")
     with server(model.answer) as url:
@@ -121,7 +153,10 @@ def test_reasoning_that_took_the_whole_limit_is_an_empty_action_that_was_cut() -
 
 @pytest.mark.parametrize(
     ("said", "finish"),
-    [("stop", "stop"), (None, "stop"), ("tool_calls", "stop"), ("length", "length"), ("content_filter",) * 2],
+    [
+        *(("stop", "stop"), (None, "stop"), ("tool_calls", "stop"), ("function_call", "stop"), ("eos", "stop")),
+        *(("length", "length"), ("content_filter", "content_filter")),
+    ],
 )
 def test_why_an_answer_ended_is_kept(said: str | None, finish: str) -> None:
     async def answer(request: HttpRequest) -> Response:
@@ -130,6 +165,40 @@ def test_why_an_answer_ended_is_kept(said: str | None, finish: str) -> None:
     with server(answer) as url:
         policy = EndpointPolicy(url, "m")
         assert asking(policy, lambda: policy.act(question()))[0].finish_reason == finish
+
+
+@pytest.mark.parametrize("said", ["error", "abort", "insufficient_system_resource"])
+def test_an_answer_that_the_server_broke_off_is_asked_for_again_and_then_a_fault(said: str) -> None:
+    answers = [completion("rm -", finish_reason=said), completion("rm -i x"), *[completion(finish_reason=said)] * 2]
+
+    async def answer(request: HttpRequest) -> Response:
+        return JSONResponse(answers.pop(0))
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m", retries=1)
+        assert asking(policy, lambda: policy.act(question()))[0].content == "rm -i x"
+        with pytest.raises(InfrastructureFault, match=rf"broke off its answer .*{said}"):
+            asking(policy, lambda: policy.act(question()))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"code": 400, "type": "exceed_context_size_error", "message": "request (4390 tokens) is more than 4096"},
+        {"code": 400, "type": "x", "message": "request (4390 tokens) exceeds the available context size (4096 tokens)"},
+        {"type": "invalid_request_error", "message": "prompt is too long: 204000 tokens > 200000 maximum"},
+        {"message": "The decoder prompt (length 4390) is longer than the maximum model length of 4096."},
+        {"message": f"'{'word ' * 100}' exceeds this model's maximum context length"},
+    ],
+)
+def test_a_conversation_that_is_too_long_is_an_overflow_whatever_a_server_calls_it(refusal: dict[str, Any]) -> None:
+    async def full(request: HttpRequest) -> Response:
+        return JSONResponse({"error": refusal}, 400)
+
+    with server(full) as url:
+        policy = EndpointPolicy(url, "m")
+        with pytest.raises(ContextOverflow, match=re.escape(str(refusal["message"])[:20])):
+            asking(policy, lambda: policy.act(question()))
 
 
 def test_a_server_that_falls_silent_is_a_fault() -> None:
@@ -141,6 +210,41 @@ def test_a_server_that_falls_silent_is_a_fault() -> None:
         policy = EndpointPolicy(url, "m", seconds=0.2, retries=0)
         with pytest.raises(InfrastructureFault, match=r"no answer within 0 s"):
             asking(policy, lambda: policy.act(question()))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_in_trouble_is_checked_again_and_then_a_fault(status: int) -> None:
+    """There is nothing to mend in the settings."""
+    busy = JSONResponse({"error": {"message": "busy"}}, status, {"Retry-After": "0"})
+    answers: list[Response] = [busy, busy, JSONResponse(completion()), *[busy] * 9]
+
+    async def tired(request: HttpRequest) -> Response:
+        return answers.pop(0)
+
+    with server(tired) as url:
+        policy = EndpointPolicy(url, "m", retries=0)
+        asking(policy, policy.check)
+        with pytest.raises(InfrastructureFault, match=rf"{status}.*busy"):
+            asking(policy, policy.check)
+    assert len(answers) == 5
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[nowhere]/v1"])
+def test_a_url_that_is_none_is_said(url: str) -> None:
+    with pytest.raises(UserError, match=r"the base URL .* is none"):
+        EndpointPolicy(url, "m")
+
+
+def test_a_key_has_no_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it has where it was read from a file."""
+
+    async def answer(request: HttpRequest) -> Response:
+        return JSONResponse(completion(request.headers["authorization"]))
+
+    monkeypatch.setenv("ROLLIN_TEST_KEY", " secret\n")
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m", api_key_env="ROLLIN_TEST_KEY")
+        assert asking(policy, lambda: policy.act(question()))[0].content == "Bearer secret"
 
 
 @pytest.mark.parametrize("nonsense", [PlainTextResponse("<html>hello"), JSONResponse({"choices": []})])

@@ -72,7 +72,38 @@ def test_a_gate_lets_the_teacher_act_where_it_disagrees(run: Run) -> None:
     run.student.script = lambda request: f"teacher {request.turn}" if request.turn < 2 else "something else"
     spec = run.spec(roll_in=Gate(by="disagreement", threshold=0.3))
     run.converse(run.gateway.open_session(spec), 4)
-    assert [turn.actor.value for turn in run.store.turns(spec.trajectory.id)] == ["student"] * 2 + ["teacher"] * 2
+    run.gateway.await_labels()
+    turns = run.store.turns(spec.trajectory.id)
+    assert [turn.actor.value for turn in turns] == ["student"] * 2 + ["teacher"] * 2
+    assert [turn.label.text for turn in turns] == [f"teacher {turn}" for turn in range(4)]
+    assert [turn.label.source for turn in turns] == [LabelSource.BESIDE] * 2 + [LabelSource.EXECUTED] * 2
+    assert len(run.teacher.requests) == 4, "what it says where it agrees is the label: it is not asked again"
+
+
+@pytest.mark.parametrize(
+    ("beta", "said", "status", "cost"),
+    [
+        (0.0, ["", "", "ls"], LabelStatus.READY, 3),
+        (0.0, ["", "", ""], LabelStatus.INVALID, 3),
+        (1.0, ["", "", "ls"], LabelStatus.READY, 2),
+        (1.0, ["", "", ""], LabelStatus.INVALID, 2),
+        (1.0, ["ls"], LabelStatus.READY, 0),
+    ],
+)
+def test_all_that_a_teacher_is_asked_is_counted(
+    run: Run, beta: float, said: list[str], status: LabelStatus, cost: int
+) -> None:
+    """Once: what it executes is in its turn, which says what the harness is told."""
+    drawn = iter(said)
+    run.teacher.script = lambda request: Action(next(drawn), prompt_tokens=10, completion_tokens=5, seconds=2.0)
+    run.converse(run.gateway.open_session(run.spec(roll_in=TurnMixture(beta=Constant(value=beta)))), 1)
+    run.gateway.await_labels()
+    (turn,) = run.store.turns(1)
+    label = turn.label
+    assert (turn.action.prompt_tokens, turn.action.completion_tokens) == (10, 5)
+    assert (label.status, label.prompt_tokens, label.completion_tokens) == (status, cost * 10, cost * 5)
+    assert label.seconds == cost * 2.0
+    assert run.store.spent([1]).teacher_tokens == len(said) * 5
 
 
 def test_labels_do_not_hold_up_the_student(run: Run) -> None:

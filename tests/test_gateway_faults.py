@@ -9,14 +9,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
+from endpoint_room import completion, error, server
 from gateway_room import HTTP, Run
 from rich.console import Console
-from test_endpoint import completion
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
+from rollin.errors import Refused
 from rollin.mixture import Actor, Student
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.progress import ConsoleReporter
@@ -95,6 +99,38 @@ def test_an_answer_that_breaks_off_is_asked_for_again(run: Run) -> None:
     upstream.close()
 
 
+def test_an_agent_whose_terms_are_refused_may_ask_otherwise(run: Run) -> None:
+    """The server's sentence reaches it; only where it then says no more, the trajectory doesn't count."""
+
+    async def answer(request: Request) -> Response:
+        refused = "response_format" in await request.json()
+        return error(400, "no json_schema here") if refused else JSONResponse(completion("ls"))
+
+    spec = run.spec(roll_in=Student())
+    with server(answer) as url:
+        student = EndpointPolicy(url, "m")
+        spec = type(spec)(spec.trajectory, spec.task, spec.roll_in, {Actor.STUDENT: student}, None)
+        key = run.gateway.open_session(spec)
+        ask: Any = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+        create = run.client(key).chat.completions.create
+        for _ in range(2):
+            with pytest.raises(openai.BadRequestError, match="no json_schema here"):
+                create(**ask, response_format={"type": "json_schema", "json_schema": {"name": "n"}})
+        (session,) = run.gateway._sessions.values()
+        assert "no json_schema here" in (session.report().fault or "")
+        assert create(**ask).choices[0].message.content == "ls"
+        report = run.gateway.close_session(key)
+        run.gateway.run(student.close())
+    assert (report.turns, report.fault) == (1, None)
+
+
+def test_a_label_that_the_teacher_refuses_is_asked_for_once(run: Run) -> None:
+    run.teacher.script = lambda request: Refused("no json_schema here")
+    run.converse(run.gateway.open_session(run.spec(roll_in=Student())), 1)
+    assert run.gateway.await_labels().missing == 1
+    assert len(run.teacher.requests) == 1
+
+
 def test_a_teacher_that_is_away_costs_time_and_no_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     student, teacher = Upstream(), Upstream()
     options = ["--student", student.url, "--student-model", "s", "--teacher", teacher.url, "--teacher-model", "t"]
@@ -118,6 +154,23 @@ def test_a_teacher_that_is_away_costs_time_and_no_label(tmp_path: Path, monkeypa
     assert len(student.asked) == 2, "the check and the turn: who acted is not asked again"
     for each in (student, back):
         each.close()
+
+
+def test_what_was_recorded_without_a_teacher_is_labelled_later(run: Run, tmp_path: Path) -> None:
+    """But for an evaluation."""
+    specs = [run.spec(attempt, labelled=False, roll_in=Student()) for attempt in (0, 1)]
+    for spec in specs:
+        run.converse(run.gateway.open_session(spec), 2)
+    with run.store._transaction() as db:
+        db.execute("UPDATE trajectories SET purpose = 'eval' WHERE id = 2")
+    run.gateway.close()
+    run.store.close()
+    teacher = Upstream()
+    counts = fill_in(tmp_path, Model(teacher.url, "t"), ConsoleReporter(Console(quiet=True)))
+    assert (counts[LabelStatus.READY], counts[LabelStatus.NOT_WANTED]) == (2, 0)
+    teacher.close()
+    with Store.read(tmp_path / "run.db") as store:
+        assert {turn.label.status for turn in store.turns(2)} == {LabelStatus.NOT_WANTED}
 
 
 def test_a_killed_gateway_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The gateway as a server: keys, what it refuses and how it says so, faults, metrics."""
 
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -13,6 +15,7 @@ from scripted import make_task
 
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.gateway import Gateway
+from rollin.messages import in_words, offered
 from rollin.mixture import Student
 from rollin.policies.base import Action
 from rollin.store import Store
@@ -69,6 +72,17 @@ def test_a_conversation_too_long_for_the_model_is_400(run: Run) -> None:
     assert (report.overflowed, report.fault) == (True, None)
 
 
+def test_an_agent_that_condensed_its_conversation_has_recovered(run: Run) -> None:
+    """What it fails by later is another matter."""
+    key = run.gateway.open_session(run.spec(roll_in=Student()))
+    long, short = ([{"role": "user", "content": "word " * words}] for words in (90, 9))
+    run.student.script = lambda request: ContextOverflow("90 words") if request.messages == long else "ls"
+    with pytest.raises(openai.BadRequestError):
+        run.say(key, long)
+    assert run.say(key, short) == "ls"
+    assert run.gateway.close_session(key).overflowed is False
+
+
 def test_token_ids_and_counts_reach_the_store_and_usage_the_harness(run: Run) -> None:
     action = Action("ls", "length", 7, 2, token_ids=[3, 4], logprobs=[-1.0, -0.5])
     run.student.script = lambda request: action
@@ -78,6 +92,26 @@ def test_token_ids_and_counts_reach_the_store_and_usage_the_harness(run: Run) ->
     assert answer.usage is not None
     assert (answer.model, answer.choices[0].finish_reason, answer.usage.total_tokens) == ("m", "length", 9)
     assert run.store.turns(spec.trajectory.id)[0].action == action
+
+
+def test_what_is_between_an_agent_and_its_provider_goes_no_further(run: Run) -> None:
+    client = run.client(run.gateway.open_session(run.spec(roll_in=Student())))
+    ask: Any = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stop": ["#"], "user": "me"}
+    client.chat.completions.create(**ask, extra_body={"prompt_cache_retention": "24h", "moderation": {}})
+    assert run.student.requests[0].asked == {"stop": ["#"]}
+
+
+def test_a_tools_fields_keep_their_order(run: Run) -> None:
+    """A model reads the first property first: `path` before `content`."""
+    properties = {name: {"type": "string", "description": name} for name in ("path", "content", "at")}
+    function: Any = {"name": "write", "parameters": {"type": "object", "properties": properties}, "description": "Do."}
+    client = run.client(run.gateway.open_session(run.spec(roll_in=Student())))
+    ask: Any = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    client.chat.completions.create(**ask, tools=[{"type": "function", "function": function}])
+    tools, _ = offered(run.store.state_messages(run.store.turns(1)[0].state_id))
+    assert json.dumps(tools[0]["function"]) == json.dumps(function)
+    (system, *_) = in_words([], tools)
+    assert json.dumps(function) in system["content"]
 
 
 @pytest.mark.parametrize(

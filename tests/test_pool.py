@@ -1,17 +1,18 @@
 """One model behind several URLs: real servers that come and go."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from endpoint_room import completion, error, question, server
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
-from test_endpoint import completion, error, question, server
 
-from rollin.errors import InfrastructureFault, UserError
+from rollin.errors import InfrastructureFault, Refused
 from rollin.policies.base import Request
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.policies.pool import Pool
@@ -22,12 +23,15 @@ class Servers:
 
     def __init__(self, stack: ExitStack, count: int) -> None:
         self.down: set[int] = set()
+        self.refusing = False
         self.asked: Counter[int] = Counter()
         self.urls = [stack.enter_context(server(self.answer(number))) for number in range(count)]
 
     def answer(self, number: int):  # type: ignore[no-untyped-def]
         async def answer(request: HttpRequest) -> Response:
             self.asked[number] += 1
+            if self.refusing:
+                return error(400, "no json_schema here")
             return error(500, "down") if number in self.down else JSONResponse(completion(str(number)))
 
         return answer
@@ -83,8 +87,37 @@ def test_all_are_tried_again_before_a_request_fails() -> None:
         with pytest.raises(InfrastructureFault, match="500"):
             await say(pool, "a")
         assert servers.asked == {0: 2, 1: 2}
-        with pytest.raises(UserError, match="500"):
+        with pytest.raises(InfrastructureFault, match="500"):
             await pool.check()
         await pool.close()
 
     run(2, work)
+
+
+def test_what_is_refused_is_said_at_once_and_no_server_rests() -> None:
+    async def work(servers: Servers) -> None:
+        pool = servers.pool(rounds=2)
+        homes = {name: await say(pool, name) for name in "ab"}
+        servers.refusing = True
+        with pytest.raises(Refused, match="no json_schema here"):
+            await say(pool, "a")
+        assert servers.asked.total() == 3, "another server or another try would not help"
+        servers.refusing = False
+        assert {name: await say(pool, name) for name in "ab"} == homes
+        await pool.close()
+
+    run(2, work)
+
+
+def test_nothing_is_waited_for_after_the_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(servers: Servers) -> None:
+        servers.down = {0}
+        pool = servers.pool(rounds=1)
+        began = time.monotonic()
+        with pytest.raises(InfrastructureFault, match="500"):
+            await say(pool, "a")
+        assert time.monotonic() - began < 4
+        await pool.close()
+
+    monkeypatch.setattr("rollin.policies.pool.random.uniform", lambda low, high: 10.0)
+    run(1, work)

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,19 @@ def test_costs_are_apart_by_who_asked_whom(store: Store) -> None:
         "teacher, labelling beside": Cost(2, 200, 14, 4.0),
         "student, collecting": Cost(4, 400, 40, 2.0),
         "student, evaluating": Cost(3, 300, 30, 1.5),
+    }
+
+
+def test_what_the_teacher_said_of_no_use_costs_too(store: Store) -> None:
+    before = Summary.of(store).costs
+    row = store.open_trajectory("b", iteration=1, attempt=1, purpose=Purpose.COLLECT, policy="student", seed=0)
+    paid = {"seconds": 2.0, "prompt_tokens": 300, "completion_tokens": 21}
+    act(store, row, 0, Actor.STUDENT, Label(LabelStatus.INVALID, **paid))
+    act(store, row, 1, Actor.TEACHER, replace(executed(1), **paid))
+    assert before | Summary.of(store).costs == before | {
+        "teacher, acting": Cost(3, 500, 41, 3.0),
+        "teacher, labelling beside": Cost(3, 500, 35, 6.0),
+        "student, collecting": Cost(5, 500, 50, 2.5),
     }
 
 

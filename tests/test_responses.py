@@ -22,6 +22,10 @@ PARAMETERS = {"type": "object", "properties": {"command": {"type": "string"}}, "
 BASH: Any = {"type": "function", "name": "bash", "description": "Run a command.", "parameters": PARAMETERS}
 
 
+BETWEEN = ("prompt_cache_options", "context_management", "moderation")
+"""Fields that are between an agent and its provider."""
+
+
 def calling(*commands: str, words: str = "") -> Action:
     functions = [Function(name="bash", arguments=json.dumps({"command": command})) for command in commands]
     calls = [ToolCall(id=f"call_{n}", type="function", function=function) for n, function in enumerate(functions)]
@@ -110,7 +114,9 @@ def test_what_else_is_asked_goes_on_by_the_names_of_chat_completions(run: Run, c
         temperature=2,
         max_output_tokens=9,
         store=False,
-        extra_body={"stop": ["\n"]},
+        stream_options={"include_obfuscation": False},
+        prompt_cache_retention="24h",
+        extra_body={"stop": ["\n"], "max_tokens": 3, "seed": 4} | dict.fromkeys(BETWEEN, "x"),
     )
     run.gateway.await_labels()
     (request, *_) = [*run.student.requests, *run.teacher.requests]
@@ -127,6 +133,7 @@ def test_what_else_is_asked_goes_on_by_the_names_of_chat_completions(run: Run, c
     ("body", "message"),
     [
         ({"input": "hello", "previous_response_id": "resp_1"}, "send the whole conversation as input"),
+        ({"input": "hello", "prompt": {"id": "pmpt_1"}}, "send instructions and input"),
         ({"input": []}, "input: List should have at least 1 item"),
         ({}, "input: Field required"),
         ({"input": [{"type": "function_call", "name": "bash", "arguments": "{}"}]}, "input.0.function_call.call_id"),

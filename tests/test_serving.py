@@ -17,14 +17,16 @@ import openai
 import pytest
 from gateway_room import HTTP, Run, half_a_call
 from rich.console import Console
-from scripted import ScriptedPolicy
+from scripted import ScriptedPolicy, make_task
 from test_endpoint import served  # noqa: F401 - a fixture
 
-from rollin.errors import UserError
+from rollin.errors import InfrastructureFault, UserError
 from rollin.gateway import Gateway, Host, Standing
 from rollin.mixture import Actor, Constant, Student, Teacher, TurnMixture
 from rollin.policies.base import Request, Sampling
 from rollin.progress import ConsoleReporter
+from rollin.recipe import Recipe
+from rollin.runs import _check_demonstrations
 from rollin.serving import Model, Server, fill_in, mixture, serving
 from rollin.store import Exit, LabelStatus, Store
 
@@ -207,6 +209,49 @@ def test_a_first_call_that_is_repeated_while_it_is_answered_begins_nothing(alone
     assert len(alone.store.trajectories()) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"task": {"instance_id": "x", "FAIL_TO_PASS": 3}}, "task.FAIL_TO_PASS: "),
+        ({"task": {"instance_id": "x", "environment": {"python": "2"}}}, "task.environment.python: "),
+        ({"task": "x", "attempt": 2**63}, "attempt: "),
+        ({"task": "x", "iteration": 2**63}, "iteration: "),
+        ({"task": "x", "seed": 2**63}, "seed: "),
+        ({"task": "conversation"}, "task: conversation is what comes with the plain key"),
+        ({"task": {"instance_id": "conversation"}}, "task: conversation is what comes with the plain key"),
+    ],
+)
+def test_a_session_for_what_can_not_be_stored_is_refused_in_a_sentence(alone: Run, body: object, said: str) -> None:
+    root = alone.gateway.url.removesuffix("/v1")
+    answer = httpx.post(f"{root}/sessions", headers={"Authorization": "Bearer key"}, json=body)
+    message = answer.json()["error"]["message"]
+    assert (answer.status_code, message.startswith(said), "\n" in message) == (400, True, False), message
+    assert alone.store.trajectories() == []
+
+
+def test_an_end_and_its_grade_are_stored_at_once(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that is killed between them would leave a trajectory that can't be graded any more."""
+    monkeypatch.delattr(Store, "grade_trajectory")
+    root, headers = alone.gateway.url.removesuffix("/v1"), {"Authorization": "Bearer key"}
+    httpx.post(f"{root}/sessions", headers=headers, json={"task": "mine"}).raise_for_status()
+    httpx.post(f"{root}/sessions/1/end", headers=headers, json={"resolved": True}).raise_for_status()
+    row = alone.store.trajectory(1)
+    assert (row.exit, row.resolved, row.grade) == (Exit.SUBMITTED, True, {"judged_by": "harness"})
+
+
+def test_what_an_agent_was_recorded_on_is_not_evaluated_on(alone: Run) -> None:
+    """Where the recording serves as demonstrations."""
+    root = alone.gateway.url.removesuffix("/v1")
+    httpx.post(f"{root}/sessions", headers={"Authorization": "Bearer key"}, json={"task": "mine-1"}).raise_for_status()
+    tasks = {side: [{"source": "kata", "family": "visible", "count": 1}] for side in ("train", "eval")}
+    recipe = Recipe.model_validate(
+        {"tasks_per_iteration": 1, "tasks": tasks, "demonstrations": alone.store.path.parent}
+    )
+    with pytest.raises(UserError, match="the task 'mine-1' is in both the demonstrations and eval"):
+        _check_demonstrations(recipe, [make_task("mine-1")])
+    _check_demonstrations(recipe, [make_task("mine-2")])
+
+
 def test_a_session_that_ends_while_its_call_arrives_is_no_conversation(alone: Run) -> None:
     headers, root = {"Authorization": "Bearer key"}, alone.gateway.url.removesuffix("/v1")
     key = httpx.post(f"{root}/sessions", headers=headers, json={"task": "mine"}).json()["key"]
@@ -226,6 +271,34 @@ def test_of_many_conversations_the_latest_are_remembered(server: Server, monkeyp
     rows = server.store.trajectories()
     assert [row.attempt for row in rows] == [0, 1, 2, 3], "the second was forgotten, the first not"
     assert [len(server.store.turns(row.id)) for row in rows] == [3, 1, 1, 1]
+
+
+def test_a_conversation_is_not_forgotten_while_it_is_answered(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollin.gateway.server.CONVERSATIONS", 1)
+    alone.student.delay = 1.0
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(alone.say, "plain", [ASK])
+        while not alone.student.requests:
+            time.sleep(0.01)
+        alone.student.delay = 0.0
+        assert alone.say("plain", [{**ASK, "content": "Hello."}]) == "2: 0"
+        assert under_way.result() == "1: 0"
+    assert alone.say("plain", following([ASK], "1: 0")) == "1: 1"
+    assert alone.say("plain", [{**ASK, "content": "Another."}]) == "3: 0"
+    assert len(alone.gateway._conversations) == 1
+
+
+def test_a_conversation_that_is_forgotten_ends_as_the_fault_that_it_was(
+    alone: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollin.gateway.server.CONVERSATIONS", 1)
+    alone.student.script = lambda request: InfrastructureFault("gone") if request.trajectory == "1" else "ls"
+    with pytest.raises(openai.InternalServerError, match="gone"):
+        alone.say("plain", [ASK])
+    for other in "abc":
+        alone.say("plain", [{**ASK, "content": other}])
+    ends = [row.exit for row in alone.store.trajectories()]
+    assert ends == [Exit.INFRASTRUCTURE_FAULT, None, None, None]
 
 
 def test_a_checkpoint_reads_as_much_as_it_can(brief_directory: Path) -> None:
@@ -300,7 +373,7 @@ def test_an_unknown_log_level_is_said() -> None:
 
 
 def test_serve_and_label_from_the_command_line(tiny_directory: Path, brief_directory: Path, tmp_path: Path) -> None:
-    """Recorded without a teacher's labels, because none was there; they come later."""
+    """Recorded without a teacher; the labels come later."""
     rollin, directory = [sys.executable, "-m", "rollin.cli"], tmp_path / "run"
     serve = [
         *rollin,
@@ -314,9 +387,7 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, brief_direc
         "--out",
         str(directory),
     ]
-    with subprocess.Popen(
-        [*serve, "--teacher", str(brief_directory)], stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
-    ) as process:
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c) as process:
         assert process.stdout
         shown = next(line for line in process.stdout if "OPENAI_BASE_URL" in line)
         url, key = re.findall(r"=(\S+)", shown)
@@ -324,8 +395,8 @@ def test_serve_and_label_from_the_command_line(tiny_directory: Path, brief_direc
         client.chat.completions.create(model="m", messages=[ASK])  # type: ignore[list-item]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-    with Store.resume(directory / "run.db") as store, store._transaction() as db:
-        db.execute("UPDATE turns SET label = NULL, label_source = NULL, label_status = 'missing'")
+    with Store.read(directory / "run.db") as store:
+        assert store.turns(1)[0].label.status is LabelStatus.NOT_WANTED
     label = [*rollin, "label", str(directory), "--teacher", str(brief_directory), "--max-tokens", "6"]
     assert "ready: 1" in subprocess.run(label, capture_output=True, text=True, check=True).stdout
     assert (

@@ -15,7 +15,7 @@ import pytest
 from scripted import make_task
 
 from rollin.errors import InfrastructureFault, UserError
-from rollin.messages import Message, ToolCall
+from rollin.messages import Function, Message, ToolCall
 from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
@@ -178,6 +178,34 @@ def test_two_actions_agree_whatever_their_calls_are_numbered(store: Store) -> No
         )
     with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as db:
         assert [row[0] for row in db.execute("SELECT agrees FROM turn_view ORDER BY turn")] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agrees"),
+    [
+        ('{"c":"ls", "n": 1}', '{"c": "ls","n":1}', True),
+        ('{"c": "ls", "n": 1}', '{"c": "ls", "n": 2}', False),
+        ("ls", "ls", True),
+        ("ls", "'ls'", False),
+    ],
+)
+def test_calls_agree_by_what_their_arguments_say(store: Store, one: str, other: str, agrees: bool) -> None:
+    """In Python and in SQL, also of a run that an older rollin made."""
+
+    def said(arguments: str) -> Action:
+        return Action(
+            "", tool_calls=[ToolCall(id="c", type="function", function=Function(name="b", arguments=arguments))]
+        )
+
+    label = Label.of(said(other), LabelSource.BESIDE)
+    assert label.agrees(said(one)) is agrees
+    store.record_turn(begin(store).id, 0, conversation(0), Actor.STUDENT, said(one), label, 0)
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.executescript("DROP VIEW turn_view; CREATE VIEW turn_view AS SELECT 7 AS agrees;")
+    Store.resume(store.path).close()
+    with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as db:
+        assert db.execute("SELECT agrees FROM turn_view").fetchall() == [(int(agrees),)]
 
 
 def test_the_views_read_in_plain_sql(store: Store) -> None:

@@ -31,6 +31,8 @@ BASH: Tool = {
         "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
     },
 }
+DEEP = '<tool_call>{"name": "bash", "arguments": ' + "[" * 99_999 + "]" * 99_999 + "}</tool_call>"
+"""Deeper than any reader of JSON goes."""
 ASK = [{"role": "user", "content": "repair it"}]
 TOOL_TEMPLATE = (
     "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
@@ -228,7 +230,8 @@ def test_a_teacher_that_acts_and_is_cut_is_no_label(run: Run) -> None:
 def test_usable_calls() -> None:
     assert usable([call("ls")], [BASH])
     assert not usable([call("ls", name="python")], [BASH])
-    assert not usable([{**call("ls"), "function": {"name": "bash", "arguments": "ls"}}], [BASH])
+    for arguments in ("ls", '{"command": ' + "[" * 99_999 + "]" * 99_999 + "}"):
+        assert not usable([{**call("ls"), "function": {"name": "bash", "arguments": arguments}}], [BASH])
 
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="<>"), max_size=20).map(str.strip)
@@ -245,7 +248,9 @@ def test_what_is_spelled_out_is_read_back(said: str, called: list[tuple[str, dic
 
 
 @pytest.mark.parametrize(
-    "text", ["<tool_call>{}</tool_call>", '<tool_call>{"name": </tool_call>', "<tool_call>", "plain "]
+    "text",
+    ["<tool_call>{}</tool_call>", '<tool_call>{"name": </tool_call>', "<tool_call>", "plain ", DEEP],
+    ids=["nothing", "half", "open", "plain", "deep"],
 )
 def test_what_is_no_call_stays_text(text: str) -> None:
     assert read(text, 0) == (text, [])

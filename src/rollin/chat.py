@@ -84,5 +84,5 @@ def _for_template(message: Message) -> dict[str, Any]:
 def _object(arguments: str) -> Any:
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments

@@ -17,5 +17,9 @@ class ImageUnavailable(Unavailable):
     """A container image can't be had."""
 
 
+class Refused(InfrastructureFault):
+    """A model's server does not take what it is asked. Another try would not help; to ask otherwise may."""
+
+
 class ContextOverflow(Exception):  # noqa: N818 - a state of the conversation, not an error of the program
     """The state no longer fits the policy's context. It ends the trajectory, and counts as the model's doing."""

@@ -56,8 +56,8 @@ def storable(value: Json) -> Json:
 
 
 def offering(tools: Sequence[Tool]) -> Message:
-    """Tools as the message that a state begins with."""
-    return {"role": ROLE, "content": json.dumps(list(tools), sort_keys=True)}
+    """Tools as the message that a state begins with, their fields in the order in which they came: models see it."""
+    return {"role": ROLE, "content": json.dumps(list(tools))}
 
 
 def offered(messages: Sequence[Message]) -> tuple[list[Tool], list[Message]]:
@@ -85,10 +85,9 @@ def read(text: str, turn: int) -> tuple[str, list[ToolCall]]:
     def take(found: re.Match[str]) -> str:
         try:
             said = json.loads(found[1])
-            name, arguments = said["name"], said.get("arguments", {})
-        except (ValueError, KeyError):
+            function = Function(name=str(said["name"]), arguments=json.dumps(said.get("arguments", {})))
+        except (ValueError, KeyError, RecursionError):  # the last of JSON that is nested too deeply
             return found[0]
-        function = Function(name=str(name), arguments=json.dumps(arguments))
         calls.append(ToolCall(id=f"call_{turn}_{len(calls)}", type="function", function=function))
         return ""
 
@@ -104,7 +103,7 @@ def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message
     ]
     if not tools:
         return said
-    listed = "\n".join(json.dumps(tool.get("function", tool), sort_keys=True) for tool in tools)
+    listed = "\n".join(json.dumps(tool.get("function", tool)) for tool in tools)
     form = '<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>'
     system = f"You may call these tools:\n{listed}\nCall one by writing\n{form}"
     if said and said[0]["role"] == "system":
@@ -122,6 +121,6 @@ def _arguments(call: ToolCall) -> dict[str, Any] | None:
     """A call's arguments; None where they are no JSON object."""
     try:
         arguments = json.loads(call["function"]["arguments"])
-    except ValueError:
+        return storable(arguments) if isinstance(arguments, dict) else None
+    except (ValueError, RecursionError):
         return None
-    return storable(arguments) if isinstance(arguments, dict) else None

@@ -43,7 +43,7 @@ from rollin.recipe import (
 )
 from rollin.rollout import Rollouts
 from rollin.sandboxes.bubblewrap import check
-from rollin.store import DATABASE, Store, database_of
+from rollin.store import DATABASE, Purpose, Store, database_of
 from rollin.tasks.cache import cache_folder
 from rollin.tasks.overlap import check_apart
 from rollin.tasks.schema import Split, Task
@@ -226,10 +226,11 @@ def _demonstrations(recipe: Recipe, learner: Learner) -> list[list[Sample]]:
 
 
 def _check_demonstrations(recipe: Recipe, eval_tasks: Sequence[Task]) -> None:
-    """UserError where something that is evaluated on was demonstrated."""
+    """UserError where something that is evaluated on was demonstrated. What `rollin serve` records is of no split."""
     if recipe.demonstrations:
         with Store.read(database_of(recipe.demonstrations)) as store:
-            shown = [task for task in store.tasks() if task.split is Split.TRAIN]
+            collected = {row.instance_id for row in store.trajectories(purpose=Purpose.COLLECT)}
+            shown = [task for task in store.tasks() if task.instance_id in collected]
         check_apart(shown, eval_tasks, recipe.tasks.allow_overlap, "the demonstrations and eval")
 
 

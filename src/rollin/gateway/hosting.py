@@ -44,10 +44,15 @@ class Wanted(BaseModel):
 
     task: AgentTask | str
     """A task, or its instance_id alone."""
-    attempt: int = Field(default=0, ge=0)
-    iteration: int = Field(default=1, ge=1)
-    seed: int = 0
+    attempt: int = Field(default=0, ge=0, lt=2**31)
+    iteration: int = Field(default=1, ge=1, lt=2**31)
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     purpose: Purpose = Purpose.COLLECT
+
+    @property
+    def name(self) -> str:
+        """The task's."""
+        return self.task if isinstance(self.task, str) else self.task.instance_id
 
     @property
     def whole_task(self) -> Task:
@@ -78,7 +83,8 @@ class Host:
     def open(self, wanted: Wanted) -> SessionSpec:
         """The trajectory of that task, attempt and iteration: a new one, or as it was left, to be replayed.
 
-        ValueError for one that ended by its own doing: to open it again would lose how.
+        ValidationError (pydantic's) for a task with a field that is not as it should be. ValueError for a trajectory
+        that ended by its own doing: to open it again would lose how.
         """
         task = wanted.whole_task
         self.store.add_tasks([task])
@@ -104,6 +110,6 @@ class Host:
 
     def end(self, trajectory_id: int, outcome: Outcome) -> None:
         """Record how it ended."""
-        self.store.end_trajectory(trajectory_id, outcome.exit, outcome.patch)
-        if outcome.resolved is not None and outcome.exit is not Exit.INFRASTRUCTURE_FAULT:
-            self.store.grade_trajectory(trajectory_id, outcome.resolved, {"judged_by": "harness"})
+        resolved = None if outcome.exit is Exit.INFRASTRUCTURE_FAULT else outcome.resolved
+        grade = None if resolved is None else {"judged_by": "harness"}
+        self.store.end_trajectory(trajectory_id, outcome.exit, outcome.patch, resolved=resolved, grade=grade)

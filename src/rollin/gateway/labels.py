@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rollin.errors import ContextOverflow, InfrastructureFault
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused
 from rollin.gateway.metrics import Metrics
 from rollin.messages import Message, offered, storable, usable
 from rollin.mixture import Actor
@@ -22,14 +22,13 @@ ASKED_AGAIN = 2
 """How often a teacher is asked again whose action can't be learnt from."""
 
 
-async def until_usable(teacher: Policy, request: Request) -> Action:
-    """The teacher's action; another draw where it is of no use, and at last whatever it said."""
-    action = await teacher.act(request)
-    for again in range(1, 1 + ASKED_AGAIN):
-        if is_usable(action, request.messages):
-            break
-        action = await teacher.act(replace(request, seed=request.seed + again))
-    return action
+async def draws(teacher: Policy, request: Request) -> list[Action]:
+    """The teacher's action, last; before it what it said that is of no use. In the end it is whatever it says."""
+    said = [storable_action(await teacher.act(request))]
+    while not is_usable(said[-1], request.messages) and len(said) <= ASKED_AGAIN:
+        another = replace(request, seed=request.seed + len(said))
+        said.append(storable_action(await teacher.act(another)))
+    return said
 
 
 def is_usable(action: Action, messages: Sequence[Message]) -> bool:
@@ -38,9 +37,17 @@ def is_usable(action: Action, messages: Sequence[Message]) -> bool:
     return whole and (not action.tool_calls or usable(action.tool_calls, offered(messages)[0]))
 
 
-def label_of(action: Action, messages: Sequence[Message], source: LabelSource) -> Label:
-    """The teacher's action as a label, unless it can't be learnt from."""
-    return Label.of(action, source) if is_usable(action, messages) else Label(LabelStatus.INVALID)
+def label_of(said: Sequence[Action], messages: Sequence[Message], source: LabelSource) -> Label:
+    """The last of the teacher's draws as a label, unless it can't be learnt from. All of them are its cost; but what an
+    executed one cost is its turn's."""
+    label = Label.of(said[-1], source) if is_usable(said[-1], messages) else Label(LabelStatus.INVALID)
+    paid = said[:-1] if source is LabelSource.EXECUTED else said
+    return replace(
+        label,
+        seconds=sum(action.seconds for action in paid),
+        prompt_tokens=sum(action.prompt_tokens for action in paid),
+        completion_tokens=sum(action.completion_tokens for action in paid),
+    )
 
 
 def storable_action(action: Action) -> Action:
@@ -138,12 +145,14 @@ class Labeller:
         for attempt in range(self._attempts):
             try:
                 with self._metrics.asked(Actor.TEACHER):
-                    action = storable_action(await until_usable(teacher, request))
-                return label_of(action, request.messages, LabelSource.BESIDE)
+                    said = await draws(teacher, request)
+                return label_of(said, request.messages, LabelSource.BESIDE)
             except ContextOverflow:
                 break
             except InfrastructureFault as fault:
                 log.warning("trajectory %s, turn %d: no label yet: %s", request.trajectory, request.turn, fault)
+                if isinstance(fault, Refused):
+                    break
                 if attempt + 1 < self._attempts:
                     await asyncio.sleep(self._backoff * 2**attempt)
             except Exception:

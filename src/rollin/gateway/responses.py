@@ -18,9 +18,10 @@ from rollin.gateway.wire import WireMessage, pieces, read_text
 from rollin.messages import Message, Tool, offering
 from rollin.policies.base import Action
 
-OURS = {"temperature", "top_p", "max_output_tokens"}
+OURS = wire.OURS | {"max_output_tokens"}
 """What the recipe decides."""
 NOT_ASKED = wire.NOT_ASKED | {"background", "include", "max_tool_calls", "top_logprobs", "truncation"}
+NOT_ASKED |= {"stream_options", "context_management"}
 """What is no part of the question."""
 CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """What cut an action, by the names of chat completions and of Responses."""
@@ -117,6 +118,8 @@ class ResponsesRequest(BaseModel):
     def _whole(cls, said: dict[str, Any]) -> dict[str, Any]:
         if isinstance(said, dict) and (said.get("previous_response_id") or said.get("conversation")):
             raise ValueError("no response is kept here; send the whole conversation as input")
+        if isinstance(said, dict) and said.get("prompt"):
+            raise ValueError("no prompt is kept here; send instructions and input")
         return said
 
     @model_validator(mode="after")

@@ -19,15 +19,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import uvicorn
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.gateway import wire
-from rollin.gateway.hosting import Host, Outcome, Wanted
+from rollin.gateway.hosting import PLAIN, Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
 from rollin.gateway.responses import ResponsesRequest
@@ -39,7 +40,8 @@ from rollin.store import Exit, Store
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 CONVERSATIONS = 256
-"""Of the plain key, remembered at once. One that is gone on with after so many others is a new trajectory."""
+"""Of the plain key, remembered at once, and those with a call under way. One that is gone on with after so many others
+is a new trajectory."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ class Gateway:
             exception_handlers={
                 wire.WireError: _wire_error,
                 ContextOverflow: _overflow,
+                Refused: _refused,
                 InfrastructureFault: _fault,
                 HTTPException: _http_error,
                 Exception: _bug,
@@ -256,9 +259,13 @@ class Gateway:
     async def _post_session(self, request: Request) -> Response:
         standing = self._host(request)
         wanted = wire.parse(Wanted, await self._body(request))
+        if wanted.name == PLAIN:
+            raise wire.WireError(400, f"task: {PLAIN} is what comes with the plain key; name yours otherwise")
         try:
             spec = standing.host.open(wanted)
             key = await self._open(spec)
+        except ValidationError as error:
+            raise wire.invalid(error, "task") from error
         except ValueError as error:
             raise wire.WireError(409, f"{error}; name another attempt") from error
         return JSONResponse({"key": key, "base_url": self._url, "trajectory": spec.trajectory.id}, 201)
@@ -282,10 +289,17 @@ class Gateway:
             self._conversations.remove(known)
         else:
             known = Session(self._standing.host.begin_conversation(), self._store, self._labels, self._metrics)
-            if len(self._conversations) == CONVERSATIONS:
-                self._leave(self._conversations.pop(0))
+            self._forget_conversations(self._standing.host)
         self._conversations.append(known)
         return known
+
+    def _forget_conversations(self, host: Host) -> None:
+        """Make room for another. What the agent made of them nobody says; a fault is known here alone."""
+        idle = [session for session in self._conversations if not session.is_busy]
+        for session in idle[: max(0, len(self._conversations) + 1 - CONVERSATIONS)]:
+            self._conversations.remove(session)
+            if self._leave(session).fault:
+                host.end(session.spec.trajectory.id, Outcome(exit=Exit.INFRASTRUCTURE_FAULT))
 
     def _known(self, state: list[Message], *, repeated: bool) -> Session | None:
         """Of the plain key's conversations the one that a state goes on with best."""
@@ -380,6 +394,10 @@ async def _wire_error(request: Request, error: Exception) -> Response:
 async def _overflow(request: Request, error: Exception) -> Response:
     message = f"This model's maximum context length is exceeded: {error}"
     return wire.WireError(400, message, code="context_length_exceeded").response()
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return wire.WireError(400, str(error)).response()
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from rollin.errors import ContextOverflow, InfrastructureFault
-from rollin.gateway.labels import Labeller, label_of, storable_action, until_usable
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused
+from rollin.gateway.labels import Labeller, draws, label_of, storable_action
 from rollin.gateway.metrics import Metrics
 from rollin.messages import Message
 from rollin.mixture import Actor, Gate, RollIn
@@ -35,6 +35,8 @@ NOT_AT_ALL = (False, 0)
 """How a state goes on with a conversation that it doesn't begin with."""
 Question = tuple[bytes, str]
 """A state's key, and what else was asked for."""
+UNLABELLED = (LabelStatus.PENDING, LabelStatus.MISSING, LabelStatus.NOT_WANTED)
+"""How a turn's label stands that may be asked for: one that was not wanted is, where there is a labeller by now."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,9 @@ class SessionReport:
     """Turns answered, those replayed included."""
     replayed: int
     fault: str | None
-    """What failed, where a policy or the store did: the trajectory doesn't count."""
+    """What failed, where a policy or the store did, or what a policy refused at last: the trajectory doesn't count."""
     overflowed: bool
-    """The conversation outgrew the acting model."""
+    """The conversation outgrew the acting model, and no call was answered after that."""
 
 
 class Thread:
@@ -152,16 +154,24 @@ class Session:
         self._asked: list[list[Message]] = []
         """States of the calls under way."""
         self._fault: str | None = None
+        self._refused: str | None = None
+        """What a policy would not be asked, unless a call was answered after that."""
         self._overflowed = False
         self._ended = False
 
     async def answer(self, messages: list[Message], asked: Mapping[str, object] | None = None) -> tuple[int, Action]:
-        """The turn's number and its action. Raises ContextOverflow, or InfrastructureFault from then on."""
+        """The turn's number and its action. Raises ContextOverflow; Refused, where the agent may ask otherwise; or
+        InfrastructureFault from then on."""
         self._asked.append(messages)
         try:
             return await self._answer(messages, asked or {})
         finally:
             self._asked.remove(messages)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self._asked)
 
     def is_asked(self, state: list[Message]) -> bool:
         """Whether a call with this state is under way."""
@@ -176,8 +186,8 @@ class Session:
         return max((thread.goes_on(state) for thread in self._threads.values()), default=NOT_AT_ALL)
 
     def ask_for_missing_labels(self) -> int:
-        """Ask again for what an interrupted run left without a label. Returns how many."""
-        unlabelled = [t for t in self._recorded if t.label.status in (LabelStatus.PENDING, LabelStatus.MISSING)]
+        """Ask for what an interrupted run, or one without a labeller, left without a label. Returns how many."""
+        unlabelled = [turn for turn in self._recorded if turn.label.status in UNLABELLED]
         if self.spec.labeller is None:
             return 0
         for turn in unlabelled:
@@ -190,7 +200,7 @@ class Session:
         self._ended = True
 
     def report(self) -> SessionReport:
-        return SessionReport(self._answered, self._replayed, self._fault, self._overflowed)
+        return SessionReport(self._answered, self._replayed, self._fault or self._refused, self._overflowed)
 
     async def forget(self) -> None:
         """Let every policy free what it keeps for this trajectory, the teacher once its labels are there."""
@@ -217,6 +227,7 @@ class Session:
                 answer = self._replay(thread, messages) or await self._act(thread, messages, asked)
                 thread.remember(question, messages, answer)
                 self._answered += 1
+                self._overflowed, self._refused = False, None  # the agent has condensed it, or asked otherwise
             return thread.answers[question]
 
     def _replay(self, thread: Thread, messages: list[Message]) -> tuple[int, Action] | None:
@@ -236,13 +247,16 @@ class Session:
         self._next += 1
         started = time.time()
         try:
-            actor, action = await self._choose(call)
+            actor, action, taught = await self._choose(call)
             if self._ended:
                 raise InfrastructureFault("the trajectory has ended meanwhile")
             action = storable_action(action)
-            self._record(call, actor, action, started)
+            self._record(call, actor, action, taught, started)
         except ContextOverflow:
             self._overflowed = True
+            raise
+        except Refused as refusal:
+            self._refused = f"turn {call.turn}: {refusal}"
             raise
         except Exception as error:
             if not isinstance(error, InfrastructureFault):
@@ -251,35 +265,39 @@ class Session:
             raise InfrastructureFault(self._fault) from error
         return call.turn, action
 
-    async def _choose(self, call: Call) -> tuple[Actor, Action]:
-        """Who acts, and how. A gate lets the student propose first."""
+    async def _choose(self, call: Call) -> tuple[Actor, Action, list[Action]]:
+        """Who acts, and how; and what the teacher drew, where it was asked. A gate lets the student propose first."""
         gate = self.spec.roll_in
         actor = gate.actor(self.spec.trajectory.draw(call.turn))
-        action = await self._ask(actor, call)
-        if isinstance(gate, Gate):
-            label = await self._ask(Actor.TEACHER, call) if gate.by == "disagreement" else None
-            if gate.doubt(action.text, action.logprobs, label.text if label else None) > gate.threshold:
-                return Actor.TEACHER, label or await self._ask(Actor.TEACHER, call)
-        return actor, action
+        said = await self._ask(actor, call)
+        if not isinstance(gate, Gate):
+            return actor, said[-1], said if actor is Actor.TEACHER else []
+        taught = await self._ask(Actor.TEACHER, call) if gate.by == "disagreement" else []
+        if gate.doubt(said[-1].text, said[-1].logprobs, taught[-1].text if taught else None) <= gate.threshold:
+            return actor, said[-1], taught
+        taught = taught or await self._ask(Actor.TEACHER, call)
+        return Actor.TEACHER, taught[-1], taught
 
-    async def _ask(self, actor: Actor, call: Call) -> Action:
+    async def _ask(self, actor: Actor, call: Call) -> list[Action]:
+        """All that it drew, its action last."""
         policy, request = self.spec.policies[actor], self.spec.request(call, actor)
         try:
             with self._metrics.asked(actor):
-                return await (until_usable(policy, request) if actor is Actor.TEACHER else policy.act(request))
-        except ContextOverflow:
+                return await draws(policy, request) if actor is Actor.TEACHER else [await policy.act(request)]
+        except (ContextOverflow, Refused):
             raise
         except Exception as error:
             if not isinstance(error, InfrastructureFault):
                 log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, call.turn, actor)
             raise InfrastructureFault(f"the {actor} could not answer: {error or type(error).__name__}") from error
 
-    def _record(self, call: Call, actor: Actor, action: Action, started: float) -> None:
+    def _record(self, call: Call, actor: Actor, action: Action, taught: list[Action], started: float) -> None:
         teacher = self.spec.labeller
         if teacher is None:
             label = Label(LabelStatus.NOT_WANTED)
-        elif actor is Actor.TEACHER:
-            label = label_of(action, call.messages, LabelSource.EXECUTED)
+        elif taught:
+            source = LabelSource.EXECUTED if actor is Actor.TEACHER else LabelSource.BESIDE
+            label = label_of(taught, call.messages, source)
         else:
             label = Label(LabelStatus.PENDING)
         # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.

@@ -18,7 +18,8 @@ from rollin.policies.base import Action
 
 OURS = {"temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "seed"}
 """What the recipe decides."""
-NOT_ASKED = {"user", "store", "metadata", "service_tier", "prompt_cache_key", "safety_identifier"}
+NOT_ASKED = {"user", "store", "metadata", "service_tier", "safety_identifier", "moderation"}
+NOT_ASKED |= {"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"}
 """What is between a harness and its provider, and no part of the question."""
 OUTDATED = {"functions", "function_call"}
 TEXT = {"text", "input_text", "output_text"}
@@ -151,11 +152,16 @@ def parse(kind: type[Body], body: bytes) -> Body:
         said = json.loads(body.decode())
         return kind.model_validate(storable(said) if _HALF_PAIR.search(body) else said)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise WireError(400, f"{field}: {first['msg']}. {_advice(field)}".rstrip()) from error
+        raise invalid(error) from error
     except (ValueError, RecursionError) as error:
         raise WireError(400, "the body is not JSON") from error
+
+
+def invalid(error: ValidationError, *within: str) -> WireError:
+    """400 with the first field at fault, by its place in the body."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in (*within, *first["loc"])) or "body"
+    return WireError(400, f"{field}: {first['msg']}. {_advice(field)}".rstrip())
 
 
 def _advice(field: str) -> str:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import re
 import time
 import urllib.parse
 import urllib.request
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rollin.errors import ContextOverflow, InfrastructureFault, UserError
+from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.messages import ToolCall, offered
 from rollin.policies.base import Action, Request, Sampling
 
@@ -28,20 +29,31 @@ T = TypeVar("T")
 
 SEED_BITS = 31
 """What every server takes; ours have 63."""
-NO_ANSWER, NO_COMPLETION = 0, 200
-"""Statuses of a refusal that has none of its own: the server did not answer, or with something else."""
-TRANSIENT = {NO_ANSWER, NO_COMPLETION, 408, 409, 429}
+NO_ANSWER, NO_COMPLETION, BROKEN_OFF = 0, 200, 206
+"""Statuses of a refusal that has none of its own: the server did not answer, or with something else, or with a part."""
+TRANSIENT = {NO_ANSWER, NO_COMPLETION, BROKEN_OFF, 408, 409, 429}
 """Statuses that another try may mend, with all from 500 on."""
-UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
+OF_THE_QUESTION = {400, 413, 422}
+"""Statuses of a refusal of what was asked; others are about the server, the key or the model."""
+UNSUPPORTED, UNSUPPORTED_VALUE = "unsupported_parameter", "unsupported_value"
 """What OpenAI calls it where a model takes a field not at all, or not as it is."""
 NEWER = {"max_tokens": "max_completion_tokens"}
 """What a field is called by now. Reasoning models refuse the older name, most servers know no other."""
 QUESTION = {"model", "messages", "tools"}
 """Fields without which something else would be asked."""
-FINISHES = {"stop", "length", "content_filter"}
-"""Reasons to finish that an action may have; calls of tools are no reason of their own."""
+FINISHES = {None: "stop", "stop": "stop", "length": "length", "content_filter": "content_filter"}
+FINISHES |= dict.fromkeys(("tool_calls", "function_call", "eos"), "stop")
+"""Reasons to finish, as an action has them: calls of tools are none of their own, `eos` is Together's word. By any
+other (`error`, `abort`, `insufficient_system_resource`) a server says that it broke off."""
+OVERFLOW = {"context_length_exceeded", "exceed_context_size_error"}
+"""A refusal's code at OpenAI, its type at llama.cpp, where a conversation is too long."""
+TOO_LONG = re.compile(
+    "context length|context window|context size|maximum model length|prompt is too long", re.IGNORECASE
+)
+"""As OpenAI, SGLang, llama.cpp, vLLM and Anthropic put it."""
 LONGEST_PAUSE = 60.0
-RETRIES = 5
+RETRIES, CHECKED_AGAIN = 5, 3
+"""How often a server in trouble is asked again: for an action, and whether it is there."""
 
 
 class _Token(BaseModel):
@@ -101,7 +113,14 @@ class _RefusalError(Exception):
     """A request that failed: its status, and what the server said with it."""
 
     def __init__(
-        self, status: int, reason: str, *, code: str = "", param: str = "", pause: float | None = None
+        self,
+        status: int,
+        reason: str,
+        *,
+        code: str = "",
+        param: str = "",
+        pause: float | None = None,
+        overflow: bool = False,
     ) -> None:
         super().__init__(reason)
         self.status, self.reason, self.code = status, reason, code
@@ -109,6 +128,8 @@ class _RefusalError(Exception):
         """The field that it is about."""
         self.pause = pause
         """Seconds that the server asks to wait."""
+        self.overflow = overflow
+        """Whether the conversation is too long."""
 
     @property
     def is_transient(self) -> bool:
@@ -134,14 +155,15 @@ class EndpointPolicy:
 
         `extra` goes into each request's body; None takes a field out, for servers that refuse one
         (`{"seed": None}`). With `{"logprobs": True, "return_token_ids": True}`, vLLM gives the sampled tokens too.
-        A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed.
+        A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed; one of
+        which it does not take the value, only if it is ours.
         `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
-        beyond `requests_per_minute` wait for their turn.
+        beyond `requests_per_minute` wait for their turn. UserError for a URL that is none.
         """
         self.name = model
         self.base_url = base_url.rstrip("/")
         self._key_env = api_key_env
-        self._key = os.environ.get(api_key_env, "")
+        self._key = os.environ.get(api_key_env, "").strip()
         self._extra = dict(extra or {})
         self._unsupported = set[str]()
         """Fields that the model has refused."""
@@ -154,22 +176,34 @@ class EndpointPolicy:
         self._session: aiohttp.ClientSession | None = None
 
     async def check(self) -> None:
-        """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model."""
+        """Ask for one token, before a run starts. UserError says what is wrong with the URL, the key or the model;
+        InfrastructureFault that the server is in trouble (429, 5xx), and was so when it was asked again."""
+        body = self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1), seed=0)
+
+        async def once() -> None:
+            try:
+                await self._complete(body)
+            except _RefusalError as refusal:
+                if refusal.is_transient and refusal.status not in (NO_ANSWER, NO_COMPLETION):
+                    raise
+                raise UserError(self._advice(refusal)) from refusal
+
         try:
-            await self._complete(self._body([{"role": "user", "content": "Say hi."}], Sampling(max_tokens=1), seed=0))
+            await self._patiently(once, CHECKED_AGAIN)
         except _RefusalError as refusal:
-            raise UserError(self._advice(refusal)) from refusal
+            raise self._fault(refusal) from refusal
 
     async def act(self, request: Request) -> Action:
-        """See `Policy`. ContextOverflow where the server says that the conversation is too long."""
+        """See `Policy`. ContextOverflow where the server says that the conversation is too long, Refused where it does
+        not take the question otherwise."""
         tools, conversation = offered(request.messages)
         asked = {**request.asked, **({"tools": tools} if tools else {})}
         body = self._body([*conversation], request.sampling, request.seed, asked)
         started = time.perf_counter()
         try:
-            completion = await self._patiently(lambda: self._complete(body))
+            completion = await self._patiently(lambda: self._complete(body), self._retries)
         except _RefusalError as refusal:
-            if _is_overflow(refusal):
+            if refusal.overflow:
                 raise ContextOverflow(refusal.reason) from refusal
             raise self._fault(refusal) from refusal
         return _action(completion, time.perf_counter() - started, with_logprobs=bool(asked.get("logprobs")))
@@ -179,7 +213,7 @@ class EndpointPolicy:
         None where that is no JSON. InfrastructureFault where it refuses, or doesn't answer in the end."""
         url = self.base_url.removesuffix("/v1") + path
         try:
-            answer = await self._patiently(lambda: self._post(url, body))
+            answer = await self._patiently(lambda: self._post(url, body), self._retries)
         except _RefusalError as refusal:
             raise self._fault(refusal, path) from refusal
         try:
@@ -202,10 +236,11 @@ class EndpointPolicy:
         return {"seed": seed % 2**SEED_BITS} | dict(asked) | ours
 
     def _fault(self, refusal: _RefusalError, path: str = "") -> InfrastructureFault:
-        if refusal.status == NO_COMPLETION:
+        if refusal.status in (NO_COMPLETION, BROKEN_OFF):
             return InfrastructureFault(f"{self.base_url} {refusal.reason}")
         said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
-        return InfrastructureFault(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
+        kind = Refused if refusal.status in OF_THE_QUESTION else InfrastructureFault
+        return kind(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
 
     async def _complete(self, body: dict[str, object]) -> _Completion:
         sent = self._supported(body)
@@ -218,9 +253,12 @@ class EndpointPolicy:
                 raise
             return await self._complete(body)
         try:
-            return _Completion.model_validate_json(content)
+            completion = _Completion.model_validate_json(content)
         except ValidationError as error:
             raise _RefusalError(NO_COMPLETION, "answered with something that is no chat completion") from error
+        if (finish := completion.choices[0].finish_reason) not in FINISHES:
+            raise _RefusalError(BROKEN_OFF, self._line(f"broke off its answer (finish_reason {finish})"))
+        return completion
 
     def _supported(self, body: dict[str, object]) -> dict[str, object]:
         """What of a request the model takes, as far as it has said."""
@@ -228,16 +266,19 @@ class EndpointPolicy:
         return {name: v for name, v in renamed.items() if name not in self._unsupported and v is not None}
 
     def _heeds(self, refusal: _RefusalError, sent: dict[str, object]) -> bool:
-        """Whether it is about a field that can be done without; it is remembered."""
-        if refusal.code not in UNSUPPORTED or refusal.param not in sent.keys() - QUESTION:
+        """Whether it is about a field that can be done without; it is remembered. An agent that asks for a value which
+        the model does not take may ask for another, and other agents do."""
+        ours = {"seed", *Sampling.model_fields, *NEWER.values(), *self._extra}
+        fields = {UNSUPPORTED: sent.keys() - QUESTION, UNSUPPORTED_VALUE: sent.keys() & ours}
+        if refusal.param not in fields.get(refusal.code, ()):
             return False
         self._unsupported.add(refusal.param)
         log.warning("%s at %s does not take %s; it is asked without", self.name, self.base_url, refusal.param)
         return True
 
-    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]], retries: int) -> T:
         """Ask, and again while the server is in trouble: after 0.5 s, 1 s, 2 s ..., or when it says."""
-        for attempt in range(self._retries):
+        for attempt in range(retries):
             try:
                 return await ask()
             except _RefusalError as refusal:
@@ -283,11 +324,13 @@ class EndpointPolicy:
             said = None
         found = said.get("error", said) if isinstance(said, dict) else None
         details = found if isinstance(found, dict) else {"message": found or content.decode(errors="replace")}
-        reason = details.get("message") or details.get("detail") or answer.reason
+        reason = str(details.get("message") or details.get("detail") or answer.reason)
         after = answer.headers.get("Retry-After", "")
         pause = float(after) if after.isdigit() else None
         code, param = str(details.get("code")), str(details.get("param"))
-        return _RefusalError(answer.status, self._line(str(reason)), code=code, param=param, pause=pause)
+        named = bool(OVERFLOW & {code, str(details.get("type"))})
+        overflow = answer.status in OF_THE_QUESTION and (named or bool(TOO_LONG.search(reason)))
+        return _RefusalError(answer.status, self._line(reason), code=code, param=param, pause=pause, overflow=overflow)
 
     def _line(self, text: str) -> str:
         """One short line. Some servers quote the key they were given; it is taken out."""
@@ -309,8 +352,11 @@ class EndpointPolicy:
 
 
 def _proxy(url: str) -> str | None:
-    """The environment's proxy for a URL. aiohttp would look it up at every call, on another thread."""
-    parts = urllib.parse.urlsplit(url)
+    """The environment's proxy for a URL. aiohttp would look it up at every call, on another thread. UserError."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"the base URL {url!r} is none ({error}); mend it") from error
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None
     return urllib.request.getproxies().get(parts.scheme)
@@ -323,7 +369,7 @@ def _action(completion: _Completion, seconds: float, *, with_logprobs: bool) -> 
     return Action(
         content=choice.message.content or "",
         tool_calls=[call.call() for call in choice.message.tool_calls or []],
-        finish_reason=choice.finish_reason if choice.finish_reason in FINISHES else "stop",
+        finish_reason=FINISHES[choice.finish_reason],
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         token_ids=token_ids,
@@ -344,9 +390,3 @@ def _tokens(choice: _Choice) -> tuple[list[int] | None, list[float] | None]:
 def _is_cut(refusal: _RefusalError) -> bool:
     """Whether all of a limit went into reasoning: OpenAI's models have no answer then, but a refusal."""
     return refusal.status == 400 and "max_tokens or model output limit was reached" in refusal.reason
-
-
-def _is_overflow(refusal: _RefusalError) -> bool:
-    text = refusal.reason.lower()
-    words = "context length" in text or "context window" in text
-    return refusal.status in (400, 413, 422) and (refusal.code == "context_length_exceeded" or words)

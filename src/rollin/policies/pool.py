@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 
-from rollin.errors import InfrastructureFault
+from rollin.errors import InfrastructureFault, Refused
 from rollin.policies.base import Action, Request
 from rollin.policies.endpoint import RETRIES, EndpointPolicy
 
@@ -34,17 +34,21 @@ class Pool:
         self._next = 0
 
     async def check(self) -> None:
-        """UserError says which server does not answer, and why."""
+        """UserError says which server does not answer, and why; InfrastructureFault which is in trouble."""
         for policy in self._policies:
             await policy.check()
 
     async def act(self, request: Request) -> Action:
-        """See `Policy`. InfrastructureFault where none of the servers answers."""
+        """See `Policy`. InfrastructureFault where none of the servers answers; what one refuses, no other is asked."""
         fault = InfrastructureFault(f"no server of {self.name} answers")
         for attempt in range(self._rounds):
+            if attempt:
+                await asyncio.sleep(0.25 * 2**attempt * random.uniform(0.5, 1))
             for place in self._order(request.trajectory):
                 try:
                     action = await self._policies[place].act(request)
+                except Refused:
+                    raise
                 except InfrastructureFault as failed:
                     fault = failed
                     self._back[place] = time.monotonic() + self._rest
@@ -52,7 +56,6 @@ class Pool:
                 else:
                     self._home[request.trajectory] = place
                     return action
-            await asyncio.sleep(0.5 * 2**attempt * random.uniform(0.5, 1))
         raise fault
 
     def forget(self, trajectory: str) -> None:
@@ -81,7 +84,7 @@ def endpoint(
     extra: Mapping[str, object] | None = None,
 ) -> EndpointPolicy | Pool:
     """The policy of a model behind one URL or several, which was found to answer; the limit is each server's. UserError
-    where it doesn't."""
+    where it doesn't, InfrastructureFault where it is in trouble."""
 
     def one(url: str, retries: int) -> EndpointPolicy:
         limit = requests_per_minute

@@ -160,10 +160,13 @@ class Counts:
             action, label = turn.action, turn.label
             cost = self.costs.setdefault(_kind(row, turn), Cost())
             cost.add(action.prompt_tokens, action.completion_tokens, action.seconds)
-            if label.source is LabelSource.BESIDE and label.status is LabelStatus.READY:
+            of_no_use = label.status is LabelStatus.INVALID and turn.actor is Actor.STUDENT
+            if label.source is LabelSource.BESIDE or of_no_use:
                 learnt = row.purpose is Purpose.COLLECT
                 beside = self.costs.setdefault(f"teacher, labelling {'beside' if learnt else 'evaluation'}", Cost())
                 beside.add(label.prompt_tokens, label.completion_tokens, label.seconds)
+            elif label.prompt_tokens or label.completion_tokens:  # what it said before it acted
+                cost.add(label.prompt_tokens, label.completion_tokens, label.seconds)
 
 
 def _kind(row: TrajectoryRow, turn: TurnRow) -> str:

@@ -51,7 +51,7 @@ def create(path: Path, recipe: Mapping[str, object], tasks: Iterable[Task]) -> N
         draft.unlink(missing_ok=True)
         db = sqlite3.connect(draft)
         # One transaction: by itself each statement would wait for the disk.
-        db.executescript("BEGIN;" + files("rollin.store").joinpath("schema.sql").read_text())
+        db.executescript("BEGIN;" + _sql("schema.sql") + _sql("views.sql"))
         meta = {
             "rollin_version": __version__,
             "schema_version": str(SCHEMA_VERSION),
@@ -88,6 +88,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA foreign_keys = ON")
         _check(db, path)
+        db.executescript("BEGIN;" + _sql("views.sql") + "COMMIT;")
         return db
 
 
@@ -124,6 +125,10 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise _damaged(path, verdict)
+
+
+def _sql(name: str) -> str:
+    return files("rollin.store").joinpath(name).read_text()
 
 
 def must_exist(path: Path) -> None:

@@ -68,7 +68,8 @@ class LabelStatus(StrEnum):
     """What the teacher said, again and again, was of no use: nothing, an action that was cut off, or calls of tools
     that there are none of."""
     NOT_WANTED = "not_wanted"
-    """Evaluation labels nothing, nor does a method that learns from what was executed."""
+    """Evaluation labels nothing, nor does a method that learns from what was executed, nor `rollin serve` without a
+    teacher. Of what was collected, `rollin label` asks for it."""
 
 
 class LabelSource(StrEnum):
@@ -89,6 +90,7 @@ class Label:
     """Its words."""
     source: LabelSource | None = None
     seconds: float = 0.0
+    """That the teacher took beside the turn, with what it said before that was of no use; likewise the tokens."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     tool_calls: list[ToolCall] = field(default_factory=list)

@@ -1,4 +1,5 @@
 -- run.db, schema 4. Times are seconds since the epoch; durations are seconds. docs/store.md explains and has examples.
+-- The views are in views.sql.
 
 -- What this run is: rollin_version, schema_version, created, recipe (JSON).
 CREATE TABLE meta (
@@ -17,7 +18,7 @@ CREATE TABLE tasks (
 CREATE TABLE iterations (
     number     INTEGER PRIMARY KEY CHECK (number >= 0),  -- 0 is the student before any training
     phase      TEXT NOT NULL CHECK (phase IN ('collecting', 'training', 'evaluating', 'done')),
-    beta       REAL,            -- NULL where the roll-in has none
+    beta       REAL,            -- NULL where the roll-in has none, and of `rollin serve`
     checkpoint TEXT,            -- the student after this iteration's training, relative to the run's directory
     started    REAL NOT NULL,
     ended      REAL,
@@ -110,29 +111,3 @@ CREATE TABLE evaluations (
     ended      REAL NOT NULL,
     PRIMARY KEY (iteration, checkpoint, policy, split)
 ) WITHOUT ROWID;
-
--- For people: one row a turn, with what was on the screen.
-CREATE VIEW turn_view AS
-SELECT t.id AS turn_id, t.trajectory_id, j.instance_id, j.iteration, j.attempt, j.purpose, j.policy, t.turn, t.actor,
-       m.content AS observed, t.action, t.tool_calls, t.label, t.label_tool_calls,
-       t.action = t.label AND (SELECT json_group_array(json(value -> '$.function')) FROM json_each(coalesce(t.tool_calls, '[]')))
-                           IS (SELECT json_group_array(json(value -> '$.function')) FROM json_each(coalesce(t.label_tool_calls, '[]')))
-       AS agrees, t.label_status, t.label_source,
-       t.finish_reason, t.prompt_tokens, t.completion_tokens, t.seconds, t.label_seconds, t.label_prompt_tokens,
-       t.label_completion_tokens, s.depth AS messages
-FROM turns t
-JOIN trajectories j ON j.id = t.trajectory_id
-JOIN states s ON s.id = t.state_id
-LEFT JOIN messages m ON m.id = s.message_id;
-
-CREATE VIEW trajectory_view AS
-SELECT j.id AS trajectory_id, j.instance_id, k.family, k.split, j.iteration, j.attempt, j.purpose, j.policy, j.status,
-       j.exit, j.resolved, count(t.id) AS turns, coalesce(sum(t.actor = 'teacher'), 0) AS teacher_turns,
-       coalesce(sum(t.label_status = 'ready'), 0) AS labels,
-       coalesce(sum(t.label_status IN ('missing', 'pending', 'invalid')), 0) AS labels_missing,
-       coalesce(sum(t.completion_tokens), 0) AS completion_tokens,
-       j.ended - j.started AS seconds, j.patch
-FROM trajectories j
-JOIN tasks k ON k.instance_id = j.instance_id
-LEFT JOIN turns t ON t.trajectory_id = j.id
-GROUP BY j.id;
