@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rollin.errors import InfrastructureFault, UserError
-from rollin.sandboxes.base import Limits, Sandbox, as_bytes
+from rollin.sandboxes.base import CommandResult, Limits, Sandbox, as_bytes
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks import specs
+from rollin.tasks.extraction import FULL
 from rollin.tasks.extraction import extract_patch as extract_patch
 from rollin.tasks.schema import Task
 
@@ -51,15 +52,17 @@ OF_TESTS = ("test", "tests")
 """Names of folders that hold nothing but tests: packages, helpers and data that test files import are theirs, too."""
 
 RESTORE = """
-git add --all --force . || exit 1
+set -e
+git add --all --force .
 git diff --cached --name-only --no-renames -z --diff-filter=AT BASE > .git/added
-python -I -c SHADOWS < .git/added > .git/theirs || exit 1
+python -I -c SHADOWS < .git/added > .git/theirs
 git diff --cached --name-only --no-renames -z BASE -- THEIRS >> .git/theirs
-xargs -0 -r git ls-tree -r -z --name-only BASE -- < .git/theirs > .git/back
+xargs -0 -r git --literal-pathspecs ls-tree -r -z --name-only BASE -- < .git/theirs > .git/back
 xargs -0 -r rm -rf -- < .git/theirs
 [ ! -s .git/back ] ||
     git --literal-pathspecs checkout --quiet BASE --pathspec-from-file=.git/back --pathspec-file-nul
 """
+"""A step that fails ends it: tests that were put back in part would be run as the agent left the rest."""
 SUMMARY = re.compile(r"^=+ short test summary info =+\n(.*?)^(?:=+ )?\d+ \w+.* in [\d.]+s", re.MULTILINE | re.DOTALL)
 """The part of pytest's report that tells each test's status. What the code under test prints comes before it."""
 RAISED = re.compile(r"^E\s+(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Failed))\b", re.MULTILINE)
@@ -134,12 +137,18 @@ def run_tests(sandbox: Sandbox, task: Task) -> dict[str, str]:
 
 def _apply(sandbox: Sandbox, patch: str, options: str = "") -> str:
     """Apply a patch. Why git refused, or ""."""
-    if not patch.strip():
-        return ""
+    return _refusal(_git_apply(sandbox, patch, options)) if patch.strip() else ""
+
+
+def _git_apply(sandbox: Sandbox, patch: str, options: str = "") -> CommandResult:
     sandbox.write(".git/grading.patch", as_bytes(patch))
     room = f"head -c {ROOM_MB}M /dev/zero > .git/room && rm .git/room"
-    outcome = sandbox.run(f"git apply --whitespace=nowarn {options} .git/grading.patch && {room}", seconds=60.0)
-    return "" if outcome.returncode == 0 else outcome.output or "git apply failed"
+    return sandbox.run(f"git apply --whitespace=nowarn {options} .git/grading.patch && {room}", seconds=60.0)
+
+
+def _refusal(outcome: CommandResult) -> str:
+    """Why a command failed, or ""."""
+    return (outcome.output.strip() or f"exit {outcome.returncode}") if outcome.returncode else ""
 
 
 def _restore(sandbox: Sandbox, task: Task) -> str:
@@ -149,12 +158,12 @@ def _restore(sandbox: Sandbox, task: Task) -> str:
     theirs = shlex.join([*(f":(glob)**/{name}" for name in CONFIGURATION), *paths])
     script = RESTORE.replace("THEIRS", theirs).replace("SHADOWS", shlex.quote(SHADOWS))
     outcome = sandbox.run(script.replace("BASE", task.base_commit), seconds=60.0)
-    if outcome.killed:
-        return outcome.output
-    refusal = _apply(sandbox, task.test_patch) if outcome.returncode == 0 else outcome.output
-    if refusal:
-        raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal.strip()[-300:]}")
-    return ""
+    if outcome.returncode == 0 and task.test_patch.strip():
+        outcome = _git_apply(sandbox, task.test_patch)
+    refusal = _refusal(outcome)
+    if refusal and not (outcome.killed or outcome.timed_out or re.search(FULL, refusal)):
+        raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal[-300:]}")
+    return refusal
 
 
 def _folders_of_tests(files: Sequence[str]) -> list[str]:

@@ -33,7 +33,7 @@ _SETUP = re.compile(
 )
 """Lines that make an image's environment active, or complete."""
 _SCRIPT = """\
-git checkout --quiet HEAD -- KEPT
+git checkout --quiet HEAD -- KEPT || echo '>>>>> Reset Failed'
 rm -rf -- ADDED
 git apply --whitespace=nowarn .git/test.patch || echo '>>>>> Reset Failed'
 : '>>>>> Start Test Output'
