@@ -63,8 +63,9 @@ xargs -0 -r rm -rf -- < .git/theirs
     git --literal-pathspecs checkout --quiet BASE --pathspec-from-file=.git/back --pathspec-file-nul
 """
 """A step that fails ends it: tests that were put back in part would be run as the agent left the rest."""
-SUMMARY = re.compile(r"^=+ short test summary info =+\n(.*?)^(?:=+ )?\d+ \w+.* in [\d.]+s", re.MULTILINE | re.DOTALL)
-"""The part of pytest's report that tells each test's status. What the code under test prints comes before it."""
+HEADER = re.compile(r"^=+ short test summary info =+\n", re.MULTILINE)
+VERDICT = re.compile(r"^(?:=+ )?(\d+ \w+.*) in [\d.]+s", re.MULTILINE)
+"""Between these two lines pytest's report tells each test's status. What the code under test prints comes before."""
 RAISED = re.compile(r"^E\s+(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Failed))\b", re.MULTILINE)
 """An exception as pytest shows it. A failed `assert` may be shown without its name."""
 
@@ -118,7 +119,9 @@ def _evaluate(sandbox: Sandbox, task: Task) -> specs.Evaluation:
     refusal = _restore(sandbox, task)
     tests, printed = ({}, refusal) if refusal else _run_tests(sandbox, task)
     expected = {"FAIL_TO_PASS": task.FAIL_TO_PASS, "PASS_TO_PASS": task.PASS_TO_PASS}
-    report = importlib.import_module("swebench.harness.grading").get_eval_tests_report(tests, expected)
+    # SWE-bench takes XFAIL for passed, and code under test can say it; of these tests none has it when it is repaired
+    held = {test: status for test, status in tests.items() if status != "XFAIL"}
+    report = importlib.import_module("swebench.harness.grading").get_eval_tests_report(held, expected)
     return specs.Evaluation(tests, report, printed)
 
 
@@ -183,12 +186,20 @@ def _run_tests(sandbox: Sandbox, task: Task) -> tuple[dict[str, str], str]:
 
 
 def _parse(report: str, exit_code: int) -> dict[str, str]:
-    """Statuses by SWE-bench's parser; none where the report can't be what pytest itself wrote."""
-    summaries = SUMMARY.findall(report)
-    if len(summaries) != 1:
+    """Statuses by SWE-bench's parser; none where the report can't be what pytest itself wrote.
+
+    The reason of a skip may be of several lines, and look like the report of other tests, or like its end.
+    """
+    _, *rest = HEADER.split(report)
+    verdicts = [*VERDICT.finditer(rest[0])] if len(rest) == 1 else []
+    if len(verdicts) != 1:
+        return {}
+    summary = rest[0][: verdicts[0].start()]
+    passed = re.search(r"(\d+) passed", verdicts[0][1])
+    if len(re.findall(r"^PASSED ", summary, re.MULTILINE)) != (int(passed[1]) if passed else 0):
         return {}
     parsers = importlib.import_module("swebench.harness.log_parsers.python")
-    statuses: dict[str, str] = parsers.parse_log_pytest(summaries[0], None)
+    statuses: dict[str, str] = parsers.parse_log_pytest(summary, None)
     # SWE-bench's own cross-check: a run that exits with an error and reports none did not happen as told
     if exit_code != 0 and not {"FAILED", "ERROR"} & set(statuses.values()):
         return {}
