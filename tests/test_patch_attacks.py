@@ -78,6 +78,20 @@ def test_tests_that_were_made_to_pass_do_not_resolve(forgery: Forgery, task: Tas
     assert not grade(task, patch, cache).resolved
 
 
+@pytest.mark.parametrize("name", ["tempfile.py", "pytest/__init__.py", "sitecustomize.py", "roman.so"])
+def test_modules_beside_the_tests_do_not_come_before_pythons_own(name: str, cache: Path) -> None:
+    """Tests that lie in a folder with their code, whose name says nothing of tests: pytest looks there first."""
+    history = [Commit(subject="Import", files={"app/core/roman.py": BUGGY, "app/core/test_roman.py": TESTS})]
+    task = finished(history, cache, "app/core/test_roman.py")
+    with open_workspace(task, cache) as sandbox:
+        sandbox.write(f"app/core/{name}", FORGE.encode())
+        sandbox.write("app/core/statistic.py", b"")
+        sandbox.write("app/core/roman.py", FIXED.encode())
+        found = grade_in(sandbox, task, "")
+        assert sandbox.run("ls app/core/statistic.py").returncode == 0
+    assert found.resolved, found.log
+
+
 def test_a_patch_that_fills_the_disk_does_not_keep_the_tests_from_being_put_back(task: Task, cache: Path) -> None:
     """What git can't add it can't put back either."""
     with open_workspace(task, cache) as sandbox:

@@ -11,7 +11,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import CommandResult, Limits, Sandbox, as_bytes
@@ -25,10 +25,11 @@ GRADING = Limits(seconds=120.0, output_kb=4096)
 """What one run of a task's tests may use: a report cut in the middle would lose tests."""
 
 CONFIGURATION = (
-    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth", "*.pyc"),
+    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth", "*.pyc", "*.so"),
     *("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"),
 )
-"""Files that can change how tests run, in any folder. Grading takes them from the base commit."""
+"""Files that can change how tests run, and compiled modules, which Python takes before their source, in any folder.
+Grading takes them from the base commit."""
 WITHOUT_ATTRIBUTES = "--exclude=.gitattributes --exclude='*/.gitattributes'"
 """What could keep git from seeing the other files that a patch changes is not applied."""
 LOOKED_FOR = ("sitecustomize", "usercustomize", "org")
@@ -36,16 +37,18 @@ LOOKED_FOR = ("sitecustomize", "usercustomize", "org")
 SHADOWS = f"""
 import os, re, sys
 from importlib.machinery import PathFinder
-for path in sys.stdin.buffer.read().split(b"\\0"):
-    found = re.fullmatch(r"(?:src/)?([^/.]+)(?:/__init__)?(?:[.][^/]*)?", os.fsdecode(path))
+folders = ["src", *sys.argv[1:]]
+module = rf"(?:(?:{{'|'.join(map(re.escape, folders))}})/)?([^/.]+)(?:/__init__)?(?:[.][^/]*)?"
+for path in map(os.fsdecode, sys.stdin.buffer.read().split(b"\\0")):
+    found = re.fullmatch(module, path)
     name = found[1] if found else ""
     spec = PathFinder.find_spec(name) if name else None
-    if path == b"src" or name in {LOOKED_FOR} or name in sys.stdlib_module_names or spec and spec.origin:
-        sys.stdout.buffer.write(path + b"\\0")
+    if path in folders or name in {LOOKED_FOR} or name in sys.stdlib_module_names or spec and spec.origin:
+        sys.stdout.buffer.write(os.fsencode(path) + b"\\0")
 """
 """Of added files, those that Python would find before what it runs on: the standard modules, pytest, all that is
 installed (a .pth file imports some of it). It looks in the repository's root first, and in src, as a sandbox's
-PYTHONPATH says."""
+PYTHONPATH says, and pytest has it look in a folder on the way to the test files: those are its arguments."""
 ROOM_MB = 32
 """What grading may write after a patch. One that leaves less fills the disk."""
 OF_TESTS = ("test", "tests")
@@ -55,7 +58,7 @@ RESTORE = """
 set -e
 git add --all --force .
 git diff --cached --name-only --no-renames -z --diff-filter=AT BASE > .git/added
-python -I -c SHADOWS < .git/added > .git/theirs
+python -I -c SHADOWS ABOVE < .git/added > .git/theirs
 git diff --cached --name-only --no-renames -z BASE -- THEIRS >> .git/theirs
 xargs -0 -r git --literal-pathspecs ls-tree -r -z --name-only BASE -- < .git/theirs > .git/back
 xargs -0 -r rm -rf -- < .git/theirs
@@ -159,7 +162,9 @@ def _restore(sandbox: Sandbox, task: Task) -> str:
     and what Python would find in place of its own. Why the patch keeps it from being put back, or ""."""
     paths = [f":(literal){path}" for path in (*task.test_files, *_folders_of_tests(task.test_files))]
     theirs = shlex.join([*(f":(glob)**/{name}" for name in CONFIGURATION), *paths])
+    above = {str(folder) for path in task.test_files for folder in PurePosixPath(path).parents} - {"."}
     script = RESTORE.replace("THEIRS", theirs).replace("SHADOWS", shlex.quote(SHADOWS))
+    script = script.replace("ABOVE", shlex.join(sorted(above)))
     outcome = sandbox.run(script.replace("BASE", task.base_commit), seconds=60.0)
     if outcome.returncode == 0 and task.test_patch.strip():
         outcome = _git_apply(sandbox, task.test_patch)
