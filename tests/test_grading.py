@@ -270,6 +270,12 @@ def test_faked_tests_do_not_resolve(task: Task, cache: Path, files: dict[str, st
     assert not after(task, cache, files).resolved
 
 
+def test_a_file_may_be_named_as_a_part_of_the_script(cache: Path) -> None:
+    name = "test_BASE_THEIRS_SHADOWS.py"
+    task = finished([Commit(subject="Import", files={"roman.py": BUGGY, name: TESTS})], cache, name)
+    assert after(task, cache, {"roman.py": FIXED, name: "def test_nothing(): pass\n"}).resolved
+
+
 def test_a_test_patch_brings_the_tests_that_decide(task: Task, cache: Path) -> None:
     with open_workspace(task, cache) as sandbox:
         sandbox.write("test_new.py", b"from roman import double\n\n\ndef test_new():\n    assert double(5) == 10\n")

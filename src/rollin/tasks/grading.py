@@ -57,15 +57,16 @@ OF_TESTS = ("test", "tests")
 RESTORE = """
 set -e
 git add --all --force .
-git diff --cached --name-only --no-renames -z --diff-filter=AT BASE > .git/added
-python -I -c SHADOWS ABOVE < .git/added > .git/theirs
-git diff --cached --name-only --no-renames -z BASE -- THEIRS >> .git/theirs
-xargs -0 -r git --literal-pathspecs ls-tree -r -z --name-only BASE -- < .git/theirs > .git/back
+git diff --cached --name-only --no-renames -z --diff-filter=AT $base > .git/added
+python -I -c "$shadows" "${above[@]}" < .git/added > .git/theirs
+git diff --cached --name-only --no-renames -z $base -- "$@" >> .git/theirs
+xargs -0 -r git --literal-pathspecs ls-tree -r -z --name-only $base -- < .git/theirs > .git/back
 xargs -0 -r rm -rf -- < .git/theirs
 [ ! -s .git/back ] ||
-    git --literal-pathspecs checkout --quiet BASE --pathspec-from-file=.git/back --pathspec-file-nul
+    git --literal-pathspecs checkout --quiet $base --pathspec-from-file=.git/back --pathspec-file-nul
 """
-"""A step that fails ends it: tests that were put back in part would be run as the agent left the rest."""
+"""Puts back `$@`. A step that fails ends it: tests that were put back in part would be run as the agent left the rest.
+Names are values of the shell, so that none can be taken for a part of the script."""
 HEADER = re.compile(r"^=+ short test summary info =+\n", re.MULTILINE)
 VERDICT = re.compile(r"^(?:=+ )?(\d+ \w+.*) in [\d.]+s", re.MULTILINE)
 """Between these two lines pytest's report tells each test's status. What the code under test prints comes before."""
@@ -163,9 +164,9 @@ def _restore(sandbox: Sandbox, task: Task) -> str:
     paths = [f":(literal){path}" for path in (*task.test_files, *_folders_of_tests(task.test_files))]
     theirs = shlex.join([*(f":(glob)**/{name}" for name in CONFIGURATION), *paths])
     above = {str(folder) for path in task.test_files for folder in PurePosixPath(path).parents} - {"."}
-    script = RESTORE.replace("THEIRS", theirs).replace("SHADOWS", shlex.quote(SHADOWS))
-    script = script.replace("ABOVE", shlex.join(sorted(above)))
-    outcome = sandbox.run(script.replace("BASE", task.base_commit), seconds=60.0)
+    values = f"base={shlex.quote(task.base_commit)} shadows={shlex.quote(SHADOWS)}"
+    values += f" above=({shlex.join(sorted(above))}); set -- {theirs}\n"
+    outcome = sandbox.run(values + RESTORE, seconds=60.0)
     if outcome.returncode == 0 and task.test_patch.strip():
         outcome = _git_apply(sandbox, task.test_patch)
     refusal = _refusal(outcome)
