@@ -378,6 +378,13 @@ def test_without_a_task_it_says_so() -> None:
         asyncio.run(Expert().act(request))
 
 
+def test_some_tests_that_pass_are_no_reason_to_submit(tasks: list[Task]) -> None:
+    for task in tasks:
+        said = f"Go.\n```bash\npython -m pytest {task.FAIL_TO_PASS[0]}\n```"
+        seen = Message(role="user", content="1 passed in 0.00s")
+        assert act([*opening(task), Message(role="assistant", content=said), seen], task) == act(opening(task), task)
+
+
 def test_tests_that_ran_out_of_time_are_no_verdict(tasks: list[Task]) -> None:
     state = opening(tasks[0])
     for _ in range(2):
