@@ -114,6 +114,17 @@ def test_a_disk_that_is_full_half_way_leaves_no_tests_of_the_agents(task: Task, 
     assert re.search(FULL, found.log)
 
 
+def test_a_folder_that_became_a_link_to_itself_is_a_grade_and_no_fault(cache: Path) -> None:
+    """What has to be put back lies in it, and can't be removed by its path."""
+    files = {"roman.py": BUGGY, "test_roman.py": TESTS, "app/conftest.py": "", "app/core.py": ""}
+    task = finished([Commit(subject="Import", files=files)], cache)
+    with open_workspace(task, cache) as sandbox:
+        sandbox.run("rm -r app; ln -s app app")
+        found = grade_in(sandbox, task, "")
+    assert (found.resolved, found.tests) == (False, {})
+    assert "symbolic links" in found.log
+
+
 def test_a_patch_of_as_many_files_as_there_may_be_is_a_grade_and_no_fault(task: Task, cache: Path) -> None:
     few = GRADING.model_copy(update={"disk_mb": 64})
     used = "import os; print(sum(p.f_files - p.f_ffree for p in map(os.statvfs, ['/repo', '/tmp', '/dev/shm'])))"
