@@ -78,11 +78,11 @@ def test_tests_that_were_made_to_pass_do_not_resolve(forgery: Forgery, task: Tas
     assert not grade(task, patch, cache).resolved
 
 
-@pytest.mark.parametrize("name", ["tempfile.py", "pytest/__init__.py", "sitecustomize.py", "roman.so"])
+@pytest.mark.parametrize("name", ["colorsys.py", "colorsys/__init__.py", "roman.so"])
 def test_modules_beside_the_tests_do_not_come_before_pythons_own(name: str, cache: Path) -> None:
     """Tests that lie in a folder with their code, whose name says nothing of tests: pytest looks there first."""
-    history = [Commit(subject="Import", files={"app/core/roman.py": BUGGY, "app/core/test_roman.py": TESTS})]
-    task = finished(history, cache, "app/core/test_roman.py")
+    files = {"app/core/roman.py": BUGGY, "app/core/test_roman.py": f"import colorsys\n{TESTS}"}
+    task = finished([Commit(subject="Import", files=files)], cache, "app/core/test_roman.py")
     with open_workspace(task, cache) as sandbox:
         sandbox.write(f"app/core/{name}", FORGE.encode())
         sandbox.write("app/core/statistic.py", b"")

@@ -67,7 +67,7 @@ xargs -0 -r rm -rf -- < .git/theirs
 """
 """Puts back `$@`. A step that fails ends it: tests that were put back in part would be run as the agent left the rest.
 Names are values of the shell, so that none can be taken for a part of the script."""
-PATCHS_DOING = f"{FULL}|Too many levels of symbolic links"
+BY_THE_PATCH = f"{FULL}|Too many levels of symbolic links"
 """Why a step of it may fail by what the patch brought."""
 HEADER = re.compile(r"^=+ short test summary info =+\n", re.MULTILINE)
 VERDICT = re.compile(r"^(?:=+ )?(\d+ \w+.*) in [\d.]+s", re.MULTILINE)
@@ -172,7 +172,7 @@ def _restore(sandbox: Sandbox, task: Task) -> str:
     if outcome.returncode == 0 and task.test_patch.strip():
         outcome = _git_apply(sandbox, task.test_patch)
     refusal = _refusal(outcome)
-    if refusal and not (outcome.killed or outcome.timed_out or re.search(PATCHS_DOING, refusal)):
+    if refusal and not (outcome.killed or outcome.timed_out or re.search(BY_THE_PATCH, refusal)):
         raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal[-300:]}")
     return refusal
 
