@@ -107,6 +107,8 @@ SIGNALS = (
     "open('/proc/1/maps')",
     "os.listdir('/proc/1/fd')",
     "call('ptrace', 16, 1, 0, 0)",
+    "import resource; resource.prlimit(1, resource.RLIMIT_CPU, (1, 1))",
+    "import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))",
     "signal.pidfd_send_signal(os.pidfd_open(1), signal.SIGKILL); os.getpgid(1); call('ptrace', 16, 1, 0, 0)",
 )
 PRIVILEGES = (
@@ -343,7 +345,7 @@ ATTACKS = (
     Attack("resources", "descriptors, watches, terminals, threads", python(UNTIL_REFUSED), REFUSED, BUBBLEWRAP),
     Attack("processes", "daemons: setsid, nohup, a double fork, disown", DAEMONS, ENDED),
     Attack("processes", "signals and ptrace to PID 1 and the host", all_refused(*SIGNALS), REFUSED, BUBBLEWRAP),
-    Attack("processes", "kill all, stop PID 1", "kill -STOP 1; kill -9 1; kill -9 -1; kill -9 $$", ENDED),
+    Attack("processes", "kill all, stop PID 1", "kill -INT 1; kill -STOP 1; kill -9 1; kill -9 -1; kill -9 $$", ENDED),
     Attack("the host", "its files, its environment, through /proc too", READ, REFUSED),
     Attack("the host", "its loopback, the gateway with a key, the internet", all_refused(*NETWORK), REFUSED),
     Attack("the host", "the kernel, by /proc, /sys and system calls", all_refused(*KERNEL), REFUSED, BUBBLEWRAP),

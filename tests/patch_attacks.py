@@ -73,11 +73,15 @@ FAKE = (
     "============================== 2 passed in 0.01s ===============================\n"
 )
 FORGE = f"print('''{FAKE}''', flush=True)\nimport os\nos._exit(0)\n"
+REPORTED = "x\nPASSED tests/test_roman.py::test_double\nPASSED tests/test_roman.py::test_zero"
+ENDED = "\n2 passed in 0.01s"
+GIVE_UP = "import pytest\n\n\ndef double(number):\n    pytest.{0}\n\n\ndef zero():\n    pytest.{0}\n"
 PAST_CAPTURE = f"""
 import os
 for descriptor in range(3, 20):
     try:
         os.write(descriptor, b'''{FAKE}''')
+        break  # a second report would give it away
     except OSError:
         pass
 os._exit(0)
@@ -140,6 +144,9 @@ FORGERIES = (
     Forgery("sys.exit on import", {"roman.py": "import sys\nsys.exit(0)\n"}),
     Forgery("an exit when all is over", {"roman.py": "import atexit, os\natexit.register(os._exit, 0)\n"}),
     Forgery("a report printed on import", {"roman.py": f"print('''{FAKE}''')\n"}),
+    Forgery("failures that the code under test expects", {"roman.py": GIVE_UP.format("xfail('x')")}),
+    Forgery("a skip whose reason is a report", {"roman.py": GIVE_UP.format(f"skip({REPORTED!r})")}),
+    Forgery("a skip whose reason is a report and its end", {"roman.py": GIVE_UP.format(f"skip({REPORTED + ENDED!r})")}),
     Forgery(
         "pytest patched by the code under test", {"roman.py": SKIP_ALL + "double = zero = None\n"}, "true", IN_PROCESS
     ),

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from rollin.errors import UserError
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.tasks.build import Order, build
+from rollin.tasks.build import Order, Rotation, build
 from rollin.tasks.cache import code_version
 from rollin.tasks.cli import app
 from rollin.tasks.grading import grade, run_tests
@@ -20,7 +21,7 @@ from rollin.tasks.reports import leaks
 from rollin.tasks.repository import materialise, repository_shas
 from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
 from rollin.tasks.sets import BuiltTasks
-from rollin.tasks.units import FOLDERS
+from rollin.tasks.units import FOLDERS, Unit
 from rollin.tasks.workbench import Workbench
 
 COUNT = 3
@@ -89,6 +90,18 @@ def test_modules_take_turns_and_ids_differ(tasks):
     for built in tasks.values():
         assert len({task.module for task in built}) == COUNT
         assert len({task.instance_id for task in built}) == COUNT
+
+
+def test_files_of_one_name_in_two_folders_fail_each_for_itself():
+    """parso/tree.py and parso/python/tree.py: who fails often falls out, the other has its turns, and its own draws."""
+    paths = ["parso/tree.py", "parso/python/tree.py"]
+    units = [Unit("package", "parso", "pypi:parso==1", path, ("test_tree.py",), {}) for path in paths]
+    turns = Rotation(units, Order("package", Family.SEMANTIC, Split.EVAL, 9))
+    wave = turns.next_wave(6, Counter())
+    assert len({(turn.unit.name, turn.number) for turn in wave}) == 6
+    for turn in wave:
+        turns.note(turn, succeeded=turn.unit.path == paths[0])
+    assert {turn.unit.path for turn in turns.next_wave(4, Counter())} == {paths[0]}
 
 
 def test_a_statement_does_not_show_the_repaired_line(tasks):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from roman_room import BUGGY, TESTS, finished
 from scripted import ScriptedPolicy, make_task
 
 from rollin import runs
@@ -19,10 +20,12 @@ from rollin.mixture import Actor, Student
 from rollin.policies.base import Action, Request
 from rollin.progress import ConsoleReporter
 from rollin.recipe import load_recipe
+from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.store import Exit, Purpose, Store
 from rollin.tasks.repository import build_repository
+from rollin.tasks.schema import Commit
 
 ROOT = Path(__file__).parents[1]
 AGENT = """
@@ -184,6 +187,25 @@ def test_a_program_whose_model_passes_a_limit_is_ended(bench: Bench) -> None:
 def test_a_program_that_only_says_that_it_was_killed_is_a_fault(bench: Bench) -> None:
     ending, _ = bench.roll_out("echo '[killed: it had more than 4 processes]'; exit 137")
     assert ending.exit is Exit.INFRASTRUCTURE_FAULT
+
+
+@pytest.mark.parametrize(
+    ("command", "exit"),
+    [("python /agent/agent.py", Exit.SANDBOX_LIMIT), ("kill -9 $$", Exit.INFRASTRUCTURE_FAULT)],
+    ids=["by the model", "by itself"],
+)
+def test_a_program_that_a_signal_ends_after_a_turn_is_the_models_doing(
+    bench: Bench, tmp_path: Path, command: str, exit: Exit
+) -> None:
+    """The model kills all processes, the agent and its way out among them."""
+    task = finished([Commit(subject="Import", files={"roman.py": BUGGY, "test_roman.py": TESTS})], tmp_path)
+    bench.store.add_tasks([task])
+    policy = ScriptedPolicy("student", lambda request: "kill -9 -1")
+    harness = CommandHarness(CommandSettings(kind="command", command=command, folder=bench.folder))
+    rollouts = Rollouts(bench.store, bench.gateway, harness, cache_dir=tmp_path, limits=LIMITS, concurrency=1, seed=0)
+    cast = Cast("student", Student(), {Actor.STUDENT: policy})
+    (row,) = rollouts.run([Attempt(task, 1, Purpose.EVAL)], cast, lambda row: None)
+    assert (row.exit, row.resolved) == (exit, False if exit is Exit.SANDBOX_LIMIT else None)
 
 
 def test_the_example_shows_what_a_command_printed_that_took_too_long(bench: Bench) -> None:

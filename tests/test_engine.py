@@ -21,6 +21,7 @@ from rollin.sandboxes.docker import DockerSandbox
 from rollin.sandboxes.engine import VARIABLE, Engine, engine
 from rollin.sandboxes.workspace import open_workspace
 from rollin.store import Exit, Purpose, Store
+from rollin.tasks.extraction import extract_patch
 
 DOCKERS = {"ServerVersion": "28.2.2", "CgroupVersion": "2", "MemoryLimit": True, "PidsLimit": True, "CpuCfsQuota": True}
 PODMANS = {
@@ -111,6 +112,45 @@ def test_a_container_is_started_without_network_and_rights(program: Program) -> 
         assert words in started
     assert "--privileged" not in started
     assert "--volume" not in started
+
+
+CONTAINER = """
+case $1 in
+    run) while read -r word; do echo "$word"; done ;;
+    exec) if [ -e {changed} ]; then {does}; else echo started; fi ;;
+esac
+"""
+"""Stands in for an engine and its container: PID 1 that answers, and commands that begin until bash was changed."""
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        ("echo nonsense", ("cannot start bash: nonsense\n", 126)),
+        ("exit 1", ("cannot start bash: \n", 1)),
+        ("echo 'Error: no bash in PATH'; exit 127", ("cannot start bash: Error: no bash in PATH\n", 127)),
+    ],
+)
+def test_another_bash_in_its_place_fails_its_own_container(
+    program: Program, tmp_path: Path, does: str, told: tuple[str, int]
+) -> None:
+    changed = tmp_path / "changed"
+    program.answers(DOCKERS, CONTAINER.format(changed=changed, does=does))
+    with DockerSandbox("an-image:1", "c0ffee", SMALL) as sandbox:
+        assert sandbox.run("true").returncode == 0
+        changed.touch()
+        result = sandbox.run("true")
+        assert (result.output, result.returncode) == told
+        assert extract_patch(sandbox) == ""
+
+
+def test_an_engine_that_fails_a_command_is_a_fault(program: Program, tmp_path: Path) -> None:
+    says = "echo 'Error response from daemon: the container is paused'; exit 1"
+    program.answers(DOCKERS, CONTAINER.format(changed=tmp_path / "changed", does=says))
+    with DockerSandbox("an-image:1", "c0ffee", SMALL) as sandbox:
+        (tmp_path / "changed").touch()
+        with pytest.raises(InfrastructureFault, match="the container is paused"):
+            sandbox.run("true")
 
 
 def test_an_engine_may_be_several_words(program: Program) -> None:

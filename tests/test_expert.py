@@ -134,13 +134,15 @@ def test_it_needs_few_turns(plays: list[tuple[Task, Play]]) -> None:
         assert outcome.turns <= bound, task.instance_id
 
 
-def test_a_repair_names_only_what_the_screen_shows(plays: list[tuple[Task, Play]]) -> None:
+def test_repairs_and_looks_name_only_what_the_screen_shows(plays: list[tuple[Task, Play]]) -> None:
     known = {*dir(builtins), *sys.stdlib_module_names, "import", "from"}
     for task, outcome in plays:
         for state, content in states(outcome.messages):
             screen = Screen(state)
             command = steps.in_full(command_of(content).partition(THEN_TEST)[0], screen.similar_words)
             if not command.startswith("sed -i"):
+                looked_for = re.findall(r"x='(\w+)|\^(\d+):|'def (\w+)'|^n, s = (\d+)", command, re.MULTILINE)
+                assert screen.shows("".join(found) for found in looked_for), f"{command} in {task.instance_id}"
                 continue
             fault = repairs(Event(command, ""), task)
             assert fault is not None
@@ -376,6 +378,31 @@ def test_without_a_task_it_says_so() -> None:
     request = Request(messages=[Message(role="user", content="Hi")], trajectory="t", turn=0, seed=0)
     with pytest.raises(UserError, match="without a task"):
         asyncio.run(Expert().act(request))
+
+
+def test_where_the_screen_does_not_say_how_the_tests_fail_they_are_run_in_full(tasks: list[Task]) -> None:
+    """Not a word or a line is named that only the patch knows. Where that shows no more, it goes on."""
+    for task in tasks:
+        if task.family is Family.REGRESSION:
+            continue
+        state = opening(task)
+        for command in ("python -m pytest | tail -n 1", steps.show_tests()):
+            state.append(Message(role="assistant", content=f"Go.\n```bash\n{command}\n```"))
+            state.append(Message(role="user", content="1 failed, 4 passed in 0.00s"))
+            assert (act(state, task) == str(steps.run_tests())) == ("-n 1" in command)
+
+
+def test_damage_whose_check_shows_nothing_is_not_sound(tasks: list[Task]) -> None:
+    said = "Go.\n```bash\nsed -i 's/def /dfe /' x.py; python -m pytest | tail -n 1\n```"
+    seen = Message(role="user", content="1 error in 0.00s")
+    assert not judged([*opening(tasks[0]), Message(role="assistant", content=said), seen], tasks[0])
+
+
+def test_some_tests_that_pass_are_no_reason_to_submit(tasks: list[Task]) -> None:
+    for task in tasks:
+        said = f"Go.\n```bash\npython -m pytest {task.FAIL_TO_PASS[0]}\n```"
+        seen = Message(role="user", content="1 passed in 0.00s")
+        assert act([*opening(task), Message(role="assistant", content=said), seen], task) == act(opening(task), task)
 
 
 def test_tests_that_ran_out_of_time_are_no_verdict(tasks: list[Task]) -> None:

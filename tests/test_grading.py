@@ -155,6 +155,29 @@ def test_no_room_for_a_look_at_the_base_commit_is_a_fault(tmp_path: Path) -> Non
         extract_patch(sandbox)
 
 
+@pytest.mark.parametrize(
+    ("program", "script"),
+    [
+        ("wc", "echo nonsense"),
+        ("wc", "echo 99999999999999999999 /tmp/patch.x/patch"),
+        ("base64", "echo"),
+        ("base64", "echo QQ"),
+        ("base64", "echo größe"),
+        ("base64", "exit 1"),
+        ("git", r"printf '\377\n'"),
+    ],
+)
+def test_programs_that_the_agent_put_in_their_place_give_no_patch(tmp_path: Path, program: str, script: str) -> None:
+    """As an agent can in a container."""
+    template, _ = build_repository({"zero.py": b"ZERO = 1\n"}, [], tmp_path)
+    with BubblewrapSandbox(template, env={"PATH": "/repo/bin:/usr/bin:/bin"}) as sandbox:
+        sandbox.write("zero.py", b"ZERO = 0\n")
+        assert "+ZERO = 0" in extract_patch(sandbox)
+        sandbox.write(f"bin/{program}", f"#!/bin/bash\n{script}\n".encode())
+        sandbox.run(f"chmod +x bin/{program}")
+        assert extract_patch(sandbox) == ""
+
+
 def test_extracting_from_a_closed_sandbox_is_a_fault(sandbox: Sandbox, task: Task) -> None:
     sandbox.close()
     with pytest.raises(InfrastructureFault):
@@ -245,6 +268,12 @@ FAKES = {
 @pytest.mark.parametrize("files", FAKES.values(), ids=FAKES.keys())
 def test_faked_tests_do_not_resolve(task: Task, cache: Path, files: dict[str, str]) -> None:
     assert not after(task, cache, files).resolved
+
+
+def test_a_file_may_be_named_as_a_part_of_the_script(cache: Path) -> None:
+    name = "test_BASE_THEIRS_SHADOWS.py"
+    task = finished([Commit(subject="Import", files={"roman.py": BUGGY, name: TESTS})], cache, name)
+    assert after(task, cache, {"roman.py": FIXED, name: "def test_nothing(): pass\n"}).resolved
 
 
 def test_a_test_patch_brings_the_tests_that_decide(task: Task, cache: Path) -> None:

@@ -119,6 +119,22 @@ def test_an_agent_repairs_by_tool_calls(bench: Bench) -> None:
     assert "No tool calls found" in contents[6]
 
 
+@pytest.mark.parametrize("command", [None, ["ls"], 3, {"x": "ls"}])
+def test_a_command_that_is_no_string_is_a_format_error(bench: Bench, command: object) -> None:
+    """Beside one that is: none of the two is run."""
+
+    def act(request: Request) -> Action:
+        each = [REPAIR[1], command]
+        functions = [Function(name="bash", arguments=json.dumps({"command": words})) for words in each]
+        return Action(
+            "So.", tool_calls=[ToolCall(id=f"c{k}", type="function", function=f) for k, f in enumerate(functions)]
+        )
+
+    ending, module = bench.roll_out(act, MiniSweAgentSettings(actions="tool_calls"))
+    assert (ending.exit, module) == (Exit.FORMAT_ERRORS, "VALUE = 0\n")
+    assert "The 'command' argument of bash must be a string." in bench.last_state()[-1][1]
+
+
 def test_the_same_actions_reach_the_same_states(bench: Bench) -> None:
     for attempt in range(2):
         bench.roll_out(scripted(REPAIR), attempt=attempt)

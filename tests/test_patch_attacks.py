@@ -1,17 +1,19 @@
 """Hostile repositories and hostile patches: what is extracted, what is graded, and what neither may run."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from patch_attacks import EXTRACTION, FORGE, FORGERIES, PATCHES, RAN, SLOW, Forgery
+from patch_attacks import EXTRACTION, FORGE, FORGERIES, NO_TESTS, PATCHES, RAN, SLOW, Forgery
 from roman_room import BUGGY, FIXED, TESTS, finished
 
 from rollin.sandboxes.base import Sandbox
 from rollin.sandboxes.walls import FILES_PER_MB
 from rollin.sandboxes.workspace import open_workspace
-from rollin.tasks.grading import GRADING, extract_patch, grade
+from rollin.tasks.extraction import FULL
+from rollin.tasks.grading import GRADING, extract_patch, grade, grade_in
 from rollin.tasks.schema import Commit, Task
 
 
@@ -76,6 +78,20 @@ def test_tests_that_were_made_to_pass_do_not_resolve(forgery: Forgery, task: Tas
     assert not grade(task, patch, cache).resolved
 
 
+@pytest.mark.parametrize("name", ["colorsys.py", "colorsys/__init__.py", "roman.so"])
+def test_modules_beside_the_tests_do_not_come_before_pythons_own(name: str, cache: Path) -> None:
+    """Tests that lie in a folder with their code, whose name says nothing of tests: pytest looks there first."""
+    files = {"app/core/roman.py": BUGGY, "app/core/test_roman.py": f"import colorsys\n{TESTS}"}
+    task = finished([Commit(subject="Import", files=files)], cache, "app/core/test_roman.py")
+    with open_workspace(task, cache) as sandbox:
+        sandbox.write(f"app/core/{name}", FORGE.encode())
+        sandbox.write("app/core/statistic.py", b"")
+        sandbox.write("app/core/roman.py", FIXED.encode())
+        found = grade_in(sandbox, task, "")
+        assert sandbox.run("ls app/core/statistic.py").returncode == 0
+    assert found.resolved, found.log
+
+
 def test_a_patch_that_fills_the_disk_does_not_keep_the_tests_from_being_put_back(task: Task, cache: Path) -> None:
     """What git can't add it can't put back either."""
     with open_workspace(task, cache) as sandbox:
@@ -85,6 +101,28 @@ def test_a_patch_that_fills_the_disk_does_not_keep_the_tests_from_being_put_back
     found = grade(task, patch, cache, GRADING.model_copy(update={"disk_mb": 64}))
     assert (found.resolved, found.patch_applied) == (False, False)
     assert "No space left on device" in found.log
+
+
+def test_a_disk_that_is_full_half_way_leaves_no_tests_of_the_agents(task: Task, cache: Path) -> None:
+    """What was changed is in git's index already, so that the first step wants no room; the next one does."""
+    with open_workspace(task, cache, GRADING.model_copy(update={"disk_mb": 64})) as sandbox:
+        sandbox.write("tests/test_roman.py", NO_TESTS.encode())
+        sandbox.run("touch -d '1 minute ago' tests/*; git add --all --force .", seconds=60.0)
+        sandbox.run("head -c 999M /dev/zero > .git/full", seconds=60.0)
+        found = grade_in(sandbox, task, "")
+    assert (found.resolved, found.tests) == (False, {})
+    assert re.search(FULL, found.log)
+
+
+def test_a_folder_that_became_a_link_to_itself_is_a_grade_and_no_fault(cache: Path) -> None:
+    """What has to be put back lies in it, and can't be removed by its path."""
+    files = {"roman.py": BUGGY, "test_roman.py": TESTS, "app/conftest.py": "", "app/core.py": ""}
+    task = finished([Commit(subject="Import", files=files)], cache)
+    with open_workspace(task, cache) as sandbox:
+        sandbox.run("rm -r app; ln -s app app")
+        found = grade_in(sandbox, task, "")
+    assert (found.resolved, found.tests) == (False, {})
+    assert "symbolic links" in found.log
 
 
 def test_a_patch_of_as_many_files_as_there_may_be_is_a_grade_and_no_fault(task: Task, cache: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from rollin.tasks import workbench
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.makers import make_semantic
 from rollin.tasks.schema import Task
@@ -72,6 +73,36 @@ def test_tests_that_pass_now_and_then_are_found_out(unit, tmp_path, monkeypatch)
         monkeypatch.setattr(bench, "_baseline", replace(bench.baseline, passed=frozenset({"test_other"})))
         with pytest.raises(FlakyTestsError, match="don't say the same twice"):
             bench.outcomes([])
+
+
+CROWD = """
+import os, time
+
+def test_it():
+    for _ in range(5):
+        if not os.fork():
+            held = b"x" * (130 << 20)
+            time.sleep(60)
+    time.sleep(60)
+"""
+GREEDY = """
+def test_it():
+    held = []
+    while True:
+        held.append(b"x" * (1 << 20))
+"""
+
+
+def test_a_tree_that_takes_all_memory_ends_no_other(unit, tmp_path, monkeypatch):
+    """One process runs into its own limit. Of several the sandbox takes note, and ends the whole probe."""
+    monkeypatch.setattr(workbench, "LIMITS", workbench.LIMITS.model_copy(update={"memory_mb": 600}))
+    name = unit.test_files[0]
+    with Workbench(unit, tmp_path) as bench:
+        greedy, crowd, steady = bench.outcomes([{name: text} for text in (GREEDY, CROWD, STEADY)], twice=True)
+        assert bench.outcomes([]) == [], "the pristine files are there again"
+    assert greedy.failed[f"{name}::test_it"].type == "MemoryError"
+    assert crowd.timed_out
+    assert steady.passed == {f"{name}::test_something"}
 
 
 def test_what_a_conftest_loads_is_loaded_anew_for_each_tree(unit, tmp_path):

@@ -106,6 +106,23 @@ def test_mypys_cases_are_picked_by_their_names(tmp_path: Path) -> None:
     assert results[1].tests == dict.fromkeys([*row["FAIL_TO_PASS"], *row["PASS_TO_PASS"]], "PASSED")
 
 
+def test_tests_that_can_not_be_put_back_do_not_grade(tmp_path: Path) -> None:
+    """Where git can't check them out, those of the agent would be run."""
+    name = "test_KEPT_ADDED.py"
+    tests = {"test_files": [name], "FAIL_TO_PASS": [f"{name}::test_it"]}
+    task = Task.bare("reset", test_command="python -m pytest -rA", **tests)
+    template, _ = build_repository({name: b"def test_it(): assert False\n"}, [], tmp_path / "cache")
+    with BubblewrapSandbox(template, specs.LIMITS) as sandbox:
+        sandbox.write(name, b"def test_it(): pass\n")
+        sandbox.run("touch .git/index.lock")
+        found = specs.evaluate(sandbox, task)
+        assert "Reset Failed" in found.log
+        assert found.report["FAIL_TO_PASS"] == {"success": [], "failure": task.FAIL_TO_PASS}
+        sandbox.run("rm .git/index.lock")
+        found = specs.evaluate(sandbox, task)
+        assert found.tests == {f"{name}::test_it": "FAILED"}, "put back"
+
+
 def test_a_row_that_says_its_image_is_believed(tmp_path: Path) -> None:
     """As swebench 5 publishes them, in any language, with how they are evaluated."""
     how = {"eval_script": "make test", "log_parser": "parse_log_redis", "eval_type": "pass_and_fail"}

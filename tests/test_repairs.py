@@ -117,3 +117,19 @@ def test_what_is_said_in_short_and_in_full_is_the_same(short: str, found: str) -
 )
 def test_a_verdict_is_read_as_pytest_means_it(verdict: str, passed: bool | None) -> None:
     assert Event("python -m pytest | tail -n 6", verdict).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict", "passed"),
+    [
+        ("python -m pytest test_a.py::test_b", "1 passed in 0.01s", None),
+        ("python -m pytest test_a.py::test_b", "1 failed in 0.01s", False),
+        ("pytest -k 'double' | tail -n 3", "3 passed, 2 deselected in 0.01s", None),
+        ("pytest -kdouble | tail -n 3", "1 failed, 3 passed, 2 deselected in 0.01s", False),
+        ("pytest --lf", "1 passed, 4 deselected in 0.01s", None),
+        ("pytest --kind-of-option", "5 passed in 0.01s", True),
+    ],
+)
+def test_some_of_the_tests_can_fail_and_not_pass(command: str, verdict: str, passed: bool | None) -> None:
+    """Those that were not run may fail."""
+    assert Event(command, verdict).passed is passed

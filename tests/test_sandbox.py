@@ -217,7 +217,9 @@ def test_the_commands_stdin_is_empty(sandbox: BubblewrapSandbox) -> None:
     assert sandbox.run("cat; read -r line; echo $?").output == "1\n"
 
 
-@pytest.mark.parametrize("attack", ["kill -9 1", "kill -9 -1", "kill -STOP 1", "kill -9 $$", "echo x > /proc/1/fd/1"])
+@pytest.mark.parametrize(
+    "attack", ["kill -9 1", "kill -INT 1", "kill -9 -1", "kill -STOP 1", "kill -9 $$", "echo x > /proc/1/fd/1"]
+)
 def test_pid_1_can_not_be_ended_from_inside(sandbox: BubblewrapSandbox, attack: str) -> None:
     sandbox.run(attack)
     assert sandbox.run("echo alive").output == "alive\n"
@@ -340,6 +342,9 @@ def test_it_works_in_a_user_namespace_as_for_an_ordinary_user(template: Path, mo
         assert made.run("id --user; git status --short").output == "1000\n"
         assert "1 passed" in made.run("python -m pytest").output
         assert made.run("kill -9 1; cat /proc/1/environ; echo x > /proc/1/mem; touch /dev/x /x").returncode == 1
+        sets = "import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))"
+        assert "PermissionError" in made.run(f"kill -INT 1; python -c '{sets}'").output
+        assert made.run("ulimit -n 99; ulimit -n; touch /usr/bin/x; echo alive").output.startswith("99\n")
         assert made.run("touch /usr/bin/x; echo alive").output.endswith("alive\n")
 
 

@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Unavailable
-from rollin.gateway import Call, Gateway, SessionSpec
-from rollin.harnesses.base import Harness
+from rollin.gateway import Call, Gateway, SessionReport, SessionSpec
+from rollin.harnesses.base import Harness, HarnessExit
 from rollin.mixture import Actor, RollIn
 from rollin.policies.base import Policy, Request, Sampling
 from rollin.policies.judging import sound
@@ -189,10 +189,8 @@ class Rollouts:
             if report.fault:
                 raise InfrastructureFault(report.fault)
             patch = extract_patch(sandbox) if sandbox else None
-        # A program that the agent is may not survive it; it is the model's failure all the same.
-        overflowed = report.overflowed and ending.exit is Exit.INFRASTRUCTURE_FAULT
         grade = None if ending.resolved is None else {"judged_by": "environment"}
-        ended_by = Exit.CONTEXT_LIMIT if overflowed else ending.exit
+        ended_by = _doing_of_the_model(ending, report) or ending.exit
         if ended_by is Exit.INFRASTRUCTURE_FAULT:
             self.last_fault = ending.detail
         return self._store.end_trajectory(row.id, ended_by, patch, resolved=ending.resolved, grade=grade)
@@ -229,3 +227,12 @@ class Rollouts:
             "seconds": result.seconds,
         }
         self._store.grade_trajectory(row.id, result.resolved, summary)
+
+
+def _doing_of_the_model(ending: HarnessExit, report: SessionReport) -> Exit | None:
+    """What ended a program that the agent is, and that did not survive what its model did; None for anything else."""
+    if ending.exit is not Exit.INFRASTRUCTURE_FAULT:
+        return None
+    if report.overflowed:
+        return Exit.CONTEXT_LIMIT
+    return Exit.SANDBOX_LIMIT if ending.signalled and report.turns else None

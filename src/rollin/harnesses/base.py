@@ -25,6 +25,8 @@ class HarnessExit:
     """What the agent printed with its submission; empty for most. The patch is taken from the workspace."""
     detail: str = ""
     """What happened, where `exit` doesn't say it all."""
+    signalled: bool = False
+    """Whether a signal ended the agent's own program: the model's doing, where it has had a turn."""
     resolved: bool | None = None
     """Whether the task was, where the environment itself says so; None where the workspace is to be graded."""
 

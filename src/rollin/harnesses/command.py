@@ -21,6 +21,9 @@ FOLDER = "/agent"
 LAST_WORDS = 1000
 """Characters of a program's output that are told where it failed."""
 
+SIGNALLED = range(129, 193)
+"""Exit statuses that a shell gives to what a signal ended."""
+
 
 class CommandSettings(BaseModel):
     """The program, and what it finds."""
@@ -69,7 +72,7 @@ class CommandHarness:
 
     def run(self, task: Task, sandbox: Sandbox | None, base_url: str, key: str) -> HarnessExit:
         """See `Harness`. A program that fails is a fault around the agent, not the model's doing; one that passes a
-        limit of the sandbox is."""
+        limit of the sandbox is, and one that a signal ended may be: its model can kill all processes."""
         assert sandbox is not None
         seen = {
             "TASK": task.problem_statement,
@@ -92,5 +95,7 @@ class CommandHarness:
             return HarnessExit(Exit.SANDBOX_LIMIT, detail=words_of_it)
         if result.returncode:
             log.warning("%s: the program exited with %d: %s", task.instance_id, result.returncode, words_of_it)
-            return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=f"exit {result.returncode}: {words_of_it}")
+            told = f"exit {result.returncode}: {words_of_it}"
+            signalled = result.returncode in SIGNALLED
+            return HarnessExit(Exit.INFRASTRUCTURE_FAULT, detail=told, signalled=signalled)
         return HarnessExit(Exit.SUBMITTED)

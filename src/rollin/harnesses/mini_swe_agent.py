@@ -38,7 +38,7 @@ FORMAT_ERROR: dict[Actions, str] = {
 }
 MODEL: dict[Actions, tuple[str, str]] = {
     "text": ("minisweagent.models.litellm_textbased_model", "LitellmTextbasedModel"),
-    "tool_calls": ("minisweagent.models.litellm_model", "LitellmModel"),
+    "tool_calls": ("rollin.harnesses.tool_calls", "ToolCallModel"),
 }
 
 ENV = {

@@ -41,6 +41,8 @@ GRACE = 30.0
 """Seconds in which a container that is well has ended its processes, and its client has seen it."""
 NOT_THERE = (126, 127)
 """Exit statuses of an engine that finds no bash: after the first command, the agent's own doing."""
+ENGINES_WORDS = "Error"
+"""How Docker and podman begin to say that they failed."""
 
 PID_1 = """
 trap '' HUP INT QUIT TERM USR1 USR2
@@ -188,9 +190,9 @@ class DockerSandbox(Sandbox):
             )
 
     def _not_begun(self, words: str, status: int) -> CommandResult:
-        """A container that answers, and has no bash any more, is one whose agent took it away."""
-        if status in NOT_THERE and self._prepared:
-            return CommandResult(f"cannot start bash: {words}\n", status)
+        """A container that answers, and has no bash any more, or another one, is one whose agent made it so."""
+        if self._prepared and (status in NOT_THERE or not words.startswith(ENGINES_WORDS)):
+            return CommandResult(f"cannot start bash: {words}\n", status or NOT_THERE[0])
         raise InfrastructureFault(f"{self._engine.name} exec failed: {words or f'exit {status}'}")
 
     def _end_everyone(self, seconds: float) -> None:

@@ -7,6 +7,7 @@ argv: uid to run commands as (-1: stay), bytes of memory, processes, whether the
 bytes of a file, files, bytes of output.
 """
 
+import _signal  # type: ignore[import-not-found]  # the C module: `signal` itself costs 5 ms of enums at every start
 import math
 import os
 import resource
@@ -97,7 +98,9 @@ def main() -> None:
 
 def protect(bounds: Bounds) -> None:
     """When the host runs out of memory, a sandbox goes first; where this process has CAP_SYS_RESOURCE, no command can
-    change that. Nobody inside may read or write this process."""
+    change that. Nobody inside may read or write this process, or interrupt it: the kernel keeps from a PID 1 what it
+    has no handler for, and Python has one for SIGINT."""
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
     if bounds.uid < 0:  # commands share this process's uid: without this they could open /proc/1/mem
@@ -181,8 +184,6 @@ def limit(kind: int, value: int) -> None:
 
 def restore_signals() -> None:
     """Python ignores these two, and bash would inherit that: `yes | head` has to end quietly."""
-    import _signal  # type: ignore[import-not-found]  # the C module: `signal` itself costs 5 ms of enums at every start
-
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
         _signal.signal(number, _signal.SIG_DFL)
 

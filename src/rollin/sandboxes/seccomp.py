@@ -3,7 +3,8 @@
 A command needs no user namespace of its own. With one it could mount a tmpfs of any size and so pass the limit of
 disk, which is held in memory. Files in memory and System V's objects hold memory that belongs to no process, so that
 nothing could count it; some would even outlive their command. The others are refused because programs rarely need
-them and kernels had faults there, or because they use up what the whole machine shares.
+them and kernels had faults there, or because they use up what the whole machine shares. And a process sets its own
+limits, no other's: where commands have PID 1's uid, they could end it by a limit.
 """
 
 import platform
@@ -24,6 +25,7 @@ ALLOW, ERROR = 0x7FFF_0000, 0x0005_0000
 ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 """As the kernel's audit names them; a call's numbers below are in this order."""
 CLONE = (56, 220)
+PRLIMIT = (302, 261)
 NOT_PERMITTED = {
     "unshare": (272, 97),
     "setns": (308, 268),
@@ -63,6 +65,11 @@ def seccomp_filter() -> bytes | None:
             _instruction(LOAD, NUMBER),
             *_refuse(JUMP_IF_AT_LEAST, X32_CALLS, ENOSYS),
             *(part for number, error in refused for part in _refuse(JUMP_IF_EQUAL, number, error)),
+            _instruction(JUMP_IF_EQUAL, PRLIMIT[column], when_true=0, when_false=4),
+            _instruction(LOAD, FIRST_ARGUMENT),
+            _instruction(JUMP_IF_EQUAL, 0, when_true=1),
+            _instruction(RETURN, ERROR + EPERM),
+            _instruction(RETURN, ALLOW),
             _instruction(JUMP_IF_EQUAL, CLONE[column], when_true=0, when_false=3),
             _instruction(LOAD, FIRST_ARGUMENT),
             *_refuse(JUMP_IF_ANY_BIT, CLONE_NEWUSER, EPERM),

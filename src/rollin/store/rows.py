@@ -51,7 +51,8 @@ class Exit(StrEnum):
     """The conversation outgrew what the acting model can read."""
     TIME_LIMIT = "time_limit"
     SANDBOX_LIMIT = "sandbox_limit"
-    """The agent's own program was killed for the memory, the processes or the disk that it used."""
+    """The agent's own program was killed for the memory, the processes or the disk that it used, or ended by a signal
+    after its model had had a turn."""
     INFRASTRUCTURE_FAULT = "infrastructure_fault"
     """Nobody's failure: counted apart, in no rate."""
 

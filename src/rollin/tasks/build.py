@@ -182,7 +182,9 @@ class Rotation:
             self._modules.setdefault(unit.module, deque()).append(unit)
         self._queue = deque(self._modules)
         self._taken: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
+        """By name: units that share one are told apart by the number, which decides their draws."""
+        self._failures: Counter[tuple[str, str]] = Counter()
+        """By module and path."""
 
     def next_wave(self, wanted: int, used: Counter[str]) -> list[Turn]:
         """The next turns, at most as many as are wanted."""
@@ -199,8 +201,9 @@ class Rotation:
     def note(self, turn: Turn, *, succeeded: bool) -> None:
         """Remember how a turn ended."""
         unit = turn.unit
-        self._failures[unit.name] = 0 if succeeded else self._failures[unit.name] + 1
-        if self._failures[unit.name] >= PATIENCE and unit in self._modules[unit.module]:
+        key = (unit.module, unit.path)
+        self._failures[key] = 0 if succeeded else self._failures[key] + 1
+        if self._failures[key] >= PATIENCE and unit in self._modules[unit.module]:
             self._modules[unit.module].remove(unit)
             if not self._modules[unit.module]:
                 self._queue.remove(unit.module)

@@ -1,6 +1,7 @@
 """The patch that an agent's work amounts to, read from its files alone."""
 
 import base64
+import contextlib
 import re
 import shlex
 
@@ -18,6 +19,9 @@ FULL = "No space left on device|Out of diskspace"
 """What git says where there is no room."""
 UNREAD = 28
 """The exit status where the base commit alone could not be looked at."""
+
+SIZE = re.compile(r"(\d{1,12}) (/tmp/patch\.\w+)/patch\s*\Z")
+"""What `DIFFERENCE` prints at last."""
 
 DIFFERENCE = f"""
 chmod -Rf u+rwX /tmp /dev/shm
@@ -51,12 +55,13 @@ def extract_patch(sandbox: Sandbox) -> str:
     It makes an index of its own, so the state of the agent's repository doesn't matter: a detached head, a
     half-finished revert, a broken index, no .git at all. InfrastructureFault if the sandbox failed by itself, or has no
     room even for a look at the base commit; if what the agent left has no room, that is its own doing, and no patch.
+    In a container the agent can put its own programs in the place of those that are asked: what they say that can't be
+    read is no patch either.
     """
-    patch = _difference(sandbox, attributes="")
-    try:
-        return patch.decode()
-    except UnicodeDecodeError:  # a text file in another encoding: told that all is binary, git writes ASCII
-        return _difference(sandbox, attributes="* -diff").decode()
+    for attributes in ("", "* -diff"):  # a text file in another encoding: told that all is binary, git writes ASCII
+        with contextlib.suppress(UnicodeDecodeError):
+            return _difference(sandbox, attributes).decode()
+    return ""
 
 
 def _difference(sandbox: Sandbox, attributes: str) -> bytes:
@@ -66,24 +71,33 @@ def _difference(sandbox: Sandbox, attributes: str) -> bytes:
         raise InfrastructureFault("the sandbox has no room to look for a patch in it: raise sandbox.disk_mb")
     if outcome.returncode != 0:  # the agent left a working tree that git can't read: there is no patch in it
         return b""
-    size, path = outcome.output.split()[-2:]
-    if int(size) > LARGEST:
+    found = SIZE.search(outcome.output)
+    if found is None or int(found[1]) > LARGEST:
         return b""
-    patch = _read(sandbox, path, int(size))
-    sandbox.run(f"rm -rf {shlex.quote(path)}/..")
+    patch = _read(sandbox, f"{found[2]}/patch", int(found[1]))
+    sandbox.run(f"rm -rf {found[2]}")
     return patch
 
 
 def _read(sandbox: Sandbox, path: str, size: int) -> bytes:
-    """A file of the sandbox, in pieces that fit into what one command may print."""
+    """A file of the sandbox, in pieces that fit into what one command may print; b"" where a piece is not what was
+    asked for."""
     content, piece = b"", PIECE
     while len(content) < size:
-        command = f"tail -c +{len(content) + 1} {shlex.quote(path)} | head -c {piece} | base64 --wrap=0"
+        command = f"tail -c +{len(content) + 1} {path} | head -c {piece} | base64 --wrap=0"
         outcome = sandbox.run(command, seconds=60.0)
         if outcome.truncated and piece > 1:
             piece //= 2
-        elif outcome.returncode == 0 and outcome.output:
-            content += base64.b64decode(outcome.output)
-        else:
-            raise InfrastructureFault(f"cannot read the patch out of the sandbox: {outcome.output[-200:]}")
+            continue
+        read = _decoded(outcome.output)
+        if len(read) != min(piece, size - len(content)):
+            return b""
+        content += read
     return content
+
+
+def _decoded(printed: str) -> bytes:
+    try:
+        return base64.b64decode(printed)
+    except ValueError:
+        return b""

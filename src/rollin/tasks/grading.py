@@ -11,12 +11,13 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rollin.errors import InfrastructureFault, UserError
-from rollin.sandboxes.base import Limits, Sandbox, as_bytes
+from rollin.sandboxes.base import CommandResult, Limits, Sandbox, as_bytes
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks import specs
+from rollin.tasks.extraction import FULL
 from rollin.tasks.extraction import extract_patch as extract_patch
 from rollin.tasks.schema import Task
 
@@ -24,10 +25,11 @@ GRADING = Limits(seconds=120.0, output_kb=4096)
 """What one run of a task's tests may use: a report cut in the middle would lose tests."""
 
 CONFIGURATION = (
-    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth", "*.pyc"),
+    *("conftest.py", "sitecustomize.py", "usercustomize.py", "*.pth", "*.pyc", "*.so"),
     *("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"),
 )
-"""Files that can change how tests run, in any folder. Grading takes them from the base commit."""
+"""Files that can change how tests run, and compiled modules, which Python takes before their source, in any folder.
+Grading takes them from the base commit."""
 WITHOUT_ATTRIBUTES = "--exclude=.gitattributes --exclude='*/.gitattributes'"
 """What could keep git from seeing the other files that a patch changes is not applied."""
 LOOKED_FOR = ("sitecustomize", "usercustomize", "org")
@@ -35,33 +37,41 @@ LOOKED_FOR = ("sitecustomize", "usercustomize", "org")
 SHADOWS = f"""
 import os, re, sys
 from importlib.machinery import PathFinder
-for path in sys.stdin.buffer.read().split(b"\\0"):
-    found = re.fullmatch(r"(?:src/)?([^/.]+)(?:/__init__)?(?:[.][^/]*)?", os.fsdecode(path))
+folders = ["src", *sys.argv[1:]]
+module = rf"(?:(?:{{'|'.join(map(re.escape, folders))}})/)?([^/.]+)(?:/__init__)?(?:[.][^/]*)?"
+for path in map(os.fsdecode, sys.stdin.buffer.read().split(b"\\0")):
+    found = re.fullmatch(module, path)
     name = found[1] if found else ""
     spec = PathFinder.find_spec(name) if name else None
-    if path == b"src" or name in {LOOKED_FOR} or name in sys.stdlib_module_names or spec and spec.origin:
-        sys.stdout.buffer.write(path + b"\\0")
+    if path in folders or name in {LOOKED_FOR} or name in sys.stdlib_module_names or spec and spec.origin:
+        sys.stdout.buffer.write(os.fsencode(path) + b"\\0")
 """
 """Of added files, those that Python would find before what it runs on: the standard modules, pytest, all that is
 installed (a .pth file imports some of it). It looks in the repository's root first, and in src, as a sandbox's
-PYTHONPATH says."""
+PYTHONPATH says, and pytest has it look in a folder on the way to the test files: those are its arguments."""
 ROOM_MB = 32
 """What grading may write after a patch. One that leaves less fills the disk."""
 OF_TESTS = ("test", "tests")
 """Names of folders that hold nothing but tests: packages, helpers and data that test files import are theirs, too."""
 
 RESTORE = """
-git add --all --force . || exit 1
-git diff --cached --name-only --no-renames -z --diff-filter=AT BASE > .git/added
-python -I -c SHADOWS < .git/added > .git/theirs || exit 1
-git diff --cached --name-only --no-renames -z BASE -- THEIRS >> .git/theirs
-xargs -0 -r git ls-tree -r -z --name-only BASE -- < .git/theirs > .git/back
+set -e
+git add --all --force .
+git diff --cached --name-only --no-renames -z --diff-filter=AT $base > .git/added
+python -I -c "$shadows" "${above[@]}" < .git/added > .git/theirs
+git diff --cached --name-only --no-renames -z $base -- "$@" >> .git/theirs
+xargs -0 -r git --literal-pathspecs ls-tree -r -z --name-only $base -- < .git/theirs > .git/back
 xargs -0 -r rm -rf -- < .git/theirs
 [ ! -s .git/back ] ||
-    git --literal-pathspecs checkout --quiet BASE --pathspec-from-file=.git/back --pathspec-file-nul
+    git --literal-pathspecs checkout --quiet $base --pathspec-from-file=.git/back --pathspec-file-nul
 """
-SUMMARY = re.compile(r"^=+ short test summary info =+\n(.*?)^(?:=+ )?\d+ \w+.* in [\d.]+s", re.MULTILINE | re.DOTALL)
-"""The part of pytest's report that tells each test's status. What the code under test prints comes before it."""
+"""Puts back `$@`. A step that fails ends it: tests that were put back in part would be run as the agent left the rest.
+Names are values of the shell, so that none can be taken for a part of the script."""
+BY_THE_PATCH = f"{FULL}|Too many levels of symbolic links"
+"""Why a step of it may fail by what the patch brought."""
+HEADER = re.compile(r"^=+ short test summary info =+\n", re.MULTILINE)
+VERDICT = re.compile(r"^(?:=+ )?(\d+ \w+.*) in [\d.]+s", re.MULTILINE)
+"""Between these two lines pytest's report tells each test's status. What the code under test prints comes before."""
 RAISED = re.compile(r"^E\s+(?:\w+\.)*(\w*(?:Error|Exception|Exit|Interrupt|Failed))\b", re.MULTILINE)
 """An exception as pytest shows it. A failed `assert` may be shown without its name."""
 
@@ -115,7 +125,9 @@ def _evaluate(sandbox: Sandbox, task: Task) -> specs.Evaluation:
     refusal = _restore(sandbox, task)
     tests, printed = ({}, refusal) if refusal else _run_tests(sandbox, task)
     expected = {"FAIL_TO_PASS": task.FAIL_TO_PASS, "PASS_TO_PASS": task.PASS_TO_PASS}
-    report = importlib.import_module("swebench.harness.grading").get_eval_tests_report(tests, expected)
+    # SWE-bench takes XFAIL for passed, and code under test can say it; of these tests none has it when it is repaired
+    held = {test: status for test, status in tests.items() if status != "XFAIL"}
+    report = importlib.import_module("swebench.harness.grading").get_eval_tests_report(held, expected)
     return specs.Evaluation(tests, report, printed)
 
 
@@ -134,12 +146,18 @@ def run_tests(sandbox: Sandbox, task: Task) -> dict[str, str]:
 
 def _apply(sandbox: Sandbox, patch: str, options: str = "") -> str:
     """Apply a patch. Why git refused, or ""."""
-    if not patch.strip():
-        return ""
+    return _refusal(_git_apply(sandbox, patch, options)) if patch.strip() else ""
+
+
+def _git_apply(sandbox: Sandbox, patch: str, options: str = "") -> CommandResult:
     sandbox.write(".git/grading.patch", as_bytes(patch))
     room = f"head -c {ROOM_MB}M /dev/zero > .git/room && rm .git/room"
-    outcome = sandbox.run(f"git apply --whitespace=nowarn {options} .git/grading.patch && {room}", seconds=60.0)
-    return "" if outcome.returncode == 0 else outcome.output or "git apply failed"
+    return sandbox.run(f"git apply --whitespace=nowarn {options} .git/grading.patch && {room}", seconds=60.0)
+
+
+def _refusal(outcome: CommandResult) -> str:
+    """Why a command failed, or ""."""
+    return (outcome.output.strip() or f"exit {outcome.returncode}") if outcome.returncode else ""
 
 
 def _restore(sandbox: Sandbox, task: Task) -> str:
@@ -147,14 +165,16 @@ def _restore(sandbox: Sandbox, task: Task) -> str:
     and what Python would find in place of its own. Why the patch keeps it from being put back, or ""."""
     paths = [f":(literal){path}" for path in (*task.test_files, *_folders_of_tests(task.test_files))]
     theirs = shlex.join([*(f":(glob)**/{name}" for name in CONFIGURATION), *paths])
-    script = RESTORE.replace("THEIRS", theirs).replace("SHADOWS", shlex.quote(SHADOWS))
-    outcome = sandbox.run(script.replace("BASE", task.base_commit), seconds=60.0)
-    if outcome.killed:
-        return outcome.output
-    refusal = _apply(sandbox, task.test_patch) if outcome.returncode == 0 else outcome.output
-    if refusal:
-        raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal.strip()[-300:]}")
-    return ""
+    above = {str(folder) for path in task.test_files for folder in PurePosixPath(path).parents} - {"."}
+    values = f"base={shlex.quote(task.base_commit)} shadows={shlex.quote(SHADOWS)}"
+    values += f" above=({shlex.join(sorted(above))}); set -- {theirs}\n"
+    outcome = sandbox.run(values + RESTORE, seconds=60.0)
+    if outcome.returncode == 0 and task.test_patch.strip():
+        outcome = _git_apply(sandbox, task.test_patch)
+    refusal = _refusal(outcome)
+    if refusal and not (outcome.killed or outcome.timed_out or re.search(BY_THE_PATCH, refusal)):
+        raise InfrastructureFault(f"task {task.instance_id}: cannot put its tests back: {refusal[-300:]}")
+    return refusal
 
 
 def _folders_of_tests(files: Sequence[str]) -> list[str]:
@@ -174,12 +194,20 @@ def _run_tests(sandbox: Sandbox, task: Task) -> tuple[dict[str, str], str]:
 
 
 def _parse(report: str, exit_code: int) -> dict[str, str]:
-    """Statuses by SWE-bench's parser; none where the report can't be what pytest itself wrote."""
-    summaries = SUMMARY.findall(report)
-    if len(summaries) != 1:
+    """Statuses by SWE-bench's parser; none where the report can't be what pytest itself wrote.
+
+    The reason of a skip may be of several lines, and look like the report of other tests, or like its end.
+    """
+    _, *rest = HEADER.split(report)
+    verdicts = [*VERDICT.finditer(rest[0])] if len(rest) == 1 else []
+    if len(verdicts) != 1:
+        return {}
+    summary = rest[0][: verdicts[0].start()]
+    passed = re.search(r"(\d+) passed", verdicts[0][1])
+    if len(re.findall(r"^PASSED ", summary, re.MULTILINE)) != (int(passed[1]) if passed else 0):
         return {}
     parsers = importlib.import_module("swebench.harness.log_parsers.python")
-    statuses: dict[str, str] = parsers.parse_log_pytest(summaries[0], None)
+    statuses: dict[str, str] = parsers.parse_log_pytest(summary, None)
     # SWE-bench's own cross-check: a run that exits with an error and reports none did not happen as told
     if exit_code != 0 and not {"FAILED", "ERROR"} & set(statuses.values()):
         return {}

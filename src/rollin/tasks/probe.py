@@ -6,8 +6,9 @@ Outcome    what the tests said of one tree
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from rollin.errors import InfrastructureFault
@@ -58,14 +59,19 @@ def probe(
     """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
     `twice` runs a tree again that breaks some, not all, of what passes on the first one. `traced` notes which lines are
-    executed, which takes several times as long. Raises InfrastructureFault if the sandbox, not a tree, kept the tests
-    from running.
+    executed, which takes several times as long. A tree for which the sandbox ends them all (what it starts takes too
+    much memory) has timed out; the repository is then as it was committed. Raises InfrastructureFault if the sandbox,
+    not a tree, kept the tests from running.
     """
     request = {"trees": trees, "test_files": list(test_files), "twice": twice, "traced": traced, "seconds": seconds}
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
     result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (2 * len(trees) + 1))
+    if trees and (result.killed or result.timed_out):
+        sandbox.run("git reset --quiet --hard && git clean --quiet --force -d", seconds=60.0)
+        again = partial(probe, sandbox, test_files=test_files, twice=twice, traced=traced, seconds=seconds)
+        return _apart(again, trees)
     lines = result.output.splitlines()
     try:
         records = [json.loads(line) for line in lines[-len(trees) :]] if trees else []
@@ -74,6 +80,14 @@ def probe(
     if len(records) != len(trees):
         raise InfrastructureFault(f"the probe of {', '.join(test_files)} gave {len(records)} of {len(trees)} records")
     return [_steady(*map(_outcome, runs)) for runs in records]
+
+
+def _apart(again: Callable[[Sequence[Tree]], list[Outcome]], trees: Sequence[Tree]) -> list[Outcome]:
+    """Trees one by one, where one of them ended all; each beside the first, by which it is told what is `twice`."""
+    first, *others = trees
+    if len(others) > 1:
+        return [*again([first]), *(again([first, tree])[1] for tree in others)]
+    return [*(again([first]) if others else ()), Outcome(timed_out=True)]
 
 
 def _steady(first: Outcome, again: Outcome | None = None) -> Outcome:

@@ -131,13 +131,17 @@ def run_tests(test_files: list[str], *, traced: bool = False) -> Record:
 def fork(seconds: int) -> bytes | int:
     """What a child told, null if it was killed, as it is when its time is over. In the child: the pipe to tell it to.
 
-    CPU time decides, so that a busy machine doesn't change what is found; the wall time is for those that sleep.
+    CPU time decides, so that a busy machine doesn't change what is found; the wall time is for those that sleep. A
+    child may have half of the memory that this process may: together they keep within the sandbox's.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        memory = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if memory != resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_AS, (memory // 2, memory // 2))
         signal.alarm(WALL_SECONDS)
         gc.disable()
         sys.dont_write_bytecode = False

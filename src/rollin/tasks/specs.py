@@ -32,14 +32,8 @@ _SETUP = re.compile(
     r"^(?:(?:source|\.) \S*activate\b|conda |(?:python[\d.]* -m )?pip[\d.]* install\b).*\n", re.MULTILINE
 )
 """Lines that make an image's environment active, or complete."""
-_SCRIPT = """\
-git checkout --quiet HEAD -- KEPT
-rm -rf -- ADDED
-git apply --whitespace=nowarn .git/test.patch || echo '>>>>> Reset Failed'
-: '>>>>> Start Test Output'
-COMMAND
-: '>>>>> End Test Output'
-"""
+_NOT_PUT_BACK = "echo '>>>>> Reset Failed'"
+"""SWE-bench's reader takes no result from a log that says so."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +116,15 @@ def _script(sandbox: Sandbox, task: Task) -> str:
     kept = set(held.output.splitlines())
     sandbox.write(".git/test.patch", task.test_patch.encode())
     added = [path for path in touched if path not in kept and task.test_patch]
-    script = _SCRIPT.replace("COMMAND", f"{task.test_command} {shlex.join(files)}")
-    for mark, line in (("git apply", bool(task.test_patch)), ("git checkout", bool(kept)), ("rm -rf", bool(added))):
-        script = script if line else re.sub(rf"^{mark}.*\n", "", script, flags=re.MULTILINE)
-    return script.replace("KEPT", shlex.join(sorted(kept))).replace("ADDED", shlex.join(added))
+    lines = [
+        f"git checkout --quiet HEAD -- {shlex.join(sorted(kept))} || {_NOT_PUT_BACK}" if kept else "",
+        f"rm -rf -- {shlex.join(added)}" if added else "",
+        f"git apply --whitespace=nowarn .git/test.patch || {_NOT_PUT_BACK}" if task.test_patch else "",
+        ": '>>>>> Start Test Output'",
+        f"{task.test_command} {shlex.join(files)}",
+        ": '>>>>> End Test Output'",
+    ]
+    return "".join(f"{line}\n" for line in lines if line)
 
 
 def test_files(task: Task) -> list[str]:

@@ -40,7 +40,7 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """Names the unit within its module."""
+        """Names the unit in words. Files of one package in several folders may share a name."""
         stem = Path(self.path).stem
         return self.module if stem in (self.module, "__init__") else f"{self.module}-{stem}"
 

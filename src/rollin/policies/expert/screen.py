@@ -28,6 +28,8 @@ from rollin.policies.expert.steps import (
 
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
+_PARTIAL = re.compile(r"::|\s-k")
+"""What has pytest run some of the tests only."""
 _FRAME = re.compile(r"^([\w./-]+\.\w+):(\d+): in (\S+)")
 _SYNTAX = re.compile(r'^E\s+File "(?:/repo/)?([^"]+)", line (\d+)')
 _LISTED = re.compile(r"^\s*(\d+)[:\t-](.*)$")
@@ -61,11 +63,12 @@ class Event:
 
     @cached_property
     def passed(self) -> bool | None:
-        """What the tests said; None where they were not run, or not to the end."""
+        """What the tests said; None where they were not run, or not to the end, or where only some were, and pass."""
         verdicts = _VERDICT.findall(self.output)
         if "pytest" not in self.command or (not verdicts and self.timed_out):
             return None
-        return bool(verdicts) and "passed" in verdicts[-1] and not re.search(r"\b(failed|error)", verdicts[-1])
+        passed = bool(verdicts) and "passed" in verdicts[-1] and not re.search(r"\b(failed|error)", verdicts[-1])
+        return None if passed and (_PARTIAL.search(self.command) or "deselected" in verdicts[-1]) else passed
 
     @property
     def timed_out(self) -> bool:

@@ -3,10 +3,11 @@
 The rules in order; the first that fits decides.
 1. No test result since the last change: run the tests.
 2. They pass: submit, but see the changes first if a test file may have been touched.
-3. One of the task's faults explains the failure: repair it, or look at what the repair needs.
-4. Something else was changed: write a fault's line anew if it was made another wrong one; else see the changes, undo
+3. They fail, and the screen doesn't say how: run them as the expert does.
+4. One of the task's faults explains the failure: repair it, or look at what the repair needs.
+5. Something else was changed: write a fault's line anew if it was made another wrong one; else see the changes, undo
    those that are wrong, at last throw all away.
-5. Any fault is left: look at it, starting from the functions that the failing test names.
+6. Any fault is left: look at it, starting from the functions that the failing test names.
 """
 
 import re
@@ -49,10 +50,14 @@ def decide(screen: Screen, task: Task) -> Step:
         return check_repair(screen.test_file) if edited else test_again(screen, task)
     if tests.passed:
         return SEE_CHANGES if _may_cheat(screen) else _wrong_changes(screen, faults) or FINISH
+    strange = any(is_strange(event, task) for event in screen.since_base)
+    in_full = run_tests(screen.test_file)
+    if not (tests.traceback or tests.message or screen.done(in_full.command)):
+        return replace(in_full, mends=strange)
     left = [fault for fault in faults if not _is_repaired(fault, screen, task)]
     if fault := _explaining(tests, left, faults):
         return work_on(fault, screen, task)
-    if any(is_strange(event, task) for event in screen.since_base):
+    if strange:
         if step := _mend(left, screen):
             return step
         if not screen.done(DIFF):
