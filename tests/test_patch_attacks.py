@@ -107,7 +107,7 @@ def test_a_disk_that_is_full_half_way_leaves_no_tests_of_the_agents(task: Task, 
     """What was changed is in git's index already, so that the first step wants no room; the next one does."""
     with open_workspace(task, cache, GRADING.model_copy(update={"disk_mb": 64})) as sandbox:
         sandbox.write("tests/test_roman.py", NO_TESTS.encode())
-        sandbox.run("touch -d '1 minute ago' tests/*; git add --all --force .", seconds=60.0)
+        sandbox.run("touch -d '1 minute ago' * tests/*; git add --all --force .", seconds=60.0)
         sandbox.run("head -c 999M /dev/zero > .git/full", seconds=60.0)
         found = grade_in(sandbox, task, "")
     assert (found.resolved, found.tests) == (False, {})
