@@ -42,9 +42,11 @@ def server(answer: Callable[[HttpRequest], Coroutine[Any, Any, Response]]) -> It
     running = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=running.run, args=([listening],))
     thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-    running.should_exit = True
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    finally:  # or a test that fails leaves the thread, and the tests never end
+        running.should_exit = True
+        thread.join()
 
 
 def completion(content: str | None = "ls", **choice: object) -> dict[str, object]:
