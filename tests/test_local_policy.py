@@ -106,7 +106,7 @@ def test_workers_share_the_cores_and_leave_them_to_others(
         return whole(*parts)
 
     monkeypatch.setattr(worker, "forward", watched)
-    policy = LocalPolicy(tiny_model, tokenizer, slots=32, context_tokens=2000)
+    policy = LocalPolicy(tiny_model, tokenizer, slots=16, context_tokens=2000)
     try:
         for turn in range(2):
             for name in "abcd":
