@@ -12,8 +12,7 @@ from roman_room import BUGGY, FIXED, TESTS, finished
 from rollin.sandboxes.base import Sandbox
 from rollin.sandboxes.walls import FILES_PER_MB
 from rollin.sandboxes.workspace import open_workspace
-from rollin.tasks.extraction import FULL
-from rollin.tasks.grading import GRADING, extract_patch, grade, grade_in
+from rollin.tasks.grading import BY_THE_PATCH, GRADING, extract_patch, grade, grade_in
 from rollin.tasks.schema import Commit, Task
 
 
@@ -111,7 +110,7 @@ def test_a_disk_that_is_full_half_way_leaves_no_tests_of_the_agents(task: Task, 
         sandbox.run("head -c 999M /dev/zero > .git/full", seconds=60.0)
         found = grade_in(sandbox, task, "")
     assert (found.resolved, found.tests) == (False, {})
-    assert re.search(FULL, found.log)
+    assert re.search(BY_THE_PATCH, found.log)
 
 
 def test_a_folder_that_became_a_link_to_itself_is_a_grade_and_no_fault(cache: Path) -> None:

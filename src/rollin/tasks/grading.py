@@ -67,7 +67,7 @@ xargs -0 -r rm -rf -- < .git/theirs
 """
 """Puts back `$@`. A step that fails ends it: tests that were put back in part would be run as the agent left the rest.
 Names are values of the shell, so that none can be taken for a part of the script."""
-BY_THE_PATCH = f"{FULL}|Too many levels of symbolic links"
+BY_THE_PATCH = f"{FULL}|write failure on standard output|Too many levels of symbolic links"
 """Why a step of it may fail by what the patch brought."""
 HEADER = re.compile(r"^=+ short test summary info =+\n", re.MULTILINE)
 VERDICT = re.compile(r"^(?:=+ )?(\d+ \w+.*) in [\d.]+s", re.MULTILINE)
