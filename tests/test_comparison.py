@@ -116,6 +116,7 @@ def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path
     [
         (["sft", "dager"], {}, "'dager' is no method; did you mean 'dagger'"),
         (["sft", MATCHED], {}, "add dagger"),
+        (["dagger", MATCHED], {MATCHED: {"tasks_per_iteration": 2}}, "to be matched; leave it out"),
         (["opd"], {}, "the arm opd"),
         (["sft"], {"sft": {"methd": 1}}, "did you mean 'method'"),
         (["sft"], {"stf": {}}, "'stf' is no method"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rollin.comparison import Comparison
 from rollin.errors import UserError
 from rollin.layers import read_settings
 from rollin.recipe import load_recipe
@@ -64,6 +65,28 @@ def test_a_group_of_the_same_kind_keeps_it(tmp_path: Path) -> None:
     top = written(tmp_path, below=BELOW, top="base: below.yaml\nteacher: {model: bigger}\n")
     teacher = read_settings(top)["teacher"]
     assert (teacher["model"], teacher["base_url"]) == ("bigger", "http://127.0.0.1:1/v1")
+
+
+def test_a_method_named_alone_is_a_group_too(tmp_path: Path) -> None:
+    top = written(
+        tmp_path, below=BELOW, middle="base: below.yaml\nmethod: sft", top="base: middle.yaml\nmethod: {keep: all}"
+    )
+    method = load_recipe(top).method
+    assert (method.name, method.keep) == ("sft", "all")
+
+
+def test_what_a_row_says_of_a_group_holds_where_a_recipe_changes_another_setting_of_it(tmp_path: Path) -> None:
+    top = written(tmp_path, top=f"{BELOW}\nmethod: {{name: grpo, aggregate: {{weights: [1, 0.5]}}}}")
+    aggregate = load_recipe(top).method.aggregate
+    assert (aggregate.iterations, aggregate.weights) == (1, [1.0, 0.5])
+
+
+def test_an_arm_changes_what_it_names_however_deep(tmp_path: Path) -> None:
+    changes = ["student.sampling={temperature: 0.7, max_tokens: 192}"]
+    changes += ["arms={grpo: {student: {sampling: {temperature: 1.0}}}}"]
+    recipe = load_recipe(written(tmp_path, top=BELOW), changes)
+    sampling = Comparison(recipe, ["grpo"], [0], tmp_path).arm("grpo", 0).recipe.student.sampling
+    assert (sampling.temperature, sampling.max_tokens) == (1.0, 192)
 
 
 def test_lists_are_replaced(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from rollin.chat import action_end, action_ids, state_ids
+from rollin.chat import action_end, action_ids, closing, state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.messages import Message
 from rollin.policies import worker
@@ -335,6 +335,30 @@ def test_who_still_waits_when_a_policy_is_closed_is_told(
             await policy.act(ask("b", 0))
 
     asyncio.run(closed())
+
+
+def test_an_action_ends_with_the_mark_that_the_template_writes() -> None:
+    words = Tokenizer(WordLevel({"<unk>": 0, "</s>": 1, "<|end|>": 2, "<|im_end|>": 3}, "<unk>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
+    assert action_end(tokenizer) == {1, 2, 3}
+    for template, end in (("{{ x }}<|im_end|>", 3), ("{{ x }}<|end|>", 2), ("{{ x }}{{ eos_token }}", 1)):
+        tokenizer.chat_template = template
+        assert closing(tokenizer) == end
+
+
+def test_a_model_stops_where_its_configuration_says(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    assert tiny_model.generation_config is not None
+    policy = LocalPolicy(tiny_model, tokenizer, slots=1, context_tokens=2000)
+    said = asyncio.run(policy.act(ask("h", 0))).token_ids
+    asyncio.run(policy.close())
+    assert said is not None
+    tiny_model.generation_config.eos_token_id = [2, said[0]]
+    policy = LocalPolicy(tiny_model, tokenizer, slots=1, context_tokens=2000)
+    action = asyncio.run(policy.act(ask("h", 0)))
+    asyncio.run(policy.close())
+    assert (action.token_ids, action.finish_reason) == (said[:1], "stop")
 
 
 def test_draw_follows_top_p() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from scripted import make_task
 from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_ids
-from rollin.errors import UserError
+from rollin.errors import InfrastructureFault, UserError
 from rollin.loop import Loop
 from rollin.messages import Message
 from rollin.method import METHODS, Aggregate, Method
@@ -22,6 +23,7 @@ from rollin.store import Exit, Label, LabelStatus, Purpose, Spent, Store, Trajec
 from rollin.training.objectives import PolicyGradient, ReverseKL
 from rollin.training.samples import advantages, affordable, fitting, training_samples, weights_of
 from rollin.training.trie import Sample, pack
+from rollin.trajectories import Trajectories
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
 
@@ -85,6 +87,26 @@ def test_a_share_of_older_trajectories_is_drawn_anew_in_each_iteration(share: fl
     assert abs(len(drawn) / 800 - share) < 0.09  # five standard deviations
     assert drawn == weights_of(old, method, learning)
     assert drawn.keys() != weights_of(old, method, learning + 1).keys()
+
+
+@pytest.mark.parametrize(
+    ("missing", "invalid", "ready", "outcome"),
+    [(1, 0, 0, InfrastructureFault), (0, 3, 0, UserError), (0, 3, 5, "3 labels are of no use"), (0, 0, 0, "")],
+)
+def test_labels_that_cannot_be_learnt_from_are_told(
+    missing: int, invalid: int, ready: int, outcome: str | type[Exception]
+) -> None:
+    said = list[str]()
+    reporter = SimpleNamespace(say=said.append)
+    trajectories = Trajectories(*[None] * 6, reporter)  # type: ignore[arg-type]
+    labels = {LabelStatus.MISSING: missing, LabelStatus.INVALID: invalid, LabelStatus.READY: ready}
+    if isinstance(outcome, str):
+        trajectories._heed_missing(1, labels)  # type: ignore[arg-type]
+        assert outcome in "".join(said)
+        assert bool(said) == bool(outcome)
+    else:
+        with pytest.raises(outcome, match="label"):
+            trajectories._heed_missing(1, labels)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

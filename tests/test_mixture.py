@@ -23,6 +23,7 @@ from rollin.mixture import (
     Student,
     Teacher,
     TurnMixture,
+    training_seed,
     uniform,
 )
 
@@ -35,6 +36,12 @@ draws = st.builds(
     turn=st.integers(0, 200),
 )
 betas = st.floats(0, 1)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 50))
+def test_each_trainings_seed_is_its_own_and_one_that_numpy_takes(seed: int, iteration: int) -> None:
+    assert 0 <= training_seed(seed, iteration) < 2**32
+    assert training_seed(seed, iteration + 1) != training_seed(seed + 1, iteration)
 
 
 def test_the_papers_schedule() -> None:

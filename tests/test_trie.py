@@ -16,7 +16,7 @@ from rollin.policies.ragged import ATTENTION
 from rollin.training.masks import BLOCK, blocks, matrix
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import as_inputs, train, trie_loss
-from rollin.training.trie import Sample, pack, pack_groups
+from rollin.training.trie import Sample, pack, pack_groups, sees
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 SAMPLES = st.lists(st.builds(Sample, TOKENS, TOKENS, st.sampled_from([0.5, 1.0, 2.0])), min_size=1, max_size=6)
@@ -24,7 +24,7 @@ SAMPLES = st.lists(st.builds(Sample, TOKENS, TOKENS, st.sampled_from([0.5, 1.0, 
 
 def path_to(trie: object, node: int) -> list[int]:
     """The tokens that a node attends to, itself included."""
-    return trie.ids[trie.attention()[node].numpy()].tolist()  # type: ignore[attr-defined]
+    return trie.ids[sees(torch.from_numpy(trie.end))[node].numpy()].tolist()  # type: ignore[attr-defined]
 
 
 @given(SAMPLES)

@@ -21,13 +21,13 @@ from typing import Any, Self, TypeVar
 import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
+from rollin.errors import InfrastructureFault, UserError
 from rollin.gateway import wire
+from rollin.gateway.handlers import HANDLERS
 from rollin.gateway.hosting import PLAIN, Host, Outcome, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
@@ -227,14 +227,7 @@ class Gateway:
                 Route("/metrics", self._expose, methods=["GET"]),
                 *(standing if self._standing else []),
             ],
-            exception_handlers={
-                wire.WireError: _wire_error,
-                ContextOverflow: _overflow,
-                Refused: _refused,
-                InfrastructureFault: _fault,
-                HTTPException: _http_error,
-                Exception: _bug,
-            },
+            exception_handlers=HANDLERS,
         )
 
     async def _turn(self, kind: type[wire.ChatRequest | ResponsesRequest], request: Request) -> Response:
@@ -384,30 +377,3 @@ def _listen_at(path: Path) -> socket.socket:
     path.chmod(0o666)
     door.listen(1024)
     return door
-
-
-async def _wire_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, wire.WireError)
-    return error.response()
-
-
-async def _overflow(request: Request, error: Exception) -> Response:
-    message = f"This model's maximum context length is exceeded: {error}"
-    return wire.WireError(400, message, code="context_length_exceeded").response()
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    return wire.WireError(400, str(error)).response()
-
-
-async def _fault(request: Request, error: Exception) -> Response:
-    return wire.WireError(503, str(error), kind="server_error", code="infrastructure_fault").response()
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return wire.WireError(error.status_code, f"{request.method} {request.url.path}: {error.detail}").response()
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    return wire.WireError(500, "the gateway broke; its log says where", kind="server_error").response()

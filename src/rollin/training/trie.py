@@ -72,10 +72,6 @@ class Trie:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def attention(self) -> torch.Tensor:
-        """[n, n] boolean: row j may attend to column i."""
-        return sees(torch.from_numpy(self.end))
-
 
 def sees(end: torch.Tensor) -> torch.Tensor:
     """[n, n] boolean: row j may attend to column i, whose descendants reach to `end[i]`."""
