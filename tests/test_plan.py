@@ -190,7 +190,7 @@ def test_a_teachers_share_lies_between_0_and_1(small: Recipe, t_max: int, turns:
         small.model_copy(update={"method": method}),
         SIZE,
         trainable=1,
-        eval_tasks=1,
+        eval_tasks=(1,),
         machine=Machine(GIB),
         assumed=Assumptions(turns=turns, prompt_tokens=1),
     )

@@ -14,7 +14,7 @@ from rich.console import Console
 from scripted import make_task
 
 from rollin.errors import UserError
-from rollin.evaluation.rate import Rate
+from rollin.evaluation.rate import Rate, first_of_each_group
 from rollin.messages import Message
 from rollin.mixture import Actor
 from rollin.policies.base import Action
@@ -137,6 +137,12 @@ def test_rates_are_by_group_with_faults_in_none(store: Store) -> None:
         ["kata visible", "50.0% (1/2, 9.5-90.5%)", "100.0% (2/2, 34.2-100.0%)"],
         ["overall", "50.0% (1/2, 9.5-90.5%), 1 fault", "100.0% (3/3, 43.9-100.0%)"],
     ]
+
+
+def test_the_first_of_each_group_are_in_their_order() -> None:
+    tasks = [task(name) for name in "cab"]
+    assert first_of_each_group(tasks, 1) == tasks[:2]
+    assert first_of_each_group(tasks, 2) == tasks
 
 
 def test_exits_are_counted_by_evaluation(store: Store) -> None:

@@ -60,7 +60,7 @@ def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
 
 
 def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
-    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
+    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory, evaluation={"base": 1})
     printed = finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"))
     with Store.read(tmp_path / "run" / "run.db") as store:
         assert [(row.number, row.phase) for row in store.iterations()] == [(n, Phase.DONE) for n in range(3)]
@@ -72,7 +72,7 @@ def test_a_run_collects_labels_trains_and_evaluates(tmp_path: Path, cache: Path,
         turns = [turn for row in store.trajectories(purpose=Purpose.COLLECT) for turn in store.turns(row.id)]
         assert all(turn.label.text for turn in turns)
         assert {turn.actor.value for turn in turns if turn.label.text != turn.action.content} == {"student"}
-        assert [(e.iteration, e.n, e.resolved) for e in store.evaluations()] == [(0, 2, 0), (2, 2, 0)]
+        assert [(e.iteration, e.n, e.resolved) for e in store.evaluations()] == [(0, 1, 0), (2, 2, 0)]
         train, evaluation = ({t.module for t in store.tasks() if t.split == split} for split in ("train", "eval"))
         assert not train & evaluation
     assert "before" in printed.lower() or "iteration" in printed

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from rollin.budget import Share
-from rollin.evaluation.rate import Rate, by_group
+from rollin.evaluation.rate import Rate, by_group, first_of_each_group
 from rollin.learner import Learner
 from rollin.method import Method
 from rollin.mixture import ByProgress, RollIn, TurnMixture, training_seed
@@ -54,8 +54,9 @@ class Loop:
 
     def before(self) -> None:
         """Iteration 0 is the student before any training."""
-        if self.recipe.evaluation.base:
-            self.evaluate(0)
+        base = self.recipe.evaluation.base
+        if base:
+            self.evaluate(0, self.eval_tasks if base is True else first_of_each_group(self.eval_tasks, base))
         self.store.advance_iteration(0, Phase.DONE)
 
     def roll_in(self, iteration: int) -> None:
@@ -138,16 +139,14 @@ class Loop:
     def measure(self, iteration: int) -> None:
         """Evaluate after this iteration, if it is the last or the recipe wants it after each."""
         if iteration == self.recipe.iterations or self.recipe.evaluation.when == "every_iteration":
-            self.evaluate(iteration)
+            self.evaluate(iteration, self.eval_tasks)
         self.store.advance_iteration(iteration, Phase.DONE)
 
-    def evaluate(self, iteration: int) -> Rate:
+    def evaluate(self, iteration: int, tasks: list[Task]) -> Rate:
         """The student alone on tasks of modules that it never trained on."""
         labels = self.recipe.evaluation.labels
-        rows = self.trajectories.alone(
-            "evaluating", iteration, Purpose.EVAL, self.eval_tasks, weights=iteration, labels=labels
-        )
-        rate, groups = Rate.of(rows), by_group(rows, {task.instance_id: task for task in self.eval_tasks})
+        rows = self.trajectories.alone("evaluating", iteration, Purpose.EVAL, tasks, weights=iteration, labels=labels)
+        rate, groups = Rate.of(rows), by_group(rows, {task.instance_id: task for task in tasks})
         checkpoint = self.learner.checkpoint(iteration).name if iteration else self.recipe.student.model
         metrics: dict[str, object] = {name: asdict(group) for name, group in groups.items()}
         self.store.record_evaluation(

@@ -131,8 +131,8 @@ class EvaluationSettings(Settings):
 
     when: Literal["ends", "every_iteration"] = "ends"
     """`ends`: before the first iteration and after the last."""
-    base: bool = True
-    """Measure the student before any training, too."""
+    base: bool | Annotated[int, Field(ge=1)] = True
+    """Measure the student before any training, too: on all eval tasks, or on the first so many of each group."""
     labels: bool = False
     """Ask the teacher beside, to know how often the student does what it would do in the states that are reached.
     Nothing is learnt from these labels."""

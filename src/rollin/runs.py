@@ -103,7 +103,7 @@ def evaluate(recipe: Recipe, directory: Path, reporter: Reporter) -> Rate:
             Store.create(path, recipe.model_dump(mode="json"), _of(Split.EVAL, tasks)).close()
     with Store.resume(path) as store, _loop(alone, store, *cast, reporter) as loop:
         store.begin_iteration(0)
-        return loop.evaluate(0)
+        return loop.evaluate(0, loop.eval_tasks)
 
 
 def _alone(recipe: Recipe) -> Recipe:

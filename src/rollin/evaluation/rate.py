@@ -1,5 +1,6 @@
 """Resolve rates: how many tasks were resolved, of how many that count, and how sure that is."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
@@ -57,6 +58,16 @@ def by_group(rows: Iterable[TrajectoryRow], tasks: Mapping[str, Task]) -> dict[s
     """`<source> <family>` -> its rate, in alphabetical order."""
     groups: dict[str, list[TrajectoryRow]] = {}
     for row in rows:
-        task = tasks[row.instance_id]
-        groups.setdefault(f"{task.source} {task.family.value}", []).append(row)
+        groups.setdefault(group_of(tasks[row.instance_id]), []).append(row)
     return {name: Rate.of(groups[name]) for name in sorted(groups)}
+
+
+def group_of(task: Task) -> str:
+    """`<source> <family>`: what is reported apart."""
+    return f"{task.source} {task.family.value}"
+
+
+def first_of_each_group(tasks: Iterable[Task], count: int) -> list[Task]:
+    """At most `count` of each group, in their order."""
+    seen = Counter[str]()
+    return [task for task in tasks if seen.update([group_of(task)]) or seen[group_of(task)] <= count]

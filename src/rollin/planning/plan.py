@@ -58,7 +58,7 @@ def plan(recipe: Recipe, shapes: Shapes, machine: Machine, assumed: Assumptions,
     memory = Memory(recipe, shapes.student, shapes.teacher, machine, assumed)
     held = memory.figures()
     trainable = memory.trainable
-    work = Work(recipe, shapes.student.size, trainable, sum(map(count, recipe.tasks.eval)), machine, assumed)
+    work = Work(recipe, shapes.student.size, trainable, tuple(map(count, recipe.tasks.eval)), machine, assumed)
     saved = shapes.student.size.parameters * torch.float32.itemsize
     disk = Disk(recipe, saved, pictured(recipe), work, machine, assumed)
     files = disk.figures()

@@ -28,7 +28,8 @@ class Work:
     recipe: Recipe
     student: Size
     trainable: int
-    eval_tasks: int
+    eval_tasks: tuple[int, ...]
+    """How many, by group."""
     machine: Machine
     assumed: Assumptions
 
@@ -71,7 +72,7 @@ class Work:
         trained = f"{self._per_trajectory():,.0f} packed tokens a trajectory, x {self.recipe.training.epochs:g} epochs"
         figures = [
             self._tokens("student: written", self._student_tokens, f"teacher's share of turns {shares}; {asks}"),
-            self._tokens("student: written, evaluating", self._evaluated, f"{self._evaluations} evaluations {asks}"),
+            self._tokens("student: written, evaluating", self._evaluating, f"{self._evaluated} trajectories {asks}"),
             self._tokens("teacher: written", self._teacher_tokens, f"acting, labelling: {counted} trajectories {asks}"),
             self._tokens("teacher: read", self._teacher_read, "each state's new tokens, with a prefix cache"),
             self._tokens("student: trained", self._trained, f"{trained}; aggregate: {self.recipe.method.aggregate}"),
@@ -91,13 +92,15 @@ class Work:
         return acted * self.turns * self.assumed.action_tokens
 
     @property
-    def _evaluations(self) -> int:
-        settings = self.recipe.evaluation
-        return settings.base + (self.recipe.iterations if settings.when == "every_iteration" else 1)
+    def _evaluated(self) -> int:
+        """Trajectories of all evaluations."""
+        settings, everything = self.recipe.evaluation, sum(self.eval_tasks)
+        before = everything if settings.base is True else sum(min(settings.base, group) for group in self.eval_tasks)
+        return before + everything * (self.recipe.iterations if settings.when == "every_iteration" else 1)
 
     @property
-    def _evaluated(self) -> float:
-        return self._evaluations * self.eval_tasks * self.turns * self.assumed.action_tokens
+    def _evaluating(self) -> float:
+        return self._evaluated * self.turns * self.assumed.action_tokens
 
     @property
     def _asked(self) -> float:
@@ -148,9 +151,9 @@ class Work:
 
     def _hours(self) -> list[Figure]:
         a = self.assumed
-        student = (self._student_tokens + self._evaluated) / a.student_tokens_per_second
+        student = (self._student_tokens + self._evaluating) / a.student_tokens_per_second
         teacher = self._teacher_tokens / a.teacher_tokens_per_second if self._model_teaches else 0.0
-        commands = (self._collected() + self._evaluations * self.eval_tasks) * self.turns * a.command_seconds
+        commands = (self._collected() + self._evaluated) * self.turns * a.command_seconds
         training = self._trained * self._operations() / (a.training_tflops * 1e12)
         rows = [
             ("student acts", student, f"{a.student_tokens_per_second:g} tokens/s (assumed)"),
