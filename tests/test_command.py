@@ -23,7 +23,7 @@ from rollin.recipe import load_recipe
 from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.store import Exit, Purpose, Store
+from rollin.store import Exit, Purpose, Store, TrajectoryRow
 from rollin.tasks.repository import build_repository
 from rollin.tasks.schema import Commit
 
@@ -74,6 +74,17 @@ class Bench:
                 return ending, sandbox.run("cat module.py").output
         finally:
             self.gateway.close_session(key)
+
+    def whole(self, cache: Path, command: str, policy: ScriptedPolicy, **more: object) -> TrajectoryRow:
+        """A trajectory of a task that can be graded, as a run has it."""
+        task = finished([Commit(subject="Import", files={"roman.py": BUGGY, "test_roman.py": TESTS})], cache)
+        self.store.add_tasks([task])
+        settings = {"kind": "command", "command": command, "folder": self.folder, **more}
+        harness = CommandHarness(CommandSettings.model_validate(settings))
+        rollouts = Rollouts(self.store, self.gateway, harness, cache_dir=cache, limits=LIMITS, concurrency=1, seed=0)
+        cast = Cast("student", Student(), {Actor.STUDENT: policy})
+        (row,) = rollouts.run([Attempt(task, 1, Purpose.EVAL)], cast, lambda row: None)
+        return row
 
 
 @pytest.fixture(scope="module")
@@ -198,14 +209,20 @@ def test_a_program_that_a_signal_ends_after_a_turn_is_the_models_doing(
     bench: Bench, tmp_path: Path, command: str, exit: Exit
 ) -> None:
     """The model kills all processes, the agent and its way out among them."""
-    task = finished([Commit(subject="Import", files={"roman.py": BUGGY, "test_roman.py": TESTS})], tmp_path)
-    bench.store.add_tasks([task])
-    policy = ScriptedPolicy("student", lambda request: "kill -9 -1")
-    harness = CommandHarness(CommandSettings(kind="command", command=command, folder=bench.folder))
-    rollouts = Rollouts(bench.store, bench.gateway, harness, cache_dir=tmp_path, limits=LIMITS, concurrency=1, seed=0)
-    cast = Cast("student", Student(), {Actor.STUDENT: policy})
-    (row,) = rollouts.run([Attempt(task, 1, Purpose.EVAL)], cast, lambda row: None)
+    row = bench.whole(tmp_path, command, ScriptedPolicy("student", lambda request: "kill -9 -1"))
     assert (row.exit, row.resolved) == (exit, False if exit is Exit.SANDBOX_LIMIT else None)
+
+
+@pytest.mark.parametrize(
+    ("delay", "exit"), [(0.0, Exit.TIME_LIMIT), (60.0, Exit.INFRASTRUCTURE_FAULT)], ids=["the model", "its server"]
+)
+def test_a_time_that_went_to_waiting_for_a_server_is_a_fault(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay: float, exit: Exit
+) -> None:
+    monkeypatch.setattr("rollin.rollout.RETRIES", 0)
+    policy = ScriptedPolicy("student", lambda request: "sleep 60", delay)
+    row = bench.whole(tmp_path, "python /agent/agent.py", policy, seconds=6)
+    assert (row.exit, row.resolved) == (exit, False if exit is Exit.TIME_LIMIT else None)
 
 
 def test_the_example_shows_what_a_command_printed_that_took_too_long(bench: Bench) -> None:

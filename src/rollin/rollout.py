@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 RETRIES = 2
 """How often a trajectory that the infrastructure ended is tried again."""
+LOST = 0.25
+"""Where one call alone took more than this share of a trajectory's time, a limit of time is no doing of the model's."""
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,8 @@ class Rollouts:
                 ending = self._harness.run(task, sandbox, self._gateway.url, key)
             finally:
                 report = self._gateway.close_session(key)
-            if report.fault:
-                raise InfrastructureFault(report.fault)
+            if fault := report.fault or _lost_time(ending, report):
+                raise InfrastructureFault(fault)
             patch = extract_patch(sandbox) if sandbox else None
         grade = None if ending.resolved is None else {"judged_by": "environment"}
         ended_by = _doing_of_the_model(ending, report) or ending.exit
@@ -227,6 +229,13 @@ class Rollouts:
             "seconds": result.seconds,
         }
         self._store.grade_trajectory(row.id, result.resolved, summary)
+
+
+def _lost_time(ending: HarnessExit, report: SessionReport) -> str | None:
+    """Why the time was up, where it went to waiting: for a server that hangs, or one that is much too slow."""
+    if ending.exit is not Exit.TIME_LIMIT or report.waited <= LOST * report.seconds:
+        return None
+    return f"the time was up: {report.waited:.0f} of its {report.seconds:.0f} s went to waiting for one answer"
 
 
 def _doing_of_the_model(ending: HarnessExit, report: SessionReport) -> Exit | None:

@@ -89,6 +89,10 @@ class SessionReport:
     """What failed, where a policy or the store did, or what a policy refused at last: the trajectory doesn't count."""
     overflowed: bool
     """The conversation outgrew the acting model, and no call was answered after that."""
+    seconds: float
+    """How long the session was open."""
+    waited: float
+    """Seconds that its longest call took, or has taken by now."""
 
 
 class Thread:
@@ -153,6 +157,11 @@ class Session:
         self._answered = self._replayed = 0
         self._asked: list[list[Message]] = []
         """States of the calls under way."""
+        self._opened = time.monotonic()
+        self._since = dict[int, float]()
+        """When the turns under way were begun."""
+        self._waited = 0.0
+        """Seconds that the longest of the others took."""
         self._fault: str | None = None
         self._refused: str | None = None
         """What a policy would not be asked, unless a call was answered after that."""
@@ -200,7 +209,15 @@ class Session:
         self._ended = True
 
     def report(self) -> SessionReport:
-        return SessionReport(self._answered, self._replayed, self._fault or self._refused, self._overflowed)
+        now = time.monotonic()
+        return SessionReport(
+            self._answered,
+            self._replayed,
+            self._fault or self._refused,
+            self._overflowed,
+            seconds=now - self._opened,
+            waited=max(self._waited, *(now - since for since in self._since.values()), 0.0),
+        )
 
     async def forget(self) -> None:
         """Let every policy free what it keeps for this trajectory, the teacher once its labels are there."""
@@ -246,6 +263,7 @@ class Session:
         call = Call(self._next, messages, asked, thread.number)
         self._next += 1
         started = time.time()
+        self._since[call.turn] = time.monotonic()
         try:
             actor, action, taught = await self._choose(call)
             if self._ended:
@@ -263,6 +281,8 @@ class Session:
                 log.exception("trajectory %d, turn %d: not answered", self.spec.trajectory.id, call.turn)
             self._fault = f"turn {call.turn}: {error or type(error).__name__}"
             raise InfrastructureFault(self._fault) from error
+        finally:
+            self._waited = max(self._waited, time.monotonic() - self._since.pop(call.turn))
         return call.turn, action
 
     async def _choose(self, call: Call) -> tuple[Actor, Action, list[Action]]:

@@ -12,6 +12,9 @@ LARGEST = 16 << 20
 """Bytes. A larger patch is no fix of source code (a core dump, a data file) and counts as none."""
 JUNK = ("__pycache__/", "*.pyc", ".pytest_cache/", "*.orig", "*.rej")
 """Untracked files that are never part of a patch."""
+SECONDS = 300.0
+"""Far more than git takes for what a sandbox may hold, on a machine that is busy: what takes longer hangs by the
+agent's own doing, and is no patch."""
 PIECE = 30_000
 """Bytes fetched by one command, if what it may print allows it."""
 
@@ -66,7 +69,7 @@ def extract_patch(sandbox: Sandbox) -> str:
 
 def _difference(sandbox: Sandbox, attributes: str) -> bytes:
     script = DIFFERENCE.replace("JUNK", shlex.join(JUNK)).replace("ATTRIBUTES", attributes)
-    outcome = sandbox.run(script.replace("TEMPLATE", TEMPLATE), seconds=60.0)
+    outcome = sandbox.run(script.replace("TEMPLATE", TEMPLATE), seconds=SECONDS)
     if outcome.returncode == UNREAD and re.search(FULL, outcome.output):
         raise InfrastructureFault("the sandbox has no room to look for a patch in it: raise sandbox.disk_mb")
     if outcome.returncode != 0:  # the agent left a working tree that git can't read: there is no patch in it
@@ -85,7 +88,7 @@ def _read(sandbox: Sandbox, path: str, size: int) -> bytes:
     content, piece = b"", PIECE
     while len(content) < size:
         command = f"tail -c +{len(content) + 1} {path} | head -c {piece} | base64 --wrap=0"
-        outcome = sandbox.run(command, seconds=60.0)
+        outcome = sandbox.run(command, seconds=SECONDS)
         if outcome.truncated and piece > 1:
             piece //= 2
             continue
