@@ -134,7 +134,7 @@ def test_without_a_docker_engine_it_is_one_sentence(store: Store) -> None:
 
 
 def test_the_data_set_is_that_of_the_tasks(store: Store) -> None:
-    assert official.order(predictions(store), None, None, 4, 60).dataset == "SWE-bench/SWE-bench_Verified"
+    assert official.job(predictions(store), None, None, 4, 60).dataset == "SWE-bench/SWE-bench_Verified"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_swebench_cannot_evaluate_is_refused(sources: list[str], named: str
     rows: list[Any] = [{"instance_id": name, "model_name_or_path": "m", "model_patch": ""} for name in ids]
     found = Predictions(1, "m", rows, dict(zip(ids, sources, strict=True)), [])
     with pytest.raises(UserError, match=complaint):
-        official.order(found, named, None, 4, 60)
+        official.job(found, named, None, 4, 60)
 
 
 def test_swebenchs_own_process_is_given_what_it_wants(
@@ -160,9 +160,9 @@ def test_swebenchs_own_process_is_given_what_it_wants(
     """As far as it goes without containers: it reads data set and predictions, and then asks for an engine."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     rows = write(tmp_path / "verified.jsonl", *(swe_bench(number) for number in range(3)))
-    order = official.order(predictions(store), str(rows), None, 1, 60)
+    job = official.job(predictions(store), str(rows), None, 1, 60)
     with pytest.raises(InfrastructureFault, match="ended with code 1"):
-        official.evaluate(order, tmp_path / "swebench")
+        official.evaluate(job, tmp_path / "swebench")
     assert "docker.errors.DockerException" in capfd.readouterr().err
     said = json.loads((tmp_path / "swebench" / "logs" / "run_evaluation" / "rollin" / "run.json").read_text())
     assert (said["dataset"], said["split"]) == (str(rows), "test")

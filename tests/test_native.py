@@ -32,7 +32,7 @@ from rollin.tasks.native.converting import Terms, converted, read_terms
 from rollin.tasks.native.declared import Wants, wants
 from rollin.tasks.native.environments import Environments, environments
 from rollin.tasks.native.wheels import parts
-from rollin.tasks.native.workspaces import order_of
+from rollin.tasks.native.workspaces import spec_of
 from rollin.tasks.schema import Environment, Task, read_tasks, write_tasks
 from rollin.tasks.specs import without_setup
 
@@ -152,27 +152,27 @@ def test_an_environment_is_made_once(task: Task, repositories: Path, monkeypatch
         pass
     monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")  # nothing could be made any more
     fresh = Environments(cache_folder() / "environments")
-    assert fresh.prepare(order_of(task)) == environments(cache_folder() / "environments").prepare(order_of(task))
+    assert fresh.prepare(spec_of(task)) == environments(cache_folder() / "environments").prepare(spec_of(task))
 
 
 def test_commits_with_the_same_metadata_share_an_environment(task: Task, clone: Clone) -> None:
     cache = environments(cache_folder() / "environments")
     later = task.model_copy(update={"pristine": f"git:ada/roman@{clone.future}"})
-    assert cache.prepare(order_of(later)).folder == cache.prepare(order_of(task)).folder
+    assert cache.prepare(spec_of(later)).folder == cache.prepare(spec_of(task)).folder
     pinned = task.model_copy(update={"environment": Environment(requirements=["numerals==1.0"])})
-    assert cache.prepare(order_of(pinned)).folder != cache.prepare(order_of(task)).folder
+    assert cache.prepare(spec_of(pinned)).folder != cache.prepare(spec_of(task)).folder
 
 
 def test_what_was_interrupted_is_made_anew_by_one_of_those_that_want_it(task: Task) -> None:
-    prepared = environments(cache_folder() / "environments").prepare(order_of(task))
+    prepared = environments(cache_folder() / "environments").prepare(spec_of(task))
     (prepared.folder / "ready").unlink()
     shutil.rmtree(prepared.folder / "lib")
     several = [Environments(cache_folder() / "environments") for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        again = [*pool.map(lambda cache: cache.prepare(order_of(task)), several)]
+        again = [*pool.map(lambda cache: cache.prepare(spec_of(task)), several)]
     assert again == [prepared] * 3
     assert [*prepared.folder.glob("lib/python3*/site-packages/numerals.py")]
-    log = next(cache_folder().glob(f"environments/orders/{order_of(task).digest}/log")).read_text()
+    log = next(cache_folder().glob(f"environments/specs/{spec_of(task).digest}/log")).read_text()
     assert log.count("--without-pip") == 1
 
 

@@ -19,7 +19,7 @@ EVALUATED = sorted(name for name, found in CATALOGUE.items() if found.official)
 
 
 @dataclass(frozen=True)
-class Order:
+class Job:
     """What is to be evaluated, and how."""
 
     predictions: Predictions
@@ -30,7 +30,7 @@ class Order:
     """For the tests of one task."""
 
 
-def order(predictions: Predictions, dataset: str | None, split: str | None, workers: int, seconds: int) -> Order:
+def job(predictions: Predictions, dataset: str | None, split: str | None, workers: int, seconds: int) -> Job:
     """The evaluation of the predictions by the data set that is named, or else that all of them came from. UserError
     where that can't be told, or can't be evaluated so."""
     name = dataset or _only_source(predictions)
@@ -40,7 +40,7 @@ def order(predictions: Predictions, dataset: str | None, split: str | None, work
             f"swebench can't evaluate tasks of {name}: its rows have no image and evaluation script (those of"
             f" {', '.join(EVALUATED)} have); `rollin eval` grades them by itself"
         )
-    return Order(predictions, name, split or "test", workers, seconds)
+    return Job(predictions, name, split or "test", workers, seconds)
 
 
 def check_engine() -> None:
@@ -55,20 +55,20 @@ def check_engine() -> None:
         ) from error
 
 
-def evaluate(order: Order, folder: Path) -> dict[str, object]:
+def evaluate(job: Job, folder: Path) -> dict[str, object]:
     """Run it in `folder`, where its logs go, and read its report. What it prints goes to the caller's terminal."""
-    chosen = order.predictions.of(order.dataset) or order.predictions.rows
+    chosen = job.predictions.of(job.dataset) or job.predictions.rows
     folder.mkdir(parents=True, exist_ok=True)
-    written = write_predictions(chosen, folder.resolve() / f"predictions-{order.predictions.iteration}.jsonl")
+    written = write_predictions(chosen, folder.resolve() / f"predictions-{job.predictions.iteration}.jsonl")
     run_id = "rollin"
     arguments = {
-        **{"--dataset_name": _place(order.dataset), "--split": order.split, "--predictions_path": written},
-        **{"--run_id": run_id, "--max_workers": order.workers, "--timeout": order.seconds, "--report_dir": "."},
+        **{"--dataset_name": _place(job.dataset), "--split": job.split, "--predictions_path": written},
+        **{"--run_id": run_id, "--max_workers": job.workers, "--timeout": job.seconds, "--report_dir": "."},
     }
     command = [sys.executable, "-m", "swebench.harness.run_evaluation"]
     command += [str(part) for pair in arguments.items() for part in pair]
     done = subprocess.run(command, cwd=folder, check=False)
-    report = folder / f"{order.predictions.name}.{run_id}.json"
+    report = folder / f"{job.predictions.name}.{run_id}.json"
     if done.returncode != 0 or not report.is_file():
         raise InfrastructureFault(f"swebench's evaluation ended with code {done.returncode}; what it said is above")
     content: dict[str, object] = json.loads(report.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ any call with the plain key   what goes on with a conversation belongs to its tr
 
 Host      opens and ends trajectories in the store, by one rule for who acts
 Wanted    what a session is opened for
-Outcome   how a trajectory ended
+Ending    how a trajectory ended
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Wanted(BaseModel):
         return (AgentTask(instance_id=self.task) if isinstance(self.task, str) else self.task).task()
 
 
-class Outcome(BaseModel):
+class Ending(BaseModel):
     """How a trajectory ended."""
 
     model_config = ConfigDict(extra="forbid")
@@ -108,8 +108,8 @@ class Host:
         """A new trajectory of the plain key's."""
         return self.open(Wanted(task=PLAIN, attempt=self.store.next_attempt(PLAIN)))
 
-    def end(self, trajectory_id: int, outcome: Outcome) -> None:
+    def end(self, trajectory_id: int, ending: Ending) -> None:
         """Record how it ended."""
-        resolved = None if outcome.exit is Exit.INFRASTRUCTURE_FAULT else outcome.resolved
+        resolved = None if ending.exit is Exit.INFRASTRUCTURE_FAULT else ending.resolved
         grade = None if resolved is None else {"judged_by": "harness"}
-        self.store.end_trajectory(trajectory_id, outcome.exit, outcome.patch, resolved=resolved, grade=grade)
+        self.store.end_trajectory(trajectory_id, ending.exit, ending.patch, resolved=resolved, grade=grade)

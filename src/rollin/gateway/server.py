@@ -28,7 +28,7 @@ from starlette.routing import Route
 from rollin.errors import InfrastructureFault, UserError
 from rollin.gateway import wire
 from rollin.gateway.handlers import HANDLERS
-from rollin.gateway.hosting import PLAIN, Host, Outcome, Wanted
+from rollin.gateway.hosting import PLAIN, Ending, Host, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
 from rollin.gateway.responses import ResponsesRequest
@@ -265,15 +265,15 @@ class Gateway:
 
     async def _end_session(self, request: Request) -> Response:
         standing, number = self._host(request), request.path_params["number"]
-        outcome = wire.parse(Outcome, await self._body(request) or b"{}")
+        ending = wire.parse(Ending, await self._body(request) or b"{}")
         key = self._key_of(number)
         if key is None:
             raise wire.WireError(404, f"trajectory {number} has no open session")
         report = self._leave(self._sessions.pop(key))
         if report.fault:
-            outcome = Outcome(exit=Exit.INFRASTRUCTURE_FAULT)
-        standing.host.end(number, outcome)
-        return JSONResponse({"trajectory": number, "turns": report.turns, "exit": outcome.exit, "fault": report.fault})
+            ending = Ending(exit=Exit.INFRASTRUCTURE_FAULT)
+        standing.host.end(number, ending)
+        return JSONResponse({"trajectory": number, "turns": report.turns, "exit": ending.exit, "fault": report.fault})
 
     def _conversation(self, state: list[Message], *, repeated: bool) -> Session:
         """The plain key's trajectory that a call belongs to; a new one where it goes on with none."""
@@ -292,7 +292,7 @@ class Gateway:
         for session in idle[: max(0, len(self._conversations) + 1 - CONVERSATIONS)]:
             self._conversations.remove(session)
             if self._leave(session).fault:
-                host.end(session.spec.trajectory.id, Outcome(exit=Exit.INFRASTRUCTURE_FAULT))
+                host.end(session.spec.trajectory.id, Ending(exit=Exit.INFRASTRUCTURE_FAULT))
 
     def _known(self, state: list[Message], *, repeated: bool) -> Session | None:
         """Of the plain key's conversations the one that a state goes on with best."""

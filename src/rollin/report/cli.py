@@ -90,11 +90,11 @@ def swebench(
 
     with Store.read(database_of(directory)) as store:
         found = predictions(store, iteration)
-    order = official.order(found, dataset, split, workers, seconds)
+    job = official.job(found, dataset, split, workers, seconds)
     official.check_engine()
-    report = official.evaluate(order, directory / "swebench")
+    report = official.evaluate(job, directory / "swebench")
     counts = [f"{report.get(f'{what}_instances')} {what}" for what in ("submitted", "completed", "resolved", "error")]
-    console.print(f"{order.dataset}, by swebench: {', '.join(counts)}", highlight=False)
+    console.print(f"{job.dataset}, by swebench: {', '.join(counts)}", highlight=False)
 
 
 @export.command(epilog="Example: `rollin export predictions runs/x --iteration 3 --out predictions.jsonl`")

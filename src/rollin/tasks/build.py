@@ -1,7 +1,7 @@
 """Builds task files: picks units and kinds in turn, makes tasks, keeps what grades as it should.
 
 Order      what to build: so many tasks of one family and one split, from katas or packages
-Attempt    one unit's try at one task; cached by everything it depends on, so a stopped build goes on where it was
+Candidate  one unit's try at one task; cached by everything it depends on, so a stopped build goes on where it was
 Built      the tasks that were kept, and why others were dropped
 """
 
@@ -66,7 +66,7 @@ class Order:
         return random.Random(" ".join(map(str, [self.seed, self.file_name, *special, *of])))
 
 
-class Attempt(BaseModel):
+class Candidate(BaseModel):
     """What one unit's try gave: a task, or the reason why not."""
 
     task: Task | None = None
@@ -79,14 +79,14 @@ class Attempt(BaseModel):
 
 @dataclass
 class Built:
-    """The kept tasks, in the order in which they were made, and the dropped attempts by reason."""
+    """The kept tasks, in the order in which they were made, and the dropped candidates by reason."""
 
     tasks: list[Task] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     tried: Counter[str] = field(default_factory=Counter)
     """How many faults of each kind were put in."""
     seconds: list[float] = field(default_factory=list)
-    """For each kept task what it took a worker, with the attempts before it that came to nothing."""
+    """For each kept task what it took a worker, with the candidates before it that came to nothing."""
 
     @property
     def kinds(self) -> Counter[str]:
@@ -127,17 +127,17 @@ def build(
             wave = turns.next_wave(order.count - len(built.tasks), built.kinds)
             if not wave:
                 break
-            for turn, attempt in zip(wave, pool.map(lambda turn: _attempt(order, turn, folder), wave), strict=True):
-                if attempt.task is not None and attempt.task.base_commit in seen:
-                    attempt = attempt.model_copy(update={"task": None, "reason": "the same task was made before"})
-                built.tried.update(attempt.tried)
-                spent += attempt.seconds
-                turns.note(turn, succeeded=attempt.task is not None)
-                if attempt.task is None:
-                    built.dropped[attempt.reason] += 1
+            for turn, candidate in zip(wave, pool.map(lambda turn: _candidate(order, turn, folder), wave), strict=True):
+                if candidate.task is not None and candidate.task.base_commit in seen:
+                    candidate = candidate.model_copy(update={"task": None, "reason": "the same task was made before"})
+                built.tried.update(candidate.tried)
+                spent += candidate.seconds
+                turns.note(turn, succeeded=candidate.task is not None)
+                if candidate.task is None:
+                    built.dropped[candidate.reason] += 1
                 else:
-                    seen.add(attempt.task.base_commit)
-                    built.tasks.append(attempt.task)
+                    seen.add(candidate.task.base_commit)
+                    built.tasks.append(candidate.task)
                     built.seconds.append(spent)
                     spent = 0.0
                     if advance:
@@ -215,24 +215,24 @@ class Rotation:
         return tuple(sorted(kinds, key=rank.__getitem__))
 
 
-def _attempt(order: Order, turn: Turn, folder: Path) -> Attempt:
+def _candidate(order: Order, turn: Turn, folder: Path) -> Candidate:
     """Take the turn, or read what it gave before."""
     unit, anywhere = turn.unit, replace(order, count=1, catalogue=Path())
     identity = (code_version(), anywhere, turn.number, turn.kinds, unit.pristine, sorted(unit.files.items()))
-    place = folder / "attempts" / f"{_digest(*map(repr, identity))}.json"
+    place = folder / "candidates" / f"{_digest(*map(repr, identity))}.json"
     if place.exists():
-        return Attempt.model_validate_json(place.read_text())
+        return Candidate.model_validate_json(place.read_text())
     started = time.monotonic()
-    attempt = _make(order, turn, folder)
-    attempt = attempt.model_copy(update={"seconds": time.monotonic() - started})
+    candidate = _make(order, turn, folder)
+    candidate = candidate.model_copy(update={"seconds": time.monotonic() - started})
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(f".{id(attempt)}.part")
-    partial.write_text(attempt.model_dump_json())
+    partial = place.with_suffix(f".{id(candidate)}.part")
+    partial.write_text(candidate.model_dump_json())
     partial.rename(place)
-    return attempt
+    return candidate
 
 
-def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
+def _make(order: Order, turn: Turn, folder: Path) -> Candidate:
     make = maker_of(order.family, order.faults)
     rng = order.chance(turn.unit.name, turn.number)
     unit = turn.unit.within(rng.choice(FOLDERS)) if order.folders else turn.unit
@@ -243,11 +243,11 @@ def _make(order: Order, turn: Turn, folder: Path) -> Attempt:
             made = str(error)
         tried = sorted(fault.kind for fault in bench.tried)
     if isinstance(made, str):
-        return Attempt(reason=made, tried=tried)
+        return Candidate(reason=made, tried=tried)
     # The repaired files passed in the workbench; now as an agent's patch would be judged, in a fresh sandbox.
     if not grade(made, made.patch, folder / "repositories").resolved:
-        return Attempt(reason="the reference patch does not resolve it", tried=tried)
-    return Attempt(task=made.model_copy(update={"split": order.split}), tried=tried)
+        return Candidate(reason="the reference patch does not resolve it", tried=tried)
+    return Candidate(task=made.model_copy(update={"split": order.split}), tried=tried)
 
 
 def _digest(*parts: str) -> str:

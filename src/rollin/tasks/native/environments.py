@@ -6,8 +6,8 @@ serves every commit with the same metadata, and none can hold the repair of anot
 
 To make one runs the repository's own build, outside a sandbox, as `pip install` of it would.
 
-Order       what an environment is for: a commit of a repository, and the wishes of its task
-Prepared    one that is ready
+EnvironmentSpec  what an environment is for: a commit of a repository, and the wishes of its task
+Prepared         one that is ready
 """
 
 import hashlib
@@ -41,7 +41,7 @@ LAYOUT = 1
 
 
 @dataclass(frozen=True)
-class Order:
+class EnvironmentSpec:
     """What an environment is for."""
 
     repo: str
@@ -87,45 +87,45 @@ class Environments:
         self.folder = folder
         self._failed = dict[str, str]()
 
-    def prepare(self, order: Order) -> Prepared:
+    def prepare(self, spec: EnvironmentSpec) -> Prepared:
         """The environment, made if it isn't there: safe beside other threads and processes, and what was interrupted
         is made anew. Unavailable says why it can't be."""
-        ordered = self.folder / "orders" / order.digest
-        ordered.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{ordered}.lock"):
-            if order.digest in self._failed:
-                raise Unavailable(self._failed[order.digest])
+        place = self.folder / "specs" / spec.digest
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{place}.lock"):
+            if spec.digest in self._failed:
+                raise Unavailable(self._failed[spec.digest])
             try:
-                return self._found(ordered) or self._made(order, ordered)
+                return self._found(place) or self._made(spec, place)
             except Unavailable as fault:
-                self._failed[order.digest] = str(fault)
+                self._failed[spec.digest] = str(fault)
                 raise
 
-    def _found(self, ordered: Path) -> Prepared | None:
+    def _found(self, place: Path) -> Prepared | None:
         try:
-            key = (ordered / "environment").read_text().strip()
+            key = (place / "environment").read_text().strip()
         except FileNotFoundError:
             return None
         folder = self.folder / key
-        return Prepared(folder, ordered / "generated") if (folder / "ready").exists() else None
+        return Prepared(folder, place / "generated") if (folder / "ready").exists() else None
 
-    def _made(self, order: Order, ordered: Path) -> Prepared:
-        log.info("making an environment for %s at %s", order.repo, order.commit[:12])
-        record = ordered / "log"
+    def _made(self, spec: EnvironmentSpec, place: Path) -> Prepared:
+        log.info("making an environment for %s at %s", spec.repo, spec.commit[:12])
+        record = place / "log"
         record.unlink(missing_ok=True)
-        tools = self._tools(order.wishes, record)
-        with checked_out(order.clone, order.commit) as checkout, tempfile.TemporaryDirectory() as work:
+        tools = self._tools(spec.wishes, record)
+        with checked_out(spec.clone, spec.commit) as checkout, tempfile.TemporaryDirectory() as work:
             tracked = _tracked(checkout)
             command = [tools.pip, "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={work}"]
-            pip.run([*command, *pip.limits(order.wishes.before), "."], record, cwd=checkout)
+            pip.run([*command, *pip.limits(spec.wishes.before), "."], record, cwd=checkout)
             (wheel,) = Path(work).glob("*.whl")
             built = parts(wheel, tracked)
-            wanted = wants(checkout, built.extras, order.wishes.declared)
-            key = _digest(LAYOUT, tools, built.told, built.root, wanted, order.wishes.model_dump_json())
-            self._install(key, tools, wheel, built, wanted, order.wishes, record)
-        _write(ordered / "generated", built.generated)
-        _keep(ordered / "environment", key)
-        return Prepared(self.folder / key, ordered / "generated")
+            wanted = wants(checkout, built.extras, spec.wishes.declared)
+            key = _digest(LAYOUT, tools, built.told, built.root, wanted, spec.wishes.model_dump_json())
+            self._install(key, tools, wheel, built, wanted, spec.wishes, record)
+        _write(place / "generated", built.generated)
+        _keep(place / "environment", key)
+        return Prepared(self.folder / key, place / "generated")
 
     def _tools(self, wishes: Environment, record: Path) -> Tools:
         python = _interpreter(wishes.python, record)
