@@ -9,9 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollin import runs
 from rollin.errors import UserError
-from rollin.evaluation.drift import drifts
 from rollin.evaluation.paired import Outcomes
 from rollin.evaluation.result import Result
 from rollin.layers import on_top
@@ -78,6 +76,8 @@ class Arm:
         if result is None or not self.begun or (self.file.is_file() and (result.drifts or not drift)):
             return
         if drift and isinstance(self.recipe.teacher, LocalTeacher):
+            from rollin.evaluation.drift import drifts  # with torch
+
             with Store.read(self.directory / DATABASE) as store:
                 found = drifts(store, self.directory, self.recipe.teacher.model, drift)
             result = result.model_copy(update={"drifts": found})
@@ -131,6 +131,8 @@ class Comparison:
     def run(self, reporter: Reporter) -> None:
         """Bring every arm to its end. Raises whatever stops a run; run again, it goes on. UserError where an arm was
         begun with other settings: two recipes in one table would be no comparison."""
+        from rollin import runs  # here, with torch: what is wrong with a comparison is said before that is loaded
+
         for arm in (self.base, *self.arms()):
             result = arm.result()
             if result and not _is_of(arm, result):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rollin.errors import UserError
+from rollin.evaluation.result import Drift
 from rollin.models import check_tokens, load_model, load_tokenizer
 from rollin.policies.ragged import ATTENTION
 from rollin.store import STUDENT, Purpose, Store
@@ -22,19 +22,6 @@ DRAWS = 10_000
 MAX_TOKENS = 4096
 """Tokens read at once, or as many as the longest state and action have."""
 EXACT = ReverseKL(estimate="exact")
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Reverse KL(student || teacher), the mean over the tokens of a student's own trajectories, in nats."""
-
-    iteration: int
-    value: float
-    low: float
-    """The ends of the 95% bootstrap interval over trajectories."""
-    high: float
-    trajectories: int
-    tokens: int
 
 
 def drifts(store: Store, directory: Path, teacher: str, most: int | None = None) -> list[Drift]:

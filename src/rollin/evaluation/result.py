@@ -1,16 +1,29 @@
 """What a run came to, in one small file: all that a comparison needs of it, so that the run itself may be elsewhere."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rollin.errors import UserError
-from rollin.evaluation.drift import Drift
 from rollin.evaluation.failures import FailureMode, failures
 from rollin.evaluation.rate import Rate
 from rollin.files import write_text
 from rollin.store import STUDENT, Phase, Purpose, Store
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Reverse KL(student || teacher), the mean over the tokens of a student's own trajectories, in nats."""
+
+    iteration: int
+    value: float
+    low: float
+    """The ends of the 95% bootstrap interval over trajectories."""
+    high: float
+    trajectories: int
+    tokens: int
 
 
 class Result(BaseModel):

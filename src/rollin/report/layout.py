@@ -1,14 +1,11 @@
 """Which number stands where in a summary's tables. What was measured runs across, so that a page is wide enough."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rollin.evaluation.rate import Rate
+from rollin.evaluation.result import Drift
 from rollin.report.measures import Cost, Evaluation, Iteration
 from rollin.report.tables import Table
-
-if TYPE_CHECKING:
-    from rollin.evaluation.drift import Drift
 
 NONE = "-"
 """A cell without a number."""
@@ -76,7 +73,7 @@ def iterations(rounds: Sequence[Iteration]) -> Table:
     )
 
 
-def drift_table(found: "Sequence[Drift]") -> Table:
+def drift_table(found: Sequence[Drift]) -> Table:
     """Reverse KL by iteration."""
     rows = [
         [str(d.iteration), f"{d.value:.4f} ({d.low:.4f}-{d.high:.4f})", str(d.trajectories), _count(d.tokens)]
