@@ -10,11 +10,15 @@ from pathlib import Path
 
 from rollin.errors import UserError
 from rollin.gateway import Gateway, Host, LabelCounts, SessionSpec, Standing
+from rollin.gateway.session import UNLABELLED
 from rollin.mixture import Actor, Constant, RollIn, Student, Teacher, TurnMixture
 from rollin.policies.base import Policy, Sampling
 from rollin.policies.pool import endpoint
 from rollin.progress import Reporter
 from rollin.store import DATABASE, LabelStatus, Purpose, Store, database_of
+
+AT_ONCE = 64
+"""Trajectories whose questions are held in memory together."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +128,21 @@ def fill_in(directory: Path, teacher: Model, reporter: Reporter) -> dict[LabelSt
     policy = teacher.policy(Actor.TEACHER)
     with Store.resume(path) as store, Gateway(store) as gateway:
         rows, sampling = store.trajectories(purpose=Purpose.COLLECT), {Actor.TEACHER: teacher.sampling}
-        specs = [SessionSpec(row, store.task(row.instance_id), Teacher(), {}, policy, sampling) for row in rows]
-        asked = sum(map(gateway.ask_for_missing_labels, specs))
-        with reporter.phase("labelling", asked) as bar:
-            done = 0
+        iterations = {row.iteration for row in rows}
+        before = [store.label_counts(iteration) for iteration in iterations]
+        with reporter.phase("labelling", sum(count[status] for count in before for status in UNLABELLED)) as bar:
+            asked = done = 0
 
             def tell(counts: LabelCounts) -> None:
                 nonlocal done
                 bar.advance(asked - counts.pending - done, note=f"{counts.missing} missing")
                 done = asked - counts.pending
 
-            gateway.await_labels(tell)
+            for start in range(0, len(rows), AT_ONCE):
+                for row in rows[start : start + AT_ONCE]:
+                    task = store.task(row.instance_id)
+                    asked += gateway.ask_for_missing_labels(SessionSpec(row, task, Teacher(), {}, policy, sampling))
+                gateway.await_labels(tell)
         gateway.run(policy.close())
-        counts = [store.label_counts(iteration) for iteration in {row.iteration for row in rows}]
+        counts = [store.label_counts(iteration) for iteration in iterations]
         return {status: sum(count[status] for count in counts) for status in LabelStatus}
