@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import make_task
 from transformers import PreTrainedTokenizerBase
 from typer.testing import CliRunner
 
@@ -27,7 +28,8 @@ from rollin.planning.rehearsal import Meter, Shape, rehearse
 from rollin.planning.talking import CALL, check_talk
 from rollin.planning.work import Work
 from rollin.policies.ragged import ATTENTION
-from rollin.recipe import Recipe, load_recipe
+from rollin.recipe import Budget, Recipe, load_recipe
+from rollin.store import Purpose, Store
 from rollin.training.masks import matrix
 from rollin.training.objectives import CrossEntropy
 from rollin.training.settings import TrainingSettings
@@ -203,6 +205,38 @@ def test_the_students_turns_and_the_teachers_are_all_turns(small: Recipe) -> Non
     found = planned(small, Machine(16 * GIB))
     assert found.figure("work", "student: written").amount == pytest.approx(8 * 6 * 60)
     assert found.figure("work", "teacher: written").amount == pytest.approx(72 * 6 * 60)
+
+
+@pytest.mark.parametrize(
+    ("budget", "name", "amount"),
+    [
+        ("turns=120", "teacher: written", (10 + 10) * 6 * 60),  # of 56 and 16 trajectories 10 and 10 of 6 turns
+        ("teacher_tokens=7200", "teacher: written", (10 + 10) * 6 * 60),
+        ("training_tokens=5000", "student: trained", 5000),
+        ("labels=12", "student: trained", None),
+    ],
+)
+def test_a_budget_bounds_what_is_planned(small: Recipe, budget: str, name: str, amount: float | None) -> None:
+    setting, _, limit = budget.partition("=")
+    free = planned(small, Machine(16 * GIB)).figure("work", name).amount
+    bounded = small.model_copy(update={"budget": Budget.model_validate({setting: int(limit)})})
+    found = planned(bounded, Machine(16 * GIB)).figure("work", name).amount
+    assert found == pytest.approx(amount) if amount else 0 < found < free
+
+
+def test_demonstrations_are_trained_on_in_every_iteration(small: Recipe, tmp_path: Path) -> None:
+    recipe = small.model_copy(update={"demonstrations": tmp_path})
+    free = planned(recipe, Machine(16 * GIB))
+    assert [finding.verdict for finding in free.findings if finding.part == "demonstrations"] == [Verdict.SHORT]
+    with Store.create(tmp_path / "run.db", {}) as store:
+        store.add_tasks([make_task()])
+        for attempt in range(72):
+            store.open_trajectory(
+                "kata-roman-1", iteration=1, attempt=attempt, purpose=Purpose.COLLECT, policy="student", seed=0
+            )
+    found = planned(recipe, Machine(16 * GIB))
+    assert not [finding for finding in found.findings if finding.part == "demonstrations"]
+    assert found.figure("work", "student: trained").amount > 1.5 * free.figure("work", "student: trained").amount
 
 
 def test_assumptions_can_be_changed_and_stand_beside_the_figure(small: Recipe) -> None:

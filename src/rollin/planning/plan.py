@@ -20,6 +20,7 @@ from rollin.planning.talking import CALL, check_talk
 from rollin.planning.tasks import count, pictured
 from rollin.planning.work import Work
 from rollin.recipe import EndpointTeacher, LocalTeacher, Recipe
+from rollin.store import DATABASE, Purpose, Store
 
 ASKED_SECONDS = 10.0
 
@@ -58,7 +59,8 @@ def plan(recipe: Recipe, shapes: Shapes, machine: Machine, assumed: Assumptions,
     memory = Memory(recipe, shapes.student, shapes.teacher, machine, assumed)
     held = memory.figures()
     trainable = memory.trainable
-    work = Work(recipe, shapes.student.size, trainable, tuple(map(count, recipe.tasks.eval)), machine, assumed)
+    groups, shown = tuple(map(count, recipe.tasks.eval)), _shown(recipe)
+    work = Work(recipe, shapes.student.size, trainable, groups, machine, assumed, shown or 0)
     saved = shapes.student.size.parameters * torch.float32.itemsize
     disk = Disk(recipe, saved, pictured(recipe), work, machine, assumed)
     files = disk.figures()
@@ -66,6 +68,7 @@ def plan(recipe: Recipe, shapes: Shapes, machine: Machine, assumed: Assumptions,
         *_models(shapes, recipe),
         check_talk(recipe.student.model, [CALL] if _calls(recipe) else []),
         *_counted(recipe),
+        *([_no_demonstrations(recipe)] if shown is None else []),
         *_lengths(recipe, shapes),
         *memory.findings(held),
         disk.finding(files),
@@ -112,6 +115,21 @@ def _counted(recipe: Recipe) -> list[Finding]:
     unknown = [each for each in (*recipe.tasks.train, *recipe.tasks.eval) if not count(each)]
     found = f"{len(unknown)} task sets of unknown size are left out of disk and work"
     return [Finding("tasks", Verdict.UNCHECKED, found, "give their `count`")] if unknown else []
+
+
+def _shown(recipe: Recipe) -> int | None:
+    """Trajectories that serve as demonstrations; None where their run is not there yet."""
+    if recipe.demonstrations is None or recipe.method.aggregate.iterations is not None:
+        return 0
+    if not (recipe.demonstrations / DATABASE).is_file():
+        return None
+    with Store.read(recipe.demonstrations / DATABASE) as store:
+        return len(store.trajectories(purpose=Purpose.COLLECT))
+
+
+def _no_demonstrations(recipe: Recipe) -> Finding:
+    found = f"there is no run in {recipe.demonstrations}: what it demonstrates is left out of work"
+    return Finding("demonstrations", Verdict.SHORT, found, "make that run first, or check the path")
 
 
 def _lengths(recipe: Recipe, shapes: Shapes) -> list[Finding]:

@@ -10,6 +10,7 @@ if nothing overlapped.
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil, inf
 
 from rollin.mixture import ByProgress, Gate, PrefixSwitch, Student, Teacher, TurnMixture
 from rollin.planning.assumptions import Assumptions
@@ -32,6 +33,8 @@ class Work:
     """How many, by group."""
     machine: Machine
     assumed: Assumptions
+    shown: int = 0
+    """Trajectories of the run that serves as demonstrations."""
 
     @cached_property
     def turns(self) -> float:
@@ -42,8 +45,13 @@ class Work:
         return max(1.0, min(a.turns, room, limit))
 
     def trajectories(self, iteration: int) -> int:
-        """Collected in an iteration."""
-        return self.recipe.tasks_in(iteration) * self.recipe.method.attempts
+        """Collected in an iteration: of those that the recipe wants, as many as its share of the budget allows."""
+        written = self._asked_share(iteration) * self.assumed.action_tokens
+        limits = ((self.recipe.budget.turns, 1.0), (self.recipe.budget.teacher_tokens, written))
+        allowed = (
+            ceil(limit / self.recipe.iterations / (self.turns * each)) for limit, each in limits if limit and each
+        )
+        return min([self.recipe.tasks_in(iteration) * self.recipe.method.attempts, *allowed])
 
     def teacher_share(self, iteration: int) -> float:
         """Of an iteration's turns, on average: how many the teacher acts at."""
@@ -105,10 +113,11 @@ class Work:
     @property
     def _asked(self) -> float:
         """Turns at which the teacher acts or labels."""
-        labels = self.recipe.method.label == "teacher"
-        return self.turns * sum(
-            self.trajectories(i) * (1 if labels else self.teacher_share(i)) for i in self._iterations
-        )
+        return self.turns * sum(self.trajectories(i) * self._asked_share(i) for i in self._iterations)
+
+    def _asked_share(self, iteration: int) -> float:
+        """Of an iteration's turns, at how many the teacher acts or labels."""
+        return 1.0 if self.recipe.method.label == "teacher" else self.teacher_share(iteration)
 
     @property
     def _teacher_tokens(self) -> float:
@@ -133,11 +142,19 @@ class Work:
 
     @property
     def _trained(self) -> float:
+        """Of all iterations and epochs, within the budgets of labels and of tokens."""
+        budget, label = self.recipe.budget, self._per_trajectory() / self.turns
+        labels = label * budget.labels if budget.labels else inf
+        once = sum(min(self._aggregated(iteration), labels) for iteration in self._iterations)
+        return min(once * self.recipe.training.epochs, budget.training_tokens or inf)
+
+    def _aggregated(self, iteration: int) -> float:
+        """Packed tokens of what the method keeps of the iterations so far, and of the demonstrations."""
         method, aggregate = self.recipe.method, self.recipe.method.aggregate
         kept = self.assumed.resolved_share if method.keep == "resolved" else 1.0
-        each = {i: self.trajectories(i) * self._packed(i) * kept for i in self._iterations}
-        once = sum(each[of] * aggregate.share(i - of) for i in self._iterations for of in aggregate.of(i))
-        return once * self.recipe.training.epochs
+        each = {of: self.trajectories(of) * self._packed(of) * kept for of in aggregate.of(iteration)}
+        shown = self.shown * self._per_trajectory() * aggregate.share(iteration)
+        return shown + sum(each[of] * aggregate.share(iteration - of) for of in each)
 
     def _operations(self) -> float:
         """Of one token in training."""
