@@ -1,6 +1,7 @@
 """Parts for tests: a small task, and policies that say what a test wrote down."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 
 from rollin.policies.base import Action, Request
@@ -15,6 +16,11 @@ def make_task(instance_id: str = "kata-roman-1") -> Task:
         problem_statement="`to_roman(4)` returns IIII.",
         FAIL_TO_PASS=["test_roman.py::test_four"],
     )
+
+
+def hears_ctrl_c() -> None:
+    """In a new process. Where the tests run in a shell's background, they inherit that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class ScriptedPolicy:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from scripted import hears_ctrl_c
 
 from rollin.store import Exit, Phase, Purpose, Store
 from rollin.tasks.schema import write_tasks
@@ -50,7 +51,8 @@ def write_recipe(path: Path, model: Path, **changes: Any) -> Path:
 def rollin(cache: Path, *arguments: object) -> subprocess.Popen[str]:
     env = os.environ | {"ROLLIN_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "rollin.cli", *map(str, arguments)]
-    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=env, text=True, stdout=pipe, stderr=pipe, preexec_fn=hears_ctrl_c)
 
 
 def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
@@ -104,6 +106,21 @@ def test_ctrl_c_waits_for_no_command(tmp_path: Path, tiny_directory: Path) -> No
     recipe = write_recipe(tmp_path / "small.yaml", tiny_directory)
     command = [sys.executable, "-c", INTERRUPTED, recipe, "--out", tmp_path / "run"]
     assert subprocess.run(command, timeout=300, check=False).returncode == 130
+
+
+def test_ctrl_c_in_the_middle_of_a_trajectory_loses_no_turn(tmp_path: Path, cache: Path, tiny_directory: Path) -> None:
+    recipe, directory = write_recipe(tmp_path / "small.yaml", tiny_directory), tmp_path / "run"
+    process = rollin(cache, "run", recipe, "--out", directory)
+    assert lives_to_commit(process, directory / "run.db", 3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"rollin resume {directory}" in " ".join(said.split())
+    before = committed(directory / "run.db")
+    finish(rollin(cache, "resume", directory))
+    assert before <= committed(directory / "run.db")
+    with Store.read(directory / "run.db") as store:
+        assert [row.phase for row in store.iterations()] == [Phase.DONE] * 3
 
 
 OWN = {

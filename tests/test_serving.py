@@ -17,7 +17,7 @@ import openai
 import pytest
 from gateway_room import HTTP, Run, half_a_call
 from rich.console import Console
-from scripted import ScriptedPolicy, make_task
+from scripted import ScriptedPolicy, hears_ctrl_c, make_task
 from test_endpoint import served  # noqa: F401 - a fixture
 
 from rollin.errors import InfrastructureFault, UserError
@@ -68,11 +68,6 @@ def following(messages: list[dict[str, str]], said: str, seen: str = "And now?")
 def post(server: Server, path: str, body: object, key: str | None = None) -> httpx.Response:
     headers = {"Authorization": f"Bearer {server.key if key is None else key}"}
     return httpx.post(server.gateway.url.removesuffix("/v1") + path, json=body, headers=headers)
-
-
-def hears_ctrl_c() -> None:
-    """In a new process. Where the tests run in a shell's background, they inherit that it is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def say(server: Server, key: str, messages: list[dict[str, str]]) -> list[dict[str, str]]:
