@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted import make_task
 
 from rollin.errors import InfrastructureFault, UserError
@@ -20,6 +22,7 @@ from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
 from rollin.store.database import SCHEMA_VERSION
+from rollin.store.states import Keyed
 
 PENDING = Label(LabelStatus.PENDING)
 
@@ -63,6 +66,20 @@ def test_a_state_is_its_messages(store: Store) -> None:
         store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
     states = [turn.state_id for turn in store.turns(trajectory.id)]
     assert [store.state_messages(state) for state in states] == [conversation(turn) for turn in range(5)]
+
+
+ROLES = st.sampled_from(["user", "assistant"])
+SAID = st.builds(lambda role, content: Message(role=role, content=content), ROLES, st.text(max_size=2))
+
+
+@given(st.lists(st.lists(SAID, max_size=4), max_size=4))
+def test_a_conversations_keys_are_its_own_whatever_was_known_before(conversations: list[list[Message]]) -> None:
+    known, of_key = Keyed(), dict[bytes, list[Message]]()
+    for messages in conversations:
+        known = known.then(messages)
+        assert known == Keyed().then(messages)
+        assert known.keys == [Keyed().then(messages[:length]).key for length in range(len(messages) + 1)]
+        assert of_key.setdefault(known.key, messages) == messages
 
 
 def test_a_named_message_keeps_its_name(store: Store) -> None:

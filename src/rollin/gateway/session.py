@@ -23,7 +23,7 @@ from rollin.messages import Message
 from rollin.mixture import Actor, Gate, RollIn
 from rollin.policies.base import Action, Policy, Request, Sampling
 from rollin.store import Label, LabelSource, LabelStatus, Store, TrajectoryRow, TurnRow
-from rollin.store.states import state_key
+from rollin.store.states import Keyed, state_key
 from rollin.tasks.schema import Task
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ ANSWERS = 8
 NOT_AT_ALL = (False, 0)
 """How a state goes on with a conversation that it doesn't begin with."""
 Question = tuple[bytes, str]
-"""A state's key, and what else was asked for."""
+"""What is asked: a state's key, and what else was asked for. A call that is repeated asks the same."""
 UNLABELLED = (LabelStatus.PENDING, LabelStatus.MISSING, LabelStatus.NOT_WANTED)
 """How a turn's label stands that may be asked for: one that was not wanted is, where there is a labeller by now."""
 
@@ -102,22 +102,23 @@ class Thread:
         self.number = number
         self.recorded: list[tuple[bytes, TurnRow]] = []
         """Turns that are still to be replayed, with the key of their states."""
-        self.state: list[Message] = []
+        self.state = Keyed()
         """The last one that was answered."""
         self.answers: dict[Question, tuple[int, Action]] = {}
         """The latest, with their turns."""
         self.turnstile = asyncio.Lock()
 
-    def remember(self, question: Question, messages: list[Message], answer: tuple[int, Action]) -> None:
+    def remember(self, question: Question, state: Keyed, answer: tuple[int, Action]) -> None:
         """An answer that was given."""
-        self.state = messages
+        self.state = state
         self.answers[question] = answer
         if len(self.answers) > ANSWERS:
             del self.answers[next(iter(self.answers))]
 
     def goes_on(self, state: list[Message]) -> tuple[bool, int]:
         """See `Session.goes_on`."""
-        before, following = self.state, state[len(self.state) :]
+        before = self.state.messages
+        following = state[len(before) :]
         if not before or state[: len(before)] != before:
             return NOT_AT_ALL
         if not following:
@@ -126,11 +127,6 @@ class Thread:
         answered = following[0] == action.message
         skipped = any(message["role"] == "assistant" for message in following[1:])
         return answered and not skipped, len(before) + answered
-
-
-def question_of(messages: list[Message], asked: Mapping[str, object]) -> Question:
-    """Names what is asked: a call that is repeated asks the same."""
-    return state_key(messages), json.dumps(dict(asked), sort_keys=True)
 
 
 def opening(messages: list[Message]) -> bytes:
@@ -235,32 +231,33 @@ class Session:
         return self._threads.setdefault(opening(messages), Thread(len(self._threads)))
 
     async def _answer(self, messages: list[Message], asked: Mapping[str, object]) -> tuple[int, Action]:
-        thread, question = self._thread(messages), question_of(messages, asked)
+        thread = self._thread(messages)
         async with thread.turnstile:
             if self._fault is not None:
                 raise InfrastructureFault(self._fault)
+            state = thread.state.then(messages)
+            question = state.key, json.dumps(dict(asked), sort_keys=True)
             # A harness that lost the answer repeats its call. Another action here would be a turn that never ran.
             if question not in thread.answers:
-                answer = self._replay(thread, messages) or await self._act(thread, messages, asked)
-                thread.remember(question, messages, answer)
+                answer = self._replay(thread, state.key) or await self._act(thread, state, asked)
+                thread.remember(question, state, answer)
                 self._answered += 1
                 self._overflowed, self._refused = False, None  # the agent has condensed it, or asked otherwise
             return thread.answers[question]
 
-    def _replay(self, thread: Thread, messages: list[Message]) -> tuple[int, Action] | None:
+    def _replay(self, thread: Thread, key: bytes) -> tuple[int, Action] | None:
         """The recorded turn of this state, else the thread's next one. Its action is executed again even if the state
         differs a little (a timing in an observation): what the workspace holds is decided by the actions."""
         if not thread.recorded:
             return None
-        key = state_key(messages)
         place = next((place for place, (recorded, _) in enumerate(thread.recorded) if recorded == key), 0)
         _, turn = thread.recorded.pop(place)
         self._replayed += 1
         self._metrics.replayed.inc()
         return turn.turn, turn.action
 
-    async def _act(self, thread: Thread, messages: list[Message], asked: Mapping[str, object]) -> tuple[int, Action]:
-        call = Call(self._next, messages, asked, thread.number)
+    async def _act(self, thread: Thread, state: Keyed, asked: Mapping[str, object]) -> tuple[int, Action]:
+        call = Call(self._next, state.messages, asked, thread.number)
         self._next += 1
         started = time.time()
         self._since[call.turn] = time.monotonic()
@@ -269,7 +266,7 @@ class Session:
             if self._ended:
                 raise InfrastructureFault("the trajectory has ended meanwhile")
             action = storable_action(action)
-            self._record(call, actor, action, taught, started)
+            self._record(call, state, actor, action, taught, started)
         except ContextOverflow:
             self._overflowed = True
             raise
@@ -311,7 +308,9 @@ class Session:
                 log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, call.turn, actor)
             raise InfrastructureFault(f"the {actor} could not answer: {error or type(error).__name__}") from error
 
-    def _record(self, call: Call, actor: Actor, action: Action, taught: list[Action], started: float) -> None:
+    def _record(
+        self, call: Call, state: Keyed, actor: Actor, action: Action, taught: list[Action], started: float
+    ) -> None:
         teacher = self.spec.labeller
         if teacher is None:
             label = Label(LabelStatus.NOT_WANTED)
@@ -323,7 +322,16 @@ class Session:
         # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.
         trajectory = self.spec.trajectory.id
         row = self._store.record_turn(
-            trajectory, call.turn, call.messages, actor, action, label, started, thread=call.thread, asked=call.asked
+            trajectory,
+            call.turn,
+            call.messages,
+            actor,
+            action,
+            label,
+            started,
+            thread=call.thread,
+            asked=call.asked,
+            keyed=state,
         )
         self._metrics.turns.labels(actor).inc()
         seconds = time.time() - started

@@ -7,6 +7,7 @@ the third look.
 
 import json
 import sqlite3
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
 
@@ -25,21 +26,40 @@ def message_hash(message: Message) -> bytes:
     return _digest(text.encode("utf-8", "surrogatepass"))
 
 
+@dataclass(frozen=True)
+class Keyed:
+    """A conversation, and the keys of its prefixes, the empty one's first: 16 bytes that name each."""
+
+    messages: list[Message] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=lambda: [EMPTY])
+
+    @property
+    def key(self) -> bytes:
+        """The whole conversation's."""
+        return self.keys[-1]
+
+    def then(self, messages: list[Message]) -> "Keyed":
+        """Another conversation. Where it goes on with this one only what is new is hashed: to compare 100 kB takes a
+        hundredth of the time."""
+        known = self if messages[: len(self.messages)] == self.messages else Keyed()
+        hashes = map(message_hash, messages[len(known.messages) :])
+        new = accumulate(hashes, lambda key, digest: _digest(key + digest), initial=known.key)
+        return Keyed(messages, [*known.keys[:-1], *new])
+
+
 def state_key(messages: list[Message]) -> bytes:
     """16 bytes that name a conversation."""
-    return _chain([message_hash(message) for message in messages])[-1]
+    return Keyed().then(messages).key
 
 
-def insert_state(db: sqlite3.Connection, messages: list[Message]) -> int:
+def insert_state(db: sqlite3.Connection, state: Keyed) -> int:
     """The id of a conversation's state. Inserts what is new; the caller holds the transaction."""
-    hashes = [message_hash(message) for message in messages]
-    keys = _chain(hashes)
-    state, depth = _deepest_known(db, keys)
-    for message, digest, key in zip(messages[depth:], hashes[depth:], keys[depth + 1 :], strict=True):
+    number, depth = _deepest_known(db, state.keys)
+    for message, key in zip(state.messages[depth:], state.keys[depth + 1 :], strict=True):
         depth += 1
         insertion = "INSERT INTO states (key, parent_id, message_id, depth) VALUES (?, ?, ?, ?) RETURNING id"
-        state = int(db.execute(insertion, (key, state, _insert_message(db, message, digest), depth)).fetchone()[0])
-    return state
+        number = int(db.execute(insertion, (key, number, _insert_message(db, message), depth)).fetchone()[0])
+    return number
 
 
 def state_messages(db: sqlite3.Connection, state_id: int) -> list[Message]:
@@ -60,11 +80,6 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-def _chain(hashes: list[bytes]) -> list[bytes]:
-    """The keys of a conversation's prefixes, the empty one first."""
-    return list(accumulate(hashes, lambda key, digest: _digest(key + digest), initial=EMPTY))
-
-
 def _deepest_known(db: sqlite3.Connection, keys: list[bytes]) -> tuple[int, int]:
     for depth in range(len(keys) - 1, 0, -1):
         found = db.execute("SELECT id FROM states WHERE key = ?", (keys[depth],)).fetchone()
@@ -73,7 +88,8 @@ def _deepest_known(db: sqlite3.Connection, keys: list[bytes]) -> tuple[int, int]
     return 0, 0
 
 
-def _insert_message(db: sqlite3.Connection, message: Message, digest: bytes) -> int:
+def _insert_message(db: sqlite3.Connection, message: Message) -> int:
+    digest = message_hash(message)
     found = db.execute("SELECT id FROM messages WHERE hash = ?", (digest,)).fetchone()
     if found is None:
         columns = "hash, role, name, content, tool_calls, tool_call_id"

@@ -27,6 +27,7 @@ from rollin.store.rows import (
     TrajectoryRow,
     TurnRow,
 )
+from rollin.store.states import Keyed
 from rollin.tasks.schema import Task
 
 DATABASE = "run.db"
@@ -235,10 +236,13 @@ class Store:
         *,
         thread: int = 0,
         asked: Mapping[str, object] | None = None,
+        keyed: Keyed | None = None,
     ) -> TurnRow:
-        """Commit one turn with the messages of its state that are new. IntegrityError if the turn exists."""
+        """Commit one turn with the messages of its state that are new. IntegrityError if the turn exists. `keyed` is
+        the state with its keys, where they are known."""
+        keyed = keyed or Keyed().then(messages)
         with self._transaction() as db:
-            state = states.insert_state(db, messages)
+            state = states.insert_state(db, keyed)
             place: codec.Columns = {"trajectory_id": trajectory_id, "turn": turn, "thread": thread, "state_id": state}
             place["asked"] = _json(asked or None)
             row = (
