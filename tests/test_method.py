@@ -225,6 +225,8 @@ def test_a_recipe_names_a_row_and_changes_what_it_likes() -> None:
         (["student.sampling.max_tokens=0"], "greater than or equal to 1"),
         (["seed=4294967296"], "less than"),
         (["tasks_per_iteration=[]"], "'tasks_per_iteration': list should have at least 1 item"),
+        (["evaluation.base=-1"], "'evaluation.base': -1 is neither true or false nor how many tasks of each group"),
+        (["evaluation.base=some"], "'evaluation.base': 'some' is neither true"),
         (["tasks_per_iteration=[4, 0]"], "'tasks_per_iteration.1': input should be greater than 0"),
         (["arms={x: &x {y: *x}}"], "holds itself"),
     ],

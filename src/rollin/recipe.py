@@ -137,6 +137,13 @@ class EvaluationSettings(Settings):
     """Ask the teacher beside, to know how often the student does what it would do in the states that are reached.
     Nothing is learnt from these labels."""
 
+    @field_validator("base", mode="before")
+    @classmethod
+    def _base(cls, base: Any) -> Any:
+        if not isinstance(base, int) or base < 0:
+            raise ValueError(f"{base!r} is neither true or false nor how many tasks of each group")
+        return base
+
 
 class Budget(Settings):
     """What a run may use at most, so that methods can be compared at equal cost. Each iteration gets an even share of
