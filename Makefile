@@ -27,7 +27,7 @@ quickstart: install  ## Train SmolLM2-135M by DAgger to repair small repositorie
 	$(BIN)/rollin run recipes/quickstart.yaml
 
 test: install  ## Run the tests (8 minutes on two Zen 3 cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 test-slow: install  ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
