@@ -4,6 +4,7 @@ A harness gets `url` and a key that names its trajectory; nothing else about it 
 """
 
 import asyncio
+import gc
 import hashlib
 import hmac
 import logging
@@ -126,6 +127,9 @@ class Gateway:
         return self._labels.counts
 
     def __enter__(self) -> Self:
+        # A full collection of what is loaded by now (torch, a model) would stop all calls for a tenth of a second and
+        # more, every few hundred; it stays as long as the gateway is open.
+        gc.freeze()
         self._thread.start()
         self._ready.wait()
         return self
@@ -141,6 +145,7 @@ class Gateway:
             self.run(self._labels.cancel())
             self._server.should_exit = True
             self._thread.join()
+            gc.unfreeze()
         for each in self._sockets:
             each.close()
         self._folder.cleanup()
