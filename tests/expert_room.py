@@ -1,6 +1,7 @@
 """Parts for the expert's tests and benchmark: a way to play a task without a model server, and a vandal.
 
 files_of   a kata's files
+make_task, broken_task, regression_task   tasks of a kata
 Play       what a trajectory came to: its messages, and whether it was submitted and resolved
 Vandal     acts like an untrained student on a bad day: garbage, wrong edits, lost commits, half-done reverts
 """
@@ -8,6 +9,7 @@ Vandal     acts like an untrained student on a bad day: garbage, wrong edits, lo
 import asyncio
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,12 @@ from rollin.policies.expert.screen import command_of
 from rollin.policies.expert.steps import SUBMIT
 from rollin.sandboxes.base import Sandbox
 from rollin.sandboxes.workspace import open_workspace
+from rollin.tasks.faults.base import Fault, apart, apply, diff
+from rollin.tasks.faults.semantic import SEMANTIC
+from rollin.tasks.faults.visible import VISIBLE
 from rollin.tasks.grading import extract_patch, grade
-from rollin.tasks.schema import Task
+from rollin.tasks.repository import build_repository
+from rollin.tasks.schema import Commit, Family, Task
 
 OBSERVATION_CHARS = 2000
 KATAS = Path(__file__).parents[1] / "src" / "rollin" / "tasks" / "katas"
@@ -28,6 +34,55 @@ KATAS = Path(__file__).parents[1] / "src" / "rollin" / "tasks" / "katas"
 
 def files_of(kata: str) -> dict[str, str]:
     return {path.name: path.read_text() for path in (KATAS / kata).iterdir() if path.is_file()}
+
+
+def make_task(kata: str, family: Family, history: Sequence[Commit], fixed: dict[str, str], cache: Path) -> Task:
+    """A task of a kata whose reference patch leads from the end of the history to the `fixed` files."""
+    pristine = {name: text.encode() for name, text in files_of(kata).items()}
+    _, head = build_repository(pristine, history, cache)
+    state = files_of(kata)
+    for commit in history:
+        state |= {path: text for path, text in commit.files.items() if text is not None}
+    tests = re.findall(r"^def (test_\w+)", fixed[f"test_{kata}.py"], re.MULTILINE)
+    return Task(
+        instance_id=f"{kata}-{head[:8]}",
+        repo=f"kata/{kata}",
+        base_commit=head,
+        problem_statement=f"Something in {kata} is broken.",
+        patch=diff(state, fixed),
+        FAIL_TO_PASS=[f"test_{kata}.py::{name}" for name in tests],
+        PASS_TO_PASS=[],
+        family=family,
+        test_files=[f"test_{kata}.py"],
+        pristine=f"kata:{kata}",
+        history=list(history),
+    )
+
+
+def broken_task(kata: str, family: Family, kinds: Sequence[str], cache: Path) -> Task:
+    """A task with a fault of each kind, all in one commit."""
+    files, rng, faults = files_of(kata), random.Random(kata), list[Fault]()
+    for kind in kinds:
+        found = {**VISIBLE, **SEMANTIC}[kind](files, f"{kata}.py", rng)
+        faults.append(rng.choice([fault for fault in found if apart(files, fault, faults)]))
+    broken = {path: text for path, text in apply(files, faults).items() if text != files[path]}
+    return make_task(kata, family, [Commit(subject="Initial version", files=dict(broken))], files, cache)
+
+
+def regression_task(cache: Path, *, conflict: bool) -> Task:
+    """Seven commits on `invoice`, the third of which breaks it; later ones may touch the line beside."""
+    good = files_of("invoice")["invoice.py"]
+    bad = good.replace("amount * rate / 100", "amount + rate / 100")
+    texts = [good, good + "\nYEAR = 2024\n"]
+    texts.append(bad + "\nYEAR = 2024\n")
+    if conflict:
+        texts.append(texts[-1].replace("    return math.floor", "    # half up\n    return math.floor"))
+    while len(texts) < 7:
+        texts.append(texts[-1] + f"VERSION_{len(texts)} = 1\n")
+    subjects = ["Initial version", "Add the year", "Simplify _tax_on", *(f"Change {n}" for n in range(3, 7))]
+    history = [Commit(subject=s, files={"invoice.py": t}) for s, t in zip(subjects, texts, strict=True)]
+    fixed = {**files_of("invoice"), "invoice.py": texts[-1].replace("amount + rate", "amount * rate")}
+    return make_task("invoice", Family.REGRESSION, history, fixed, cache)
 
 
 @dataclass(frozen=True)

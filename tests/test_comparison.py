@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from test_run import finish, rollin, write_recipe
+from run_room import finish, rollin, write_recipe
 
 from rollin.comparison import MATCHED, Comparison
 from rollin.errors import UserError

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from engine_server import EngineServer
+from run_room import finish, rollin, write_recipe
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
-from test_run import finish, rollin, write_recipe
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.errors import InfrastructureFault, UserError

@@ -1,5 +1,6 @@
 """The gateway as a server: keys, what it refuses and how it says so, faults, metrics."""
 
+import gc
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,13 @@ def test_a_dead_key_is_refused(run: Run) -> None:
     assert httpx.get(f"{run.gateway.url}/models").status_code == 401
     with pytest.raises(KeyError):
         run.gateway.close_session(key)
+
+
+def test_what_is_loaded_by_then_is_left_out_of_collections_while_it_is_open(tmp_path: Path) -> None:
+    before = gc.get_freeze_count()
+    with Store.create(tmp_path / "collected.db", {}) as store, Gateway(store):
+        assert gc.get_freeze_count() > before
+    assert gc.get_freeze_count() == 0
 
 
 def test_concurrent_trajectories_keep_apart(run: Run) -> None:

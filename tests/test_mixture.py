@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from rollin.errors import UserError
 from rollin.mixture import (
     Actor,
     AnyRollIn,
@@ -26,6 +27,7 @@ from rollin.mixture import (
     training_seed,
     uniform,
 )
+from rollin.serving import mixture
 
 draws = st.builds(
     Draw,
@@ -158,3 +160,17 @@ def test_a_recipe_writes_a_roll_in_in_yaml() -> None:
 def test_a_beta_outside_zero_to_one_is_refused(beta: object) -> None:
     with pytest.raises(ValidationError):
         TurnMixture.model_validate({"beta": beta})
+
+
+@pytest.mark.parametrize(
+    ("text", "roll_in"),
+    [("student", Student()), ("teacher", Teacher()), ("beta=0.25", TurnMixture(beta=Constant(value=0.25)))],
+)
+def test_a_mixture_in_words(text: str, roll_in: object) -> None:
+    assert mixture(text) == roll_in
+
+
+@pytest.mark.parametrize("text", ["beta=2", "beta=", "half", "beta=-1"])
+def test_what_is_no_mixture_is_said(text: str) -> None:
+    with pytest.raises(UserError, match="is none"):
+        mixture(text)

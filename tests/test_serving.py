@@ -22,7 +22,7 @@ from test_endpoint import served  # noqa: F401 - a fixture
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.gateway import Gateway, Host, Standing
-from rollin.mixture import Actor, Constant, Student, Teacher, TurnMixture
+from rollin.mixture import Actor, Student
 from rollin.policies.base import Request, Sampling
 from rollin.progress import ConsoleReporter
 from rollin.recipe import Recipe
@@ -310,20 +310,6 @@ def test_a_served_model_stands_behind_a_session(served: tuple[str, str], tmp_pat
     with serving(Model(url, name, sampling=SHORT), None, Student(), tmp_path) as server:
         say(server, server.plain_key, [ASK])
         assert [turn.label.status for turn in server.store.turns(1)] == [LabelStatus.NOT_WANTED]
-
-
-@pytest.mark.parametrize(
-    ("text", "roll_in"),
-    [("student", Student()), ("teacher", Teacher()), ("beta=0.25", TurnMixture(beta=Constant(value=0.25)))],
-)
-def test_a_mixture_in_words(text: str, roll_in: object) -> None:
-    assert mixture(text) == roll_in
-
-
-@pytest.mark.parametrize("text", ["beta=2", "beta=", "half", "beta=-1"])
-def test_what_is_no_mixture_is_said(text: str) -> None:
-    with pytest.raises(UserError, match="is none"):
-        mixture(text)
 
 
 def test_what_a_server_lacks_is_said(tiny_directory: Path, tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from rollin.errors import UserError
 from rollin.evaluation.paired import Outcomes
 from rollin.evaluation.result import Result
+from rollin.explaining import nearest
 from rollin.layers import on_top
 from rollin.method import METHODS
 from rollin.progress import Reporter
-from rollin.recipe import Budget, EvaluationSettings, LocalTeacher, Recipe, nearest, parse_recipe, placeless
+from rollin.recipe import Budget, EvaluationSettings, LocalTeacher, Recipe, parse_recipe, placeless
 from rollin.store import DATABASE, Store
 
 MATCHED = "sft-matched"

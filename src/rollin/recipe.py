@@ -1,16 +1,15 @@
 """A run's settings: read from YAML, changed by `key=value`, validated before anything starts."""
 
-import difflib
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from rollin.errors import UserError
+from rollin.explaining import explain, nearest
 from rollin.harnesses.command import CommandSettings
 from rollin.harnesses.gym import GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
@@ -131,7 +130,7 @@ class EvaluationSettings(Settings):
 
     when: Literal["ends", "every_iteration"] = "ends"
     """`ends`: before the first iteration and after the last."""
-    base: bool | Annotated[int, Field(ge=1)] = True
+    base: bool | int = True
     """Measure the student before any training, too: on all eval tasks, or on the first so many of each group."""
     labels: bool = False
     """Ask the teacher beside, to know how often the student does what it would do in the states that are reached.
@@ -257,8 +256,6 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(content, str(path))
 
 
-TYPE = re.compile(r"(constrained-\w+|list\[.*\]|dict\[.*\]|int|float|str)$")
-"""What pydantic calls a type among others."""
 PLACES = {"base_url", "api_key_env", "requests_per_minute"}
 """Settings that say where something is: they may change while a run goes on."""
 
@@ -301,7 +298,7 @@ def parse_recipe(content: dict[str, Any], origin: str) -> Recipe:
         recipe = Recipe.model_validate(content)
         endless = next((place for place, number in _numbers(content) if not math.isfinite(number)), None)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_explain(error)}") from error
+        raise UserError(f"{origin}: {explain(error, Recipe)}") from error
     except RecursionError as error:  # YAML can say so
         raise UserError(f"{origin}: a setting holds itself; write it out") from error
     if endless:
@@ -348,59 +345,3 @@ def _numbers(content: object, place: str = "") -> Iterator[tuple[str, float]]:
 
 def _entries(content: object) -> Iterable[tuple[object, object]]:
     return content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-
-
-def _explain(error: ValidationError) -> str:
-    """The first thing wrong, in one sentence, with the nearest valid key where a key is unknown."""
-    # An unknown key first: where it was meant for a required one, that one is missing only for this reason. Where a
-    # setting can be of several types, the complaint of the type that was given.
-    first = max(
-        error.errors(), key=lambda e: (e["type"] == "extra_forbidden", not e["type"].endswith("_type"), -len(e["loc"]))
-    )
-    place, valid = _place(first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown setting {place!r}{nearest(str(first['loc'][-1]), valid)}"
-    if first["type"] == "missing":
-        return f"setting {place!r} is missing; add it"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"setting {place!r}: {message[0].lower()}{message[1:]}" if place else message
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: what was meant, or what there is."""
-    known = [*known]
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else f"; valid ones are {', '.join(known)}"
-
-
-def _place(location: Sequence[int | str]) -> tuple[str, list[str]]:
-    """(a place as a recipe's reader finds it, the settings that are valid there).
-
-    Where a setting can be of several kinds or types, pydantic names that in between, as if it were a setting.
-    """
-    shown, valid = list[str](), list[str]()
-    models: list[type[BaseModel]] = [Recipe]
-    for part in location:
-        kinds = [model for model in models if part in _kinds(model)]
-        if kinds and not any(part in model.model_fields for model in models):
-            models = kinds
-            continue
-        if not isinstance(part, str) or not TYPE.match(part):
-            shown.append(str(part))
-        if isinstance(part, str):
-            valid = sorted({name for model in models for name in model.model_fields})
-            fields = [model.model_fields[part] for model in models if part in model.model_fields]
-            models = [inner for field in fields for inner in _models_in(field.annotation)] or models
-    return ".".join(shown), valid
-
-
-def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
-    """What pydantic calls a model among others: its `kind`, or its own name."""
-    kind = model.model_fields.get("kind")
-    return (model.__name__, *(get_args(kind.annotation) if kind else ()))
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -1,7 +1,6 @@
 """Resolve rates: how many tasks were resolved, of how many that count, and how sure that is."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -67,7 +66,10 @@ def group_of(task: Task) -> str:
     return f"{task.source} {task.family.value}"
 
 
-def first_of_each_group(tasks: Iterable[Task], count: int) -> list[Task]:
+def first_of_each_group(tasks: Sequence[Task], count: int) -> list[Task]:
     """At most `count` of each group, in their order."""
-    seen = Counter[str]()
-    return [task for task in tasks if seen.update([group_of(task)]) or seen[group_of(task)] <= count]
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(group_of(task), []).append(task)
+    first = {task.instance_id for group in groups.values() for task in group[:count]}
+    return [task for task in tasks if task.instance_id in first]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rollin.errors import UserError
 from rollin.evaluation.failures import FailureMode, failures
-from rollin.evaluation.rate import Rate
+from rollin.evaluation.rate import Rate, group_of
 from rollin.files import write_text
 from rollin.store import STUDENT, Phase, Purpose, Store
 
@@ -71,7 +71,7 @@ class Result(BaseModel):
         return cls(
             recipe=recipe,
             done=done,
-            groups={task.instance_id: f"{task.source} {task.family.value}" for task in tasks},
+            groups={task.instance_id: group_of(task) for task in tasks},
             outcomes={row.instance_id: row.resolved for row in rows if row.resolved is not None},
             failures=dict(failures(rows)),
             curve=[(trained[each.iteration], Rate(each.resolved, each.n, each.faults)) for each in measured],

@@ -128,7 +128,7 @@ class Gateway:
 
     def __enter__(self) -> Self:
         # A full collection of what is loaded by now (torch, a model) would stop all calls for a tenth of a second and
-        # more, every few hundred; it stays as long as the gateway is open.
+        # more; it stays as long as the gateway is open.
         gc.freeze()
         self._thread.start()
         self._ready.wait()

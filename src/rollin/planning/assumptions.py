@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rollin.errors import UserError
-from rollin.recipe import Recipe, nearest
+from rollin.explaining import nearest
+from rollin.recipe import Recipe
 from rollin.tasks.sets import BuiltTasks, GymTasks
 
 
