@@ -101,7 +101,7 @@ class Gateway:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forgetting: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="gateway", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
 
     @property
     def url(self) -> str:
@@ -210,6 +210,10 @@ class Gateway:
         return report
 
     # --- the server ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

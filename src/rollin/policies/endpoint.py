@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
 from rollin.messages import ToolCall, offered
@@ -304,7 +305,8 @@ class EndpointPolicy:
             connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
-        data = json.dumps({name: value for name, value in body.items() if value is not None})
+        # In a third of json's time, which a long conversation pays at every turn.
+        data = to_json({name: value for name, value in body.items() if value is not None})
         try:
             async with self._session.post(url, data=data, headers=headers, proxy=self._proxy) as answer:
                 content = await answer.read()
