@@ -19,7 +19,7 @@ from rollin.evaluation import official
 from rollin.messages import Message, offering
 from rollin.mixture import Actor
 from rollin.policies.base import Action
-from rollin.store import Exit, Label, LabelSource, LabelStatus, Purpose, Store
+from rollin.store import Exit, Label, LabelSource, LabelStatus, Purpose, State, Store
 from rollin.store.export import Predictions, predictions, write_predictions, write_turns
 from rollin.tasks.published.reading import Source, read
 from rollin.tasks.schema import Task
@@ -96,9 +96,9 @@ def test_turns_come_back_from_parquet_as_they_were(tmp_path: Path) -> None:
         store.add_tasks([make_task()])
         name: dict[str, Any] = {"iteration": 1, "purpose": Purpose.COLLECT, "policy": "student", "seed": 0}
         row = store.open_trajectory(make_task().instance_id, attempt=0, **name)
-        store.record_turn(row.id, 0, messages, Actor.STUDENT, Action("guess", prompt_tokens=7), label, 0.0)
+        store.record_turn(row.id, 0, State.of(messages), Actor.STUDENT, Action("guess", prompt_tokens=7), label, 0.0)
         messages += [{"role": "assistant", "content": "guess"}, {"role": "user", "content": "no"}]
-        store.record_turn(row.id, 1, messages, Actor.TEACHER, Action("x"), Label(LabelStatus.MISSING), 0.0)
+        store.record_turn(row.id, 1, State.of(messages), Actor.TEACHER, Action("x"), Label(LabelStatus.MISSING), 0.0)
         store.open_trajectory(make_task().instance_id, attempt=1, **name)  # without turns
         assert write_turns(store, tmp_path / "deep" / "turns.parquet") == 2
         assert write_turns(store, tmp_path / "none.parquet", iteration=9) == 0

@@ -17,7 +17,7 @@ from rollin.policies.base import Action, Request
 from rollin.policies.judging import QUESTION, sound
 from rollin.rollout import Cast, Rollouts
 from rollin.sandboxes.base import Limits
-from rollin.store import Label, LabelStatus, Purpose, Store, TurnRow
+from rollin.store import Label, LabelStatus, Purpose, State, Store, TurnRow
 from rollin.training.samples import training_samples
 
 
@@ -27,8 +27,8 @@ def record(store: Store, actors: list[Actor], *, forgets: int | None = None) -> 
     row = store.open_trajectory("a", iteration=1, attempt=0, purpose=Purpose.COLLECT, policy="student", seed=0)
     messages, turns = [Message(role="user", content="repair it")], []
     for number, actor in enumerate(actors):
-        action = Action(f"step {number}")
-        turns.append(store.record_turn(row.id, number, messages, actor, action, Label(LabelStatus.NOT_WANTED), 0.0))
+        action, none = Action(f"step {number}"), Label(LabelStatus.NOT_WANTED)
+        turns.append(store.record_turn(row.id, number, State.of(messages), actor, action, none, 0.0))
         said = [] if number == forgets else [Message(role="assistant", content=action.content)]
         messages = [*messages, *said, Message(role="user", content=f"output {number}")]
     return turns

@@ -19,7 +19,7 @@ from rollin.method import METHODS, Aggregate, Method
 from rollin.mixture import Actor, Student, Teacher
 from rollin.policies.base import Action
 from rollin.recipe import Budget, Recipe, load_recipe, parse_recipe, placeless
-from rollin.store import Exit, Label, LabelStatus, Purpose, Spent, Store, TrajectoryRow
+from rollin.store import Exit, Label, LabelStatus, Purpose, Spent, State, Store, TrajectoryRow
 from rollin.training.objectives import PolicyGradient, ReverseKL
 from rollin.training.samples import advantages, affordable, fitting, training_samples, weights_of
 from rollin.training.trie import Sample, pack
@@ -257,7 +257,7 @@ def test_only_the_students_own_tokens_are_learnt_as_they_are(
         for turn, (actor, action) in enumerate(
             [(Actor.STUDENT, said), (Actor.TEACHER, said), (Actor.STUDENT, replace(said, token_ids=None))]
         ):
-            store.record_turn(opened.id, turn, messages, actor, action, none, 0)
+            store.record_turn(opened.id, turn, State.of(messages), actor, action, none, 0)
         exact = METHODS["opd"].model_copy(update={"objective": ReverseKL(estimate="exact")})
         (sampled,) = training_samples(store, [1], tokenizer, METHODS["opd"])
         (every,) = training_samples(store, [1], tokenizer, exact)

@@ -23,7 +23,18 @@ from rollin.report.plot import plot, series
 from rollin.report.summary import Summary
 from rollin.report.tables import Table, printable
 from rollin.report.viewer import news, show_run, show_trajectory, trajectories
-from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
+from rollin.store import (
+    EvaluationRow,
+    Exit,
+    Label,
+    LabelSource,
+    LabelStatus,
+    Phase,
+    Purpose,
+    State,
+    Store,
+    TrajectoryRow,
+)
 from rollin.tasks.schema import Family, Task
 
 RECIPE = {
@@ -76,7 +87,7 @@ def conversation(turn: int) -> list[Message]:
 
 def act(store: Store, row: TrajectoryRow, turn: int, actor: Actor, label: Label, said: str = "") -> None:
     action = Action(said or f"do {turn}", prompt_tokens=100, completion_tokens=10, seconds=0.5)
-    store.record_turn(row.id, turn, conversation(turn), actor, action, label, started=0.0)
+    store.record_turn(row.id, turn, State.of(conversation(turn)), actor, action, label, started=0.0)
 
 
 def beside(text: str) -> Label:

@@ -20,9 +20,19 @@ from rollin.errors import InfrastructureFault, UserError
 from rollin.messages import Function, Message, ToolCall
 from rollin.mixture import Actor
 from rollin.policies.base import Action
-from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
+from rollin.store import (
+    EvaluationRow,
+    Exit,
+    Label,
+    LabelSource,
+    LabelStatus,
+    Phase,
+    Purpose,
+    State,
+    Store,
+    TrajectoryRow,
+)
 from rollin.store.database import SCHEMA_VERSION
-from rollin.store.states import Keyed
 
 PENDING = Label(LabelStatus.PENDING)
 
@@ -32,6 +42,10 @@ def conversation(turns: int, task: str = "repair it") -> list[Message]:
     for k in range(turns):
         messages += [{"role": "assistant", "content": f"act {k}"}, {"role": "user", "content": f"saw {k}"}]
     return messages
+
+
+def state(turns: int, task: str = "repair it") -> State:
+    return State.of(conversation(turns, task))
 
 
 @pytest.fixture
@@ -54,7 +68,7 @@ def count(store: Store, table: str) -> int:
 def test_a_turn_comes_back_as_it_was_recorded(store: Store) -> None:
     action = Action("ls", "length", 120, 3, token_ids=[5, 151643, 2], logprobs=[-0.5, -1.25, 0.0], seconds=0.25)
     label = Label.of(Action("cat x", prompt_tokens=9, completion_tokens=4, seconds=1.5), LabelSource.BESIDE)
-    recorded = store.record_turn(begin(store).id, 0, conversation(0), Actor.STUDENT, action, label, started=3.5)
+    recorded = store.record_turn(begin(store).id, 0, state(0), Actor.STUDENT, action, label, started=3.5)
     assert store.turns(recorded.trajectory_id) == [recorded]
     assert (recorded.action, recorded.label) == (action, label)
     assert (label.text, label.prompt_tokens, label.completion_tokens, label.seconds) == ("cat x", 9, 4, 1.5)
@@ -63,9 +77,9 @@ def test_a_turn_comes_back_as_it_was_recorded(store: Store) -> None:
 def test_a_state_is_its_messages(store: Store) -> None:
     trajectory = begin(store)
     for turn in range(5):
-        store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+        store.record_turn(trajectory.id, turn, state(turn), Actor.STUDENT, Action("a"), PENDING, 0)
     states = [turn.state_id for turn in store.turns(trajectory.id)]
-    assert [store.state_messages(state) for state in states] == [conversation(turn) for turn in range(5)]
+    assert [store.state_messages(number) for number in states] == [conversation(turn) for turn in range(5)]
 
 
 ROLES = st.sampled_from(["user", "assistant"])
@@ -74,17 +88,17 @@ SAID = st.builds(lambda role, content: Message(role=role, content=content), ROLE
 
 @given(st.lists(st.lists(SAID, max_size=4), max_size=4))
 def test_a_conversations_keys_are_its_own_whatever_was_known_before(conversations: list[list[Message]]) -> None:
-    known, of_key = Keyed(), dict[bytes, list[Message]]()
+    known, of_key = State(), dict[bytes, list[Message]]()
     for messages in conversations:
         known = known.then(messages)
-        assert known == Keyed().then(messages)
-        assert known.keys == [Keyed().then(messages[:length]).key for length in range(len(messages) + 1)]
+        assert known == State.of(messages)
+        assert known.keys == [State.of(messages[:length]).key for length in range(len(messages) + 1)]
         assert of_key.setdefault(known.key, messages) == messages
 
 
 def test_a_named_message_keeps_its_name(store: Store) -> None:
     messages: list[Message] = [{"role": "user", "content": "hi", "name": "ann"}]
-    turn = store.record_turn(begin(store).id, 0, messages, Actor.STUDENT, Action("a"), PENDING, 0)
+    turn = store.record_turn(begin(store).id, 0, State.of(messages), Actor.STUDENT, Action("a"), PENDING, 0)
     assert store.state_messages(turn.state_id) == messages
 
 
@@ -93,16 +107,16 @@ def test_shared_prefixes_are_stored_once(store: Store) -> None:
     for attempt in range(2):
         trajectory = begin(store, attempt)
         for turn in range(30):
-            store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+            store.record_turn(trajectory.id, turn, state(turn), Actor.STUDENT, Action("a"), PENDING, 0)
     branch = [*conversation(28), *conversation(30)[-1:]]
-    store.record_turn(begin(store, 2).id, 0, branch, Actor.STUDENT, Action("a"), PENDING, 0)
+    store.record_turn(begin(store, 2).id, 0, State.of(branch), Actor.STUDENT, Action("a"), PENDING, 0)
     assert count(store, "messages") == 60 + 1
     assert count(store, "states") == 1 + 60 + 1
 
 
 def test_the_same_message_after_another_history_is_another_state(store: Store) -> None:
     rows = [
-        store.record_turn(begin(store, k).id, 0, conversation(2, task), Actor.STUDENT, Action("a"), PENDING, 0)
+        store.record_turn(begin(store, k).id, 0, state(2, task), Actor.STUDENT, Action("a"), PENDING, 0)
         for k, task in enumerate(["one", "two"])
     ]
     assert rows[0].state_id != rows[1].state_id
@@ -111,9 +125,9 @@ def test_the_same_message_after_another_history_is_another_state(store: Store) -
 
 def test_a_turn_is_recorded_once(store: Store) -> None:
     trajectory = begin(store)
-    store.record_turn(trajectory.id, 0, conversation(0), Actor.STUDENT, Action("a"), PENDING, 0)
+    store.record_turn(trajectory.id, 0, state(0), Actor.STUDENT, Action("a"), PENDING, 0)
     with pytest.raises(sqlite3.IntegrityError):
-        store.record_turn(trajectory.id, 0, conversation(1), Actor.STUDENT, Action("b"), PENDING, 0)
+        store.record_turn(trajectory.id, 0, state(1), Actor.STUDENT, Action("b"), PENDING, 0)
     assert [turn.action.content for turn in store.turns(trajectory.id)] == ["a"]
     assert count(store, "messages") == 2, "the refused turn left its messages behind"
 
@@ -146,14 +160,14 @@ def test_what_is_trained_on_comes_in_the_same_order_whoever_began_first(store: S
         trajectory = begin(store, attempt)
         label = Label.of(Action(f"b{attempt}"), LabelSource.BESIDE)
         for turn in range(2):
-            store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), label, 0)
+            store.record_turn(trajectory.id, turn, state(turn), Actor.STUDENT, Action("a"), label, 0)
     assert [turn.label.text for turn in store.collected_turns(1)] == ["b0", "b0", "b1", "b1", "b2", "b2"]
 
 
 def test_labels_arrive_later(store: Store) -> None:
     trajectory = begin(store)
     for turn in range(3):
-        store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+        store.record_turn(trajectory.id, turn, state(turn), Actor.STUDENT, Action("a"), PENDING, 0)
     first, second, _ = store.turns(trajectory.id)
     store.record_label(first.id, Label.of(Action("b"), LabelSource.BESIDE))
     store.record_label(second.id, Label(LabelStatus.MISSING))
@@ -190,9 +204,7 @@ def test_two_actions_agree_whatever_their_calls_are_numbered(store: Store) -> No
         calls = [call(f"call_{turn}_0", acted)]
         labelled = Action("", tool_calls=[call("fc_77", taught)] if taught else [])
         label = Label.of(labelled, LabelSource.BESIDE)
-        store.record_turn(
-            trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("", tool_calls=calls), label, 0
-        )
+        store.record_turn(trajectory.id, turn, state(turn), Actor.STUDENT, Action("", tool_calls=calls), label, 0)
     with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as db:
         assert [row[0] for row in db.execute("SELECT agrees FROM turn_view ORDER BY turn")] == [1, 0, 0]
 
@@ -216,7 +228,7 @@ def test_calls_agree_by_what_their_arguments_say(store: Store, one: str, other: 
 
     label = Label.of(said(other), LabelSource.BESIDE)
     assert label.agrees(said(one)) is agrees
-    store.record_turn(begin(store).id, 0, conversation(0), Actor.STUDENT, said(one), label, 0)
+    store.record_turn(begin(store).id, 0, state(0), Actor.STUDENT, said(one), label, 0)
     store.close()
     with sqlite3.connect(store.path) as db:
         db.executescript("DROP VIEW turn_view; CREATE VIEW turn_view AS SELECT 7 AS agrees;")
@@ -228,7 +240,7 @@ def test_calls_agree_by_what_their_arguments_say(store: Store, one: str, other: 
 def test_the_views_read_in_plain_sql(store: Store) -> None:
     trajectory = begin(store)
     label = Label.of(Action("a"), LabelSource.EXECUTED)
-    store.record_turn(trajectory.id, 0, conversation(1), Actor.TEACHER, Action("a"), label, 0)
+    store.record_turn(trajectory.id, 0, state(1), Actor.TEACHER, Action("a"), label, 0)
     store.end_trajectory(trajectory.id, Exit.TURN_LIMIT)
     with sqlite3.connect(store.path) as db:
         turn = db.execute("SELECT instance_id, actor, observed, action, label, agrees FROM turn_view").fetchall()
@@ -250,7 +262,7 @@ def test_threads_write_at_once(store: Store) -> None:
     def write(attempt: int) -> None:
         trajectory = begin(store, attempt)
         for turn in range(20):
-            store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a"), PENDING, 0)
+            store.record_turn(trajectory.id, turn, state(turn), Actor.STUDENT, Action("a"), PENDING, 0)
 
     threads = [threading.Thread(target=write, args=(k,)) for k in range(8)]
     for thread in threads:
@@ -269,7 +281,7 @@ store = Store.create(Path(sys.argv[1]), {})
 store.add_tasks([make_task()])
 trajectory = begin(store)
 for turn in range(100_000):
-    store.record_turn(trajectory.id, turn, conversation(turn % 40), Actor.STUDENT, Action(str(turn)), PENDING, 0)
+    store.record_turn(trajectory.id, turn, state(turn % 40), Actor.STUDENT, Action(str(turn)), PENDING, 0)
     print(turn, flush=True)
 """
 
@@ -327,7 +339,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_torn_file_is_refused(store: Store) -> None:
     trajectory = begin(store)
     for turn in range(200):
-        store.record_turn(trajectory.id, turn, conversation(turn), Actor.STUDENT, Action("a" * 300), PENDING, 0)
+        store.record_turn(trajectory.id, turn, state(turn), Actor.STUDENT, Action("a" * 300), PENDING, 0)
     store.close()
     data = bytearray(store.path.read_bytes())
     data[8192:] = os.urandom(len(data) - 8192)
@@ -352,7 +364,7 @@ def test_ten_thousand_turns_are_no_burden(store: Store) -> None:
         for turn in range(50):
             messages = conversation(turn, f"task {attempt}")
             begun = time.perf_counter()
-            store.record_turn(trajectory.id, turn, messages, Actor.STUDENT, Action("a"), PENDING, 0)
+            store.record_turn(trajectory.id, turn, State.of(messages), Actor.STUDENT, Action("a"), PENDING, 0)
             seconds.append(time.perf_counter() - begun)
     assert count(store, "turns") == 10_000
     assert sorted(seconds)[5000] < 0.005

@@ -22,7 +22,7 @@ from rollin.policies.base import Policy, Request, Sampling
 from rollin.policies.judging import sound
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.workspace import open_workspace
-from rollin.store import Exit, Purpose, Store, TrajectoryRow
+from rollin.store import Exit, Purpose, State, Store, TrajectoryRow
 from rollin.tasks.extraction import extract_patch
 from rollin.tasks.grading import grade
 from rollin.tasks.schema import Task
@@ -118,7 +118,7 @@ class Rollouts:
                 before, messages = (self._store.state_messages(each.state_id) for each in (turn, following))
                 held = messages[len(before) :][:1] == [turn.action.message]
                 if turn.actor is Actor.STUDENT and turn.sound is None and held:
-                    asked.append((turn.id, spec.request(Call(following.turn, messages), Actor.TEACHER)))
+                    asked.append((turn.id, spec.request(Call(following.turn, State.of(messages)), Actor.TEACHER)))
         self._gateway.run(self._judge(teacher, asked))
 
     async def _judge(self, teacher: Policy, asked: Sequence[tuple[int, Request]]) -> None:

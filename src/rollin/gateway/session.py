@@ -22,8 +22,8 @@ from rollin.gateway.metrics import Metrics
 from rollin.messages import Message
 from rollin.mixture import Actor, Gate, RollIn
 from rollin.policies.base import Action, Policy, Request, Sampling
-from rollin.store import Label, LabelSource, LabelStatus, Store, TrajectoryRow, TurnRow
-from rollin.store.states import Keyed, state_key
+from rollin.store import Label, LabelSource, LabelStatus, State, Store, TrajectoryRow, TurnRow
+from rollin.store.states import state_key
 from rollin.tasks.schema import Task
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,7 @@ class Call:
     """A turn that the harness wants."""
 
     turn: int
-    messages: list[Message]
-    """The state."""
+    state: State
     asked: Mapping[str, object] = field(default_factory=dict)
     """See `Request`."""
     thread: int = 0
@@ -68,7 +67,7 @@ class SessionSpec:
     def request(self, call: Call, actor: Actor) -> Request:
         """The question to put to `actor`. The same turn gives the same question in every run of the same seed."""
         return Request(
-            messages=call.messages,
+            messages=call.state.messages,
             trajectory=str(self.trajectory.id),
             turn=call.turn,
             seed=self.trajectory.draw(call.turn).sampling_seed(),
@@ -102,13 +101,13 @@ class Thread:
         self.number = number
         self.recorded: list[tuple[bytes, TurnRow]] = []
         """Turns that are still to be replayed, with the key of their states."""
-        self.state = Keyed()
+        self.state = State()
         """The last one that was answered."""
         self.answers: dict[Question, tuple[int, Action]] = {}
         """The latest, with their turns."""
         self.turnstile = asyncio.Lock()
 
-    def remember(self, question: Question, state: Keyed, answer: tuple[int, Action]) -> None:
+    def remember(self, question: Question, state: State, answer: tuple[int, Action]) -> None:
         """An answer that was given."""
         self.state = state
         self.answers[question] = answer
@@ -196,7 +195,7 @@ class Session:
         if self.spec.labeller is None:
             return 0
         for turn in unlabelled:
-            call = Call(turn.turn, self._store.state_messages(turn.state_id), turn.asked)
+            call = Call(turn.turn, State.of(self._store.state_messages(turn.state_id)), turn.asked)
             self._labels.ask(self.spec.labeller, self.spec.request(call, Actor.TEACHER), turn.id)
         return len(unlabelled)
 
@@ -256,8 +255,8 @@ class Session:
         self._metrics.replayed.inc()
         return turn.turn, turn.action
 
-    async def _act(self, thread: Thread, state: Keyed, asked: Mapping[str, object]) -> tuple[int, Action]:
-        call = Call(self._next, state.messages, asked, thread.number)
+    async def _act(self, thread: Thread, state: State, asked: Mapping[str, object]) -> tuple[int, Action]:
+        call = Call(self._next, state, asked, thread.number)
         self._next += 1
         started = time.time()
         self._since[call.turn] = time.monotonic()
@@ -266,7 +265,7 @@ class Session:
             if self._ended:
                 raise InfrastructureFault("the trajectory has ended meanwhile")
             action = storable_action(action)
-            self._record(call, state, actor, action, taught, started)
+            self._record(call, actor, action, taught, started)
         except ContextOverflow:
             self._overflowed = True
             raise
@@ -308,15 +307,13 @@ class Session:
                 log.exception("trajectory %d, turn %d: the %s broke", self.spec.trajectory.id, call.turn, actor)
             raise InfrastructureFault(f"the {actor} could not answer: {error or type(error).__name__}") from error
 
-    def _record(
-        self, call: Call, state: Keyed, actor: Actor, action: Action, taught: list[Action], started: float
-    ) -> None:
+    def _record(self, call: Call, actor: Actor, action: Action, taught: list[Action], started: float) -> None:
         teacher = self.spec.labeller
         if teacher is None:
             label = Label(LabelStatus.NOT_WANTED)
         elif taught:
             source = LabelSource.EXECUTED if actor is Actor.TEACHER else LabelSource.BESIDE
-            label = label_of(taught, call.messages, source)
+            label = label_of(taught, call.state.messages, source)
         else:
             label = Label(LabelStatus.PENDING)
         # Not in a thread: a commit takes 0.3 ms, and handing it to a thread and back 1 to 6 where the loop is busy.
@@ -324,14 +321,13 @@ class Session:
         row = self._store.record_turn(
             trajectory,
             call.turn,
-            call.messages,
+            call.state,
             actor,
             action,
             label,
             started,
             thread=call.thread,
             asked=call.asked,
-            keyed=state,
         )
         self._metrics.turns.labels(actor).inc()
         seconds = time.time() - started

@@ -14,6 +14,7 @@ from rollin.store.rows import (
     TrajectoryRow,
     TurnRow,
 )
+from rollin.store.states import State
 from rollin.store.store import DATABASE, Store, database_of
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Phase",
     "Purpose",
     "Spent",
+    "State",
     "Store",
     "TrajectoryRow",
     "TurnRow",

@@ -10,6 +10,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
+from typing import Self
 
 from rollin.messages import Message
 
@@ -27,7 +28,7 @@ def message_hash(message: Message) -> bytes:
 
 
 @dataclass(frozen=True)
-class Keyed:
+class State:
     """A conversation, and the keys of its prefixes, the empty one's first: 16 bytes that name each."""
 
     messages: list[Message] = field(default_factory=list)
@@ -38,21 +39,25 @@ class Keyed:
         """The whole conversation's."""
         return self.keys[-1]
 
-    def then(self, messages: list[Message]) -> "Keyed":
+    @classmethod
+    def of(cls, messages: list[Message]) -> Self:
+        return cls().then(messages)
+
+    def then(self, messages: list[Message]) -> Self:
         """Another conversation. Where it goes on with this one only what is new is hashed: to compare 100 kB takes a
         hundredth of the time."""
-        known = self if messages[: len(self.messages)] == self.messages else Keyed()
+        known = self if messages[: len(self.messages)] == self.messages else type(self)()
         hashes = map(message_hash, messages[len(known.messages) :])
         new = accumulate(hashes, lambda key, digest: _digest(key + digest), initial=known.key)
-        return Keyed(messages, [*known.keys[:-1], *new])
+        return type(self)(messages, [*known.keys[:-1], *new])
 
 
 def state_key(messages: list[Message]) -> bytes:
     """16 bytes that name a conversation."""
-    return Keyed().then(messages).key
+    return State.of(messages).key
 
 
-def insert_state(db: sqlite3.Connection, state: Keyed) -> int:
+def insert_state(db: sqlite3.Connection, state: State) -> int:
     """The id of a conversation's state. Inserts what is new; the caller holds the transaction."""
     number, depth = _deepest_known(db, state.keys)
     for message, key in zip(state.messages[depth:], state.keys[depth + 1 :], strict=True):

@@ -27,7 +27,7 @@ from rollin.store.rows import (
     TrajectoryRow,
     TurnRow,
 )
-from rollin.store.states import Keyed
+from rollin.store.states import State
 from rollin.tasks.schema import Task
 
 DATABASE = "run.db"
@@ -228,7 +228,7 @@ class Store:
         self,
         trajectory_id: int,
         turn: int,
-        messages: list[Message],
+        state: State,
         actor: Actor,
         action: Action,
         label: Label,
@@ -236,14 +236,12 @@ class Store:
         *,
         thread: int = 0,
         asked: Mapping[str, object] | None = None,
-        keyed: Keyed | None = None,
     ) -> TurnRow:
-        """Commit one turn with the messages of its state that are new. IntegrityError if the turn exists. `keyed` is
-        the state with its keys, where they are known."""
-        keyed = keyed or Keyed().then(messages)
+        """Commit one turn with the messages of its state that are new. IntegrityError if the turn exists."""
         with self._transaction() as db:
-            state = states.insert_state(db, keyed)
-            place: codec.Columns = {"trajectory_id": trajectory_id, "turn": turn, "thread": thread, "state_id": state}
+            state_id = states.insert_state(db, state)
+            place: codec.Columns = {"trajectory_id": trajectory_id, "turn": turn, "thread": thread}
+            place["state_id"] = state_id
             place["asked"] = _json(asked or None)
             row = (
                 place | {"actor": actor, "started": started} | codec.action_columns(action) | codec.label_columns(label)
@@ -251,7 +249,7 @@ class Store:
             turn_id = db.execute(_insertion("turns", row), row).lastrowid
         assert turn_id is not None
         return TurnRow(
-            turn_id, trajectory_id, turn, state, actor, action, started, label, thread=thread, asked=asked or {}
+            turn_id, trajectory_id, turn, state_id, actor, action, started, label, thread=thread, asked=asked or {}
         )
 
     def record_label(self, turn_id: int, label: Label) -> None:
