@@ -173,6 +173,22 @@ def test_what_was_recorded_without_a_teacher_is_labelled_later(run: Run, tmp_pat
         assert {turn.label.status for turn in store.turns(2)} == {LabelStatus.NOT_WANTED}
 
 
+def test_long_records_are_labelled_a_few_trajectories_at_a_time(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollin.serving.AT_ONCE", 2)
+    for attempt in range(5):
+        run.converse(run.gateway.open_session(run.spec(attempt, labelled=False, roll_in=Student())), 2)
+    run.gateway.close()
+    run.store.close()
+    teacher = Upstream()
+    counts = fill_in(tmp_path, Model(teacher.url, "t"), ConsoleReporter(Console(quiet=True)))
+    assert (counts[LabelStatus.READY], sum(counts.values())) == (10, 10)
+    states = [json.dumps(body["messages"]) for body in teacher.asked]
+    assert len(states) - 10 in (0, 1), "each state once, beside the check"
+    teacher.close()
+
+
 def test_a_killed_gateway_goes_on_where_it_was(tmp_path: Path) -> None:
     """kill -9 between two turns; the agent begins again, and repeats what it had done."""
     student = Upstream()
