@@ -47,13 +47,17 @@ def decide(screen: Screen, task: Task) -> Step:
         return _bisect(session, file) or begin
     tests = screen.tests
     if tests is None:
-        return steps.check_repair(file) if _changes(since) else _test(screen, task)
+        return test_again(screen, task)
     return steps.FINISH if tests.passed else begin
 
 
-def _test(screen: Screen, task: Task) -> Step:
+def test_again(screen: Screen, task: Task) -> Step:
+    """Run the tests; while bisecting, on the commit that is under test."""
+    if _session(screen.since_base):
+        return steps.try_commit(screen.test_file)
     step = visible.test_again(screen, task)
-    return steps.reproduce(screen.test_file) if step == steps.run_tests(screen.test_file) else step
+    at_first = step == steps.run_tests(screen.test_file) and not _changes(screen.since_base)
+    return steps.reproduce(screen.test_file) if at_first else step
 
 
 def _changes(events: Sequence[Event]) -> bool:
@@ -109,7 +113,7 @@ def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
     tests, commands = screen.tests, [event.command for event in after]
     if steps.SHOW not in commands:
         if tests is None:
-            return steps.check_repair(screen.test_file)
+            return visible.test_again(screen, task)
         return steps.FINISH if tests.passed else steps.SHOW_CULPRIT
     shown = after[commands.index(steps.SHOW) :]
     left = [
@@ -118,7 +122,7 @@ def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
     if left:
         return _find(left[0], screen, task) or visible.work_on(left[0], screen, task)
     if tests is None:
-        return steps.check_repair(screen.test_file)
+        return visible.test_again(screen, task)
     return steps.FINISH if tests.passed else steps.START_OVER
 
 
