@@ -2,11 +2,8 @@
 
 It acts as a small student can learn to act: a handful of phrases (`steps`), each tied to what the screen shows, mostly
 to the last observation. Knowing the patch, it picks the right one; but a line number or a word gets into a repair only
-after the screen has shown it, so it looks first where it has to.
-
-Where the last command was not its own it runs the tests, and begins again with what they say. It could go on from what
-it saw before; but a student learns the step that follows from what the screen shows last. From wreckage it finds back:
-it sees what was changed, undoes what is wrong, and as a last resort starts over from the base commit.
+after the screen has shown it, so it looks first where it has to. From wreckage it finds back: it sees what was changed,
+undoes what is wrong, and as a last resort starts over from the base commit.
 
 screen       the state, read: commands, outputs, test verdicts, lines shown
 knowledge    the faults that the reference patch repairs
@@ -17,30 +14,13 @@ visible      the rules for faults in files (the visible and the semantic family)
 regression   the rules for a commit that broke something
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rollin.errors import UserError
-from rollin.messages import Message
 from rollin.policies.base import Action, Request
 from rollin.policies.expert import regression, visible
-from rollin.policies.expert.screen import Event, Screen, command_of
-from rollin.policies.expert.steps import Step
-from rollin.tasks.schema import Family, Task
-
-
-def decide(messages: Sequence[Message], task: Task) -> Step:
-    """The expert's step in a state."""
-    rules = regression if task.family is Family.REGRESSION else visible
-    screen = Screen(messages)
-    astray = bool(screen.events) and screen.events[-1].passed is None and not _is_own(messages, task)
-    step: Step = rules.test_again(screen, task) if astray else rules.decide(screen, task)
-    return step
-
-
-def _is_own(messages: Sequence[Message], task: Task) -> bool:
-    """Whether the last command is what the expert would have run."""
-    last = max(at for at, message in enumerate(messages) if message["role"] == "assistant")
-    return command_of(messages[last]["content"]) == decide(messages[:last], task).command
+from rollin.policies.expert.screen import Event, Screen
+from rollin.tasks.schema import Family
 
 
 class Expert:
@@ -56,7 +36,8 @@ class Expert:
         """UserError if the request carries no task."""
         if request.task is None:
             raise UserError("the expert was asked without a task; use it where tasks carry their reference patch")
-        said = str(decide(request.messages, request.task))
+        rules = regression if request.task.family is Family.REGRESSION else visible
+        said = str(rules.decide(Screen(request.messages), request.task))
         return Action(content=said, completion_tokens=self._count(said))
 
     async def sound(self, request: Request) -> bool:

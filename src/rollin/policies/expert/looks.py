@@ -15,7 +15,7 @@ def place(fault: Fault, screen: Screen, task: Task) -> int | None:
     A lost import needs no number but the look that every unknown name gets: it tells a module from a slip.
     """
     if fault.is_import:
-        return fault.line if screen.done(_like_lost(fault).command) else None
+        return fault.line if any(event.command == _like_lost(fault).command for event in screen.events) else None
     if not screen.shows(_needed(fault, task)):
         return None
     seen = _seen(fault.path, screen)
@@ -38,13 +38,13 @@ def _twins(fault: Fault, task: Task) -> set[int]:
 
 
 def _seen(path: str, screen: Screen) -> list[Sighting]:
-    """The lines of a file that were shown since the tests were run."""
-    seen = (sighting for event in screen.since_tests for sighting in event.sightings)
+    """The lines of a file that were shown since the last change."""
+    seen = (sighting for event in screen.events[screen.changed :] for sighting in event.sightings)
     return [sighting for sighting in seen if sighting.path == path]
 
 
 def listed(path: str, screen: Screen) -> dict[int, str]:
-    """The lines of a file, by number, that were listed since then."""
+    """The lines of a file, by number, that were listed since the last change."""
     return {sighting.number: sighting.text for sighting in _seen(path, screen) if sighting.listed}
 
 
@@ -62,9 +62,10 @@ def _shows(sighting: Sighting, fault: Fault, task: Task) -> bool:
 
 
 def _spelled(fault: Fault, screen: Screen) -> bool:
-    """Whether the right spelling was asked for: that it stands somewhere on the screen is not enough."""
+    """Whether the right spelling was asked for: that it stands somewhere on the screen is not enough, so that the same
+    failure is followed by the same step."""
     asked = {step.command for step in _spelling(fault)}
-    answers = [event.output for event in screen.since_tests if event.command in asked]
+    answers = [event.output for event in screen.events if event.command in asked]
     wanted = fault.old if fault.is_data else fault.new
     return any(re.search(rf"\b{wanted}\b", answer) for answer in answers)
 
@@ -78,7 +79,7 @@ def _between_neighbours(seen: list[Sighting], fault: Fault) -> int | None:
 
 
 def look(fault: Fault, screen: Screen, task: Task) -> Step | None:
-    """The first look that was not taken yet."""
+    """The first look that was not taken since the last change."""
     return next((step for step in _looks(fault, screen, task) if not screen.done(step.command)), None)
 
 

@@ -47,17 +47,13 @@ def decide(screen: Screen, task: Task) -> Step:
         return _bisect(session, file) or begin
     tests = screen.tests
     if tests is None:
-        return test_again(screen, task)
+        return steps.check_repair(file) if _changes(since) else _test(screen, task)
     return steps.FINISH if tests.passed else begin
 
 
-def test_again(screen: Screen, task: Task) -> Step:
-    """Run the tests; while bisecting, on the commit that is under test."""
-    if _session(screen.since_base):
-        return steps.try_commit(screen.test_file)
+def _test(screen: Screen, task: Task) -> Step:
     step = visible.test_again(screen, task)
-    at_first = step == steps.run_tests(screen.test_file) and not _changes(screen.since_base)
-    return steps.reproduce(screen.test_file) if at_first else step
+    return steps.reproduce(screen.test_file) if step == steps.run_tests(screen.test_file) else step
 
 
 def _changes(events: Sequence[Event]) -> bool:
@@ -113,7 +109,7 @@ def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
     tests, commands = screen.tests, [event.command for event in after]
     if steps.SHOW not in commands:
         if tests is None:
-            return visible.test_again(screen, task)
+            return steps.check_repair(screen.test_file)
         return steps.FINISH if tests.passed else steps.SHOW_CULPRIT
     shown = after[commands.index(steps.SHOW) :]
     left = [
@@ -122,7 +118,7 @@ def _put_back(screen: Screen, after: Sequence[Event], task: Task) -> Step:
     if left:
         return _find(left[0], screen, task) or visible.work_on(left[0], screen, task)
     if tests is None:
-        return visible.test_again(screen, task)
+        return steps.check_repair(screen.test_file)
     return steps.FINISH if tests.passed else steps.START_OVER
 
 

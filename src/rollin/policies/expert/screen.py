@@ -177,16 +177,9 @@ class Screen:
         frames = (event.traceback[0].path for event in reversed(self.events) if event.traceback)
         return next((path for path in frames if re.search(r"^[\w-].*test", path)), "")
 
-    @cached_property
-    def since_tests(self) -> list[Event]:
-        """The latest test run that still holds, and the events after it; where there is none, those since the last
-        change. What was looked at before is looked at again, so that the same failure is followed by the same step."""
-        tested = (at for at, event in enumerate(self.events) if event.passed is not None)
-        return self.events[max([self.changed, *tested]) :]
-
     def done(self, command: str) -> bool:
-        """Whether that very command was run since the tests were."""
-        return any(event.command == command for event in self.since_tests)
+        """Whether that very command was run since the last change."""
+        return any(event.command == command for event in self.events[self.changed :])
 
     def shows(self, words: Iterable[str]) -> bool:
         """Whether all the words stand somewhere on the screen."""

@@ -65,6 +65,10 @@ def reproduce(file: str = "") -> Step:
     return Step("Some commit broke it. Run the tests.", show_tests(file))
 
 
+def check_repair(file: str = "") -> Step:
+    return Step("Check the repair.", show_tests(file))
+
+
 def and_check(repair: str, file: str = "") -> str:
     """A repair and its check in one command: one turn instead of two."""
     return f"{repair}{THEN_TEST}{show_tests(file).removeprefix(TEST)}"

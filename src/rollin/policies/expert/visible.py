@@ -27,6 +27,7 @@ from rollin.policies.expert.steps import (
     Step,
     and_check,
     arguments,
+    check_repair,
     in_short,
     pick,
     readings,
@@ -45,7 +46,8 @@ def decide(screen: Screen, task: Task) -> Step:
     faults = faults_of(task.patch)
     tests = screen.tests
     if tests is None:
-        return test_again(screen, task)
+        edited = bool(screen.events) and screen.events[-1].command.startswith("sed -i ")
+        return check_repair(screen.test_file) if edited else test_again(screen, task)
     if tests.passed:
         return SEE_CHANGES if _may_cheat(screen) else _wrong_changes(screen, faults) or FINISH
     strange = any(is_strange(event, task) for event in screen.since_base)
@@ -208,7 +210,7 @@ def _explaining(tests: Event, left: list[Fault], faults: tuple[Fault, ...]) -> F
 
 def _wrong_changes(screen: Screen, faults: tuple[Fault, ...]) -> Step | None:
     """What to do about the latest diff on the screen; None if all of it repairs faults."""
-    shown = next((event.output for event in reversed(screen.since_tests) if event.command == DIFF), "")
+    shown = next((event.output for event in reversed(screen.events[screen.changed :]) if event.command == DIFF), "")
     wrong, path, added = list[str](), "", False
     for line in shown.splitlines():
         if line.startswith(("--- ", "+++ ")):
