@@ -23,18 +23,8 @@ from rollin.report.plot import plot, series
 from rollin.report.summary import Summary
 from rollin.report.tables import Table, printable
 from rollin.report.viewer import news, show_run, show_trajectory, trajectories
-from rollin.store import (
-    EvaluationRow,
-    Exit,
-    Label,
-    LabelSource,
-    LabelStatus,
-    Phase,
-    Purpose,
-    State,
-    Store,
-    TrajectoryRow,
-)
+from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
+from rollin.store.states import State
 from rollin.tasks.schema import Family, Task
 
 RECIPE = {

@@ -20,19 +20,9 @@ from rollin.errors import InfrastructureFault, UserError
 from rollin.messages import Function, Message, ToolCall
 from rollin.mixture import Actor
 from rollin.policies.base import Action
-from rollin.store import (
-    EvaluationRow,
-    Exit,
-    Label,
-    LabelSource,
-    LabelStatus,
-    Phase,
-    Purpose,
-    State,
-    Store,
-    TrajectoryRow,
-)
+from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
 from rollin.store.database import SCHEMA_VERSION
+from rollin.store.states import State
 
 PENDING = Label(LabelStatus.PENDING)
 
