@@ -118,7 +118,7 @@ def test_a_trajectory_through_gateway_and_endpoint(served: tuple[str, str], tmp_
             headers={"Authorization": f"Bearer {key}"},
             timeout=60,
         ).raise_for_status()
-        assert gateway.await_labels().missing == 1
+        assert gateway.await_labels().invalid == 1
         gateway.run(policy.close())
         (turn,) = store.turns(row.id)
     assert (turn.action.finish_reason, turn.action.completion_tokens) == ("length", 4)

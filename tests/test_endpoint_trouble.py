@@ -1,6 +1,7 @@
 """A server in trouble, or of other habits: what is tried again, what is left out, what is a fault."""
 
 import asyncio
+import json
 import re
 import time
 from dataclasses import replace
@@ -12,7 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
-from rollin.policies.endpoint import EndpointPolicy
+from rollin.policies.endpoint import EndpointPolicy, backoff
 
 
 def test_a_server_in_trouble_is_asked_again() -> None:
@@ -235,6 +236,50 @@ def test_a_url_that_is_none_is_said(url: str) -> None:
         EndpointPolicy(url, "m")
 
 
+def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UserError, match=r"^the base URL of host holds a name or a password") as refused:
+        EndpointPolicy("http://me:planted@host/v1", "m")
+    assert "planted" not in str(refused.value)
+
+
+def test_a_key_with_a_line_break_inside_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLIN_TEST_KEY", "sec\nret")
+    with pytest.raises(UserError, match="the key in ROLLIN_TEST_KEY holds a line break"):
+        EndpointPolicy("http://host/v1", "m", api_key_env="ROLLIN_TEST_KEY")
+
+
+@pytest.mark.parametrize(("asked", "least", "most"), [(None, 0.25, 0.5), (0, 0.25, 0.5), (5, 5.25, 5.5), (1e9, 60, 61)])
+def test_a_pause_is_what_the_server_asks_for_and_a_little_at_random(
+    asked: float | None, least: float, most: float
+) -> None:
+    assert all(least <= backoff(0, asked) <= most for _ in range(20))
+    assert backoff(3, asked) >= 8 * 0.25
+
+
+def test_what_servers_write_otherwise_is_read() -> None:
+    """Words in parts, a call without an id or arguments, half a character, and a log-probability that JSON has not."""
+    function = {"name": "bash", "arguments": None}
+    message = {"content": [{"type": "text", "text": "l"}, {"type": "text", "text": "s \ud83d"}]}
+    message |= {"tool_calls": [{"function": function}, {"id": "", "function": function}]}
+    token = {"token": "l", "logprob": float("-inf"), "top_logprobs": [{"token": "x", "logprob": float("-inf")}]}
+    body = completion(message=message, logprobs={"content": [token]})
+
+    async def answer(request: HttpRequest) -> Response:
+        return PlainTextResponse(json.dumps(body))
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m", retries=0)
+        asked = replace(question(), asked={"logprobs": True})
+        (action,) = asking(policy, lambda: policy.act(asked))
+    assert action.content == "ls ?"
+    first, second = action.tool_calls
+    assert first["function"]["arguments"] == "{}"
+    assert first["id"] != second["id"]
+    assert action.logprobs_answered is not None
+    (said,) = action.logprobs_answered
+    assert said == token | {"logprob": -9999.0, "top_logprobs": [{"token": "x", "logprob": -9999.0}]}
+
+
 def test_a_key_has_no_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it has where it was read from a file."""
 
@@ -247,22 +292,28 @@ def test_a_key_has_no_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert asking(policy, lambda: policy.act(question()))[0].content == "Bearer secret"
 
 
-@pytest.mark.parametrize("nonsense", [PlainTextResponse("<html>hello"), JSONResponse({"choices": []})])
-def test_an_answer_that_is_no_completion_is_asked_for_again_and_then_a_fault(nonsense: Response) -> None:
-    """But for the check: there the URL is to be doubted."""
+@pytest.mark.parametrize(
+    ("nonsense", "why"),
+    [
+        (PlainTextResponse("<html>hello"), "no JSON object"),
+        (JSONResponse({"choices": []}), "choices: List"),
+    ],
+)
+def test_an_answer_that_is_no_completion_is_asked_for_again_and_then_a_fault(nonsense: Response, why: str) -> None:
+    """Once more only, for it may be paid for; and not by the check: there the URL is to be doubted."""
     answers: list[Response] = []
 
     async def odd(request: HttpRequest) -> Response:
         return answers.pop(0)
 
     with server(odd) as url:
-        policy = EndpointPolicy(url, "m", retries=1)
+        policy = EndpointPolicy(url, "m", retries=5)
         answers += [nonsense, JSONResponse(completion())]
         assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
         answers += [nonsense, nonsense]
-        with pytest.raises(InfrastructureFault, match=f"{url} answered with something that is no chat completion"):
+        with pytest.raises(InfrastructureFault, match=rf"{url} .* that is no chat completion \({why}"):
             asking(policy, lambda: policy.act(question()))
         answers += [nonsense]
-        with pytest.raises(UserError, match="no chat completion; check that the URL is an API's base URL"):
+        with pytest.raises(UserError, match=r"no chat completion \(.*\); check that the URL is an API's base URL"):
             asking(policy, policy.check)
         assert answers == []

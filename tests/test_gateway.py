@@ -11,7 +11,7 @@ import pytest
 from gateway_room import HALF, Run, teacher
 from scripted import make_task
 
-from rollin.errors import InfrastructureFault
+from rollin.errors import ContextOverflow, InfrastructureFault
 from rollin.gateway import Gateway, SessionSpec
 from rollin.mixture import Actor, Constant, Gate, Student, TurnMixture
 from rollin.policies.base import Action, Sampling
@@ -174,6 +174,24 @@ def test_sub_agents_that_begin_alike_get_their_own_answers(run: Run) -> None:
     calls = [[{"role": "user", "content": who}] for who in "abc"]
     assert [run.say(key, each) for each in calls * 2] == ["student 0", "student 1", "student 2"] * 2
     assert len(run.store.turns(1)) == 3
+
+
+def test_a_sub_agent_keeps_its_number_when_another_was_killed_before_its_turn(run: Run) -> None:
+    """Threads are numbered as they begin, and a turn that was under way is none."""
+    spec = run.spec(roll_in=Student())
+    main, lost, other = ([{"role": "system", "content": who}] for who in ("main", "lost", "other"))
+    key = run.gateway.open_session(spec)
+    run.say(key, main)
+    answers, run.student.script = run.student.script, lambda request: ContextOverflow("long")
+    with pytest.raises(openai.BadRequestError):
+        run.say(key, lost)
+    run.student.script = answers
+    run.say(key, other)
+    run.gateway.close_session(key)
+    key = run.gateway.open_session(spec)
+    for each in (main, other, lost):
+        run.say(key, each)
+    assert [turn.thread for turn in run.store.turns(spec.trajectory.id)] == [0, 2, 3]
 
 
 def test_the_same_messages_on_other_terms_are_another_call(run: Run) -> None:

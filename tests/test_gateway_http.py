@@ -201,7 +201,7 @@ def test_an_unknown_address_has_openais_error_shape(run: Run) -> None:
 
 def test_a_taken_port_is_said(run: Run) -> None:
     port = int(run.gateway.url.split(":")[2].split("/")[0])
-    with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
+    with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1, port {port}"):
         Gateway(run.store, port=port)
 
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from rollin.errors import InfrastructureFault, Refused
 from rollin.policies.base import Request
-from rollin.policies.endpoint import EndpointPolicy
+from rollin.policies.endpoint import RETRIES, EndpointPolicy
 from rollin.policies.pool import Pool
 
 
@@ -24,12 +24,17 @@ class Servers:
     def __init__(self, stack: ExitStack, count: int) -> None:
         self.down: set[int] = set()
         self.refusing = False
+        self.busy = 0
+        """How many more calls are answered with `come back in a second`."""
         self.asked: Counter[int] = Counter()
         self.urls = [stack.enter_context(server(self.answer(number))) for number in range(count)]
 
     def answer(self, number: int):  # type: ignore[no-untyped-def]
         async def answer(request: HttpRequest) -> Response:
             self.asked[number] += 1
+            if self.busy:
+                self.busy -= 1
+                return Response("busy", 429, {"Retry-After": "1"})
             if self.refusing:
                 return error(400, "no json_schema here")
             return error(500, "down") if number in self.down else JSONResponse(completion(str(number)))
@@ -109,6 +114,22 @@ def test_what_is_refused_is_said_at_once_and_no_server_rests() -> None:
     run(2, work)
 
 
+def test_a_server_that_names_a_pause_is_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(servers: Servers) -> None:
+        servers.busy = 2
+        pool = servers.pool(rounds=2)
+        began = time.monotonic()
+        assert await say(pool, "a") in (0, 1)
+        assert 1 <= time.monotonic() - began < 5
+        await pool.close()
+
+    run(2, work)
+
+
+def test_a_pool_is_as_patient_as_one_server() -> None:
+    assert Pool([EndpointPolicy("http://host/v1", "m")])._rounds == RETRIES + 1
+
+
 def test_nothing_is_waited_for_after_the_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(servers: Servers) -> None:
         servers.down = {0}
@@ -119,5 +140,5 @@ def test_nothing_is_waited_for_after_the_last_try(monkeypatch: pytest.MonkeyPatc
         assert time.monotonic() - began < 4
         await pool.close()
 
-    monkeypatch.setattr("rollin.policies.pool.random.uniform", lambda low, high: 10.0)
+    monkeypatch.setattr("rollin.policies.endpoint.random.uniform", lambda low, high: 10.0)
     run(1, work)

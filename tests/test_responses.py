@@ -109,8 +109,9 @@ def test_what_else_is_asked_goes_on_by_the_names_of_chat_completions(run: Run, c
         input=[{"role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]}, {"type": "reasoning"}],  # type: ignore[list-item,typeddict-item]
         tools=[BASH],
         tool_choice={"type": "function", "name": "bash"},
-        text={"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}},
+        text={"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}, "verbosity": "low"},
         reasoning={"effort": "low"},
+        parallel_tool_calls=False,
         temperature=2,
         max_output_tokens=9,
         store=False,
@@ -124,6 +125,8 @@ def test_what_else_is_asked_goes_on_by_the_names_of_chat_completions(run: Run, c
         "tool_choice": {"type": "function", "function": {"name": "bash"}},
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
         "reasoning_effort": "low",
+        "verbosity": "low",
+        "parallel_tool_calls": False,
         "stop": ["\n"],
     }
     assert offered(request.messages)[1] == [{"role": "developer", "content": "Be brief."}]

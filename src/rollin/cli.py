@@ -48,7 +48,7 @@ def run(
     """Train a student by a recipe."""
     loaded = _read(recipe, settings)
     directory = out or Path("runs") / f"{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    console.print(f"run directory: {directory}", highlight=False)
+    console.print(f"run directory: {directory}", highlight=False, markup=False)
     from rollin import runs
 
     with _resumable(directory):
@@ -176,10 +176,10 @@ def compare(
     if found.outcomes:
         text = "\n".join(table.to_markdown() for table in tables)
         write_text(directory / "comparison.md", text, "the comparison's tables")
-        console.print(f"outcomes: {found.write(directory / 'outcomes.parquet')}", highlight=False)
+        console.print(f"outcomes: {found.write(directory / 'outcomes.parquet')}", highlight=False, markup=False)
         picture = found.draw(directory / "comparison.png")
         page = found.page(f"Comparison {loaded.name}", against, picture, directory / "comparison.html")
-        console.print(f"plot: {picture}\npage: {page}", highlight=False)
+        console.print(f"plot: {picture}\npage: {page}", highlight=False, markup=False)
 
 
 Place = Annotated[str, typer.Option(help="A base URL such as http://host:8000/v1, or a checkpoint to run here.")]
@@ -218,7 +218,7 @@ def serve(
     labelling = serving.Model(teacher, teacher_model, teacher_key_env, greedy) if teacher else None
     with serving.serving(acting, labelling, serving.mixture(mixture), directory, host=host, port=port) as server:
         for line in server.directions(directory):
-            console.print(line, soft_wrap=True, highlight=False)
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         _watch(server.status)
 
 
@@ -247,10 +247,13 @@ def label(
     """Ask for the labels that a recorded run has not got."""
     from rollin import serving
     from rollin.policies.base import Sampling
+    from rollin.store import LabelStatus
 
     asked = serving.Model(teacher, teacher_model, teacher_key_env, Sampling(max_tokens=max_tokens))
     counts = serving.fill_in(directory, asked, _reporter())
     console.print(", ".join(f"{status}: {count}" for status, count in counts.items() if count), highlight=False)
+    if missing := counts[LabelStatus.MISSING]:
+        raise InfrastructureFault(f"{missing} labels are still missing; see what the log says, and label again")
 
 
 @app.command()
@@ -296,7 +299,8 @@ def _resumable(directory: Path, by: str | None = None) -> Iterator[None]:
     except (KeyboardInterrupt, InfrastructureFault):
         if (directory / "run.db").exists():
             by = by or f"rollin resume {directory}"
-            errors.print(f"stopped; what is committed is kept. Go on with: {by}", highlight=False, soft_wrap=True)
+            told = f"stopped; what is committed is kept. Go on with: {by}"
+            errors.print(told, highlight=False, markup=False, soft_wrap=True)
         raise
 
 

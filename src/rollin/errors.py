@@ -8,6 +8,11 @@ class UserError(Exception):
 class InfrastructureFault(Exception):  # noqa: N818 - the word of the store and of every rate
     """A sandbox, an endpoint or a disk failed. Never counted as the model's failure, in any rate."""
 
+    def __init__(self, message: str, *, pause: float | None = None) -> None:
+        super().__init__(message)
+        self.pause = pause
+        """Seconds that a server asks to wait."""
+
 
 class Unavailable(InfrastructureFault):
     """What a task needs can't be had: an image, a repository, its packages. Trying again at once would not help."""

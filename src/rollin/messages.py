@@ -3,7 +3,9 @@
 Message      one chat message, in OpenAI's form
 ToolCall     one call of a tool, in OpenAI's form
 offered      the tools that a state offers, and the conversation without them
+joined       a message's content as one text
 storable     a value with text that a file takes
+validated    a pydantic model from JSON, with such text
 usable       whether an action's calls are calls of tools that there are
 spelled      words and calls as one text, and `read` back: Hermes' form, which Qwen, SmolLM and others are trained on
 """
@@ -13,11 +15,17 @@ import re
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict, TypeVar
 
+from pydantic import BaseModel
+
 ROLE = "tools"
 """The role of the message that a state begins with if its harness offers tools: their definitions, as JSON. So a state
 is one sequence of messages, with tools or without, and the store keeps definitions once."""
 Tool = dict[str, Any]
 Json = TypeVar("Json")
+Model = TypeVar("Model", bound=BaseModel)
+TEXT = {"text", "input_text", "output_text"}
+"""Types of content parts that are text."""
+_HALF_PAIR = re.compile(rb"\\u[dD]")
 _CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
 
 
@@ -53,6 +61,22 @@ def storable(value: Json) -> Json:
     """JSON can spell half a surrogate pair, which no file and no tokenizer takes; it becomes `?`."""
     cleaned: Json = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return cleaned
+
+
+def validated(kind: type[Model], body: bytes) -> Model:
+    """Of a body of JSON. Raises ValidationError, ValueError or RecursionError."""
+    if _HALF_PAIR.search(body):  # half a character, perhaps: JSON to Python's parser, not to pydantic's
+        return kind.model_validate(storable(json.loads(body.decode())))
+    return kind.model_validate_json(body)
+
+
+def joined(content: object) -> object:
+    """Parts that are text as one. Other values are left for pydantic to refuse."""
+    if content is None:
+        return ""
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") in TEXT for part in content):
+        return "".join(str(part.get("text") or "") for part in content)
+    return content
 
 
 def offering(tools: Sequence[Tool]) -> Message:

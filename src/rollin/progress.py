@@ -40,7 +40,7 @@ class ConsoleReporter:
         self._console = console
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, markup=False)
 
     def phase(self, name: str, steps: int) -> AbstractContextManager[Bar]:
         return _on_terminal(self._console, name, steps) if self._console.is_terminal else _in_lines(self, name, steps)

@@ -54,7 +54,7 @@ def _loaded(place: str, actor: Actor) -> Policy:
 
 def _key(variable: str) -> str:
     """The user's own, where a script has to know it beforehand; else a new one."""
-    return os.environ.get(variable) or secrets.token_urlsafe(24)
+    return os.environ.get(variable, "").strip() or secrets.token_urlsafe(24)
 
 
 def mixture(text: str) -> RollIn:
@@ -92,7 +92,7 @@ class Server:
         """One line: turns so far, by whom, and how their labels stand."""
         turns, by_teacher = self.store.turn_counts()
         labels = self.gateway.label_counts
-        asked = f"{labels.pending} labels under way, {labels.missing} missing"
+        asked = f"{labels.pending} labels under way, {labels.invalid} of no use, {labels.missing} missing"
         return f"{self.gateway.open_sessions} sessions open, {turns} turns, {by_teacher} by the teacher, {asked}"
 
 
@@ -135,7 +135,7 @@ def fill_in(directory: Path, teacher: Model, reporter: Reporter) -> dict[LabelSt
 
             def tell(counts: LabelCounts) -> None:
                 nonlocal done
-                bar.advance(asked - counts.pending - done, note=f"{counts.missing} missing")
+                bar.advance(asked - counts.pending - done, note=f"{counts.invalid} of no use, {counts.missing} missing")
                 done = asked - counts.pending
 
             for start in range(0, len(rows), AT_ONCE):

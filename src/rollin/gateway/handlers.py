@@ -3,7 +3,7 @@
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused
@@ -33,6 +33,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return wire.WireError(error.status_code, f"{request.method} {request.url.path}: {error.detail}").response()
 
 
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
 async def _bug(request: Request, error: Exception) -> Response:
     return wire.WireError(500, "the gateway broke; its log says where", kind="server_error").response()
 
@@ -43,6 +47,7 @@ HANDLERS: dict[Any, Any] = {
     Refused: _refused,
     InfrastructureFault: _fault,
     HTTPException: _http_error,
+    ClientDisconnect: _gone,
     Exception: _bug,
 }
 """By the kind of exception, as Starlette takes them: a more particular one goes before the one that it is a kind of."""

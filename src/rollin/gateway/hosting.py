@@ -34,7 +34,7 @@ class AgentTask(BaseModel):
 
     def task(self) -> Task:
         """With all fields of the schema."""
-        return Task.bare(**self.model_dump())
+        return Task.bare(self.instance_id, **self.model_dump(exclude={"instance_id"}))
 
 
 class Wanted(BaseModel):
@@ -47,7 +47,6 @@ class Wanted(BaseModel):
     attempt: int = Field(default=0, ge=0, lt=2**31)
     iteration: int = Field(default=1, ge=1, lt=2**31)
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
-    purpose: Purpose = Purpose.COLLECT
 
     @property
     def name(self) -> str:
@@ -93,7 +92,7 @@ class Host:
             task.instance_id,
             iteration=wanted.iteration,
             attempt=wanted.attempt,
-            purpose=wanted.purpose,
+            purpose=Purpose.COLLECT,
             policy="student",
             seed=wanted.seed,
         )
@@ -101,8 +100,8 @@ class Host:
             raise ValueError(f"trajectory {row.id} has ended ({row.exit})")
         if row.exit:
             row = self.store.reopen_trajectory(row.id)
-        labeller = self.labeller if wanted.purpose is Purpose.COLLECT else None
-        return SessionSpec(row, self.store.task(task.instance_id), self.roll_in, self.policies, labeller, self.sampling)
+        task = self.store.task(task.instance_id)
+        return SessionSpec(row, task, self.roll_in, self.policies, self.labeller, self.sampling)
 
     def begin_conversation(self) -> SessionSpec:
         """A new trajectory of the plain key's."""

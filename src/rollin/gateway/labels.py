@@ -61,7 +61,10 @@ class LabelCounts:
 
     pending: int
     ready: int
+    invalid: int
+    """The teacher said nothing of use."""
     missing: int
+    """It could not be asked."""
 
 
 class Labeller:
@@ -79,7 +82,7 @@ class Labeller:
         self._tasks: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._asked: set[int] = set()
         self._changed = threading.Condition()
-        self._counts = LabelCounts(0, 0, 0)
+        self._counts = LabelCounts(0, 0, 0, 0)
 
     def ask(self, teacher: Policy, request: Request, turn_id: int) -> None:
         """Begin to obtain the label of a recorded turn. Nothing happens if that has begun."""
@@ -119,25 +122,24 @@ class Labeller:
             return self._counts
 
     async def _obtain(self, teacher: Policy, request: Request, turn_id: int) -> None:
-        asked = time.monotonic()
+        began = time.monotonic()
         try:
             async with self._slots:
                 label = await self._label(teacher, request)
                 self._store.record_label(turn_id, label)
-            lag = time.monotonic() - asked
+            lag = time.monotonic() - began
             trajectory, turn = int(request.trajectory), request.turn
             told = {"trajectory": trajectory, "turn": turn, "label": label.status, "seconds": lag}
             log.info("trajectory %d, turn %d: label %s after %.2f s", trajectory, turn, label.status, lag, extra=told)
             self._metrics.lag.observe(lag)
             self._metrics.labels.labels(label.status).inc()
-            ready = label.status is LabelStatus.READY
-            self._count(pending=-1, ready=ready, missing=not ready)
+            self._count(label.status, pending=-1)
         except asyncio.CancelledError:
             self._count(pending=-1)
             raise
         except Exception:
             log.exception("the label of turn %d could not be recorded", turn_id)
-            self._count(pending=-1, missing=1)
+            self._count(LabelStatus.MISSING, pending=-1)
         finally:
             self._asked.discard(turn_id)
 
@@ -160,9 +162,15 @@ class Labeller:
                 break
         return Label(LabelStatus.MISSING)
 
-    def _count(self, *, pending: int = 0, ready: int = 0, missing: int = 0) -> None:
+    def _count(self, came: LabelStatus | None = None, *, pending: int) -> None:
+        """`pending` more are asked for, and one came to this."""
         with self._changed:
             now = self._counts
-            self._counts = LabelCounts(now.pending + pending, now.ready + ready, now.missing + missing)
+            self._counts = LabelCounts(
+                now.pending + pending,
+                now.ready + (came is LabelStatus.READY),
+                now.invalid + (came is LabelStatus.INVALID),
+                now.missing + (came is LabelStatus.MISSING),
+            )
             self._metrics.pending.set(self._counts.pending)
             self._changed.notify_all()

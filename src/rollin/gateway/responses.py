@@ -11,11 +11,11 @@ from itertools import count
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from rollin.gateway import wire
-from rollin.gateway.wire import WireMessage, pieces, read_text
-from rollin.messages import Message, Tool, offering
+from rollin.gateway.wire import WireMessage, pieces, streamed
+from rollin.messages import Message, Tool, joined, offering
 from rollin.policies.base import Action
 
 OURS = wire.OURS | {"max_output_tokens"}
@@ -32,7 +32,7 @@ class _Said(BaseModel):
 
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(read_text)]
+    content: Annotated[str, BeforeValidator(joined)]
 
     def message(self) -> dict[str, Any]:
         return {"role": self.role, "content": self.content}
@@ -56,7 +56,7 @@ class _Returned(BaseModel):
 
     type: Literal["function_call_output"]
     call_id: str
-    output: Annotated[str, BeforeValidator(read_text)]
+    output: Annotated[str, BeforeValidator(joined)]
 
     def message(self) -> dict[str, Any]:
         return {"role": "tool", "content": self.output, "tool_call_id": self.call_id}
@@ -110,6 +110,8 @@ class ResponsesRequest(BaseModel):
     stream: bool | None = None
     tools: list[_FlatTool] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    n: Literal[1] | None = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
 
@@ -146,7 +148,13 @@ class ResponsesRequest(BaseModel):
         if isinstance(form, dict) and form.get("type") == "json_schema":
             form = {"type": "json_schema", "json_schema": {k: v for k, v in form.items() if k != "type"}}
         effort = (self.reasoning or {}).get("effort")
-        asked = {"tool_choice": choice, "response_format": form, "reasoning_effort": effort}
+        asked = {
+            "tool_choice": choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "response_format": form,
+            "verbosity": (self.text or {}).get("verbosity"),
+            "reasoning_effort": effort,
+        }
         return more | {name: value for name, value in asked.items() if value is not None}
 
     def answer(self, trajectory_id: int, turn: int, action: Action) -> Response:
@@ -154,7 +162,7 @@ class ResponsesRequest(BaseModel):
         response = self._response(f"{trajectory_id}-{turn}", action)
         if not self.stream:
             return JSONResponse(response)
-        return StreamingResponse(_events(response), media_type="text/event-stream")
+        return streamed(_events(response))
 
     def _response(self, name: str, action: Action) -> dict[str, Any]:
         cut = CUT.get(action.finish_reason)
@@ -170,7 +178,7 @@ class ResponsesRequest(BaseModel):
             "metadata": {},
             "model": self.model,
             "output": _output(name, status, action),
-            "parallel_tool_calls": True,
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
             "temperature": None,
             "top_p": None,
             "tool_choice": self.tool_choice or "auto",

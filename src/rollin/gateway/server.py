@@ -28,21 +28,20 @@ from starlette.routing import Route
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.gateway import wire
+from rollin.gateway.conversations import Conversations
 from rollin.gateway.handlers import HANDLERS
 from rollin.gateway.hosting import PLAIN, Ending, Host, Wanted
 from rollin.gateway.labels import LabelCounts, Labeller
 from rollin.gateway.metrics import Metrics
 from rollin.gateway.responses import ResponsesRequest
-from rollin.gateway.session import NOT_AT_ALL, Session, SessionReport, SessionSpec
-from rollin.messages import Message
+from rollin.gateway.session import Session, SessionReport, SessionSpec
 from rollin.sandboxes import bridge
 from rollin.store import Exit, Store
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-CONVERSATIONS = 256
-"""Of the plain key, remembered at once, and those with a call under way. One that is gone on with after so many others
-is a new trajectory."""
+WILDCARDS = {"0.0.0.0", "::"}
+"""All of this machine's addresses: no host of a URL."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,13 @@ class Gateway:
         self._taken_over: dict[bytes, int] = {}
         """Dead keys whose trajectory has another session since."""
         self._standing = standing
-        self._conversations: list[Session] = []
-        """Of the plain key; the one that was gone on with last is the last."""
         self._metrics = Metrics()
         self._labels = Labeller(store, self._metrics, concurrency=label_concurrency)
+        self._conversations = Conversations(standing.host, self._session, self._leave) if standing else None
         self._socket = _listen(host, port)
         self._folder = tempfile.TemporaryDirectory(prefix="rollin-")
         self._sockets = [self._socket, *([_listen_at(self._door)] if door else [])]
-        self._url = f"http://{host}:{self._socket.getsockname()[1]}/v1"
+        self._url = f"http://{_reachable(host)}:{self._socket.getsockname()[1]}/v1"
         # A command may run for minutes between two calls; a connection that the server drops meanwhile would fail.
         config = uvicorn.Config(
             self._app(),
@@ -143,6 +141,7 @@ class Gateway:
         """Stop. Labels that aren't there yet stay pending in the store."""
         if self._thread.is_alive():
             self.run(self._labels.cancel())
+            self.run(self._end_broken())
             self._server.should_exit = True
             self._thread.join()
             gc.unfreeze()
@@ -170,7 +169,7 @@ class Gateway:
         """For a trajectory that ended before its labels came: ask again. Returns how many."""
 
         async def ask() -> int:
-            return Session(spec, self._store, self._labels, self._metrics).ask_for_missing_labels()
+            return self._session(spec).ask_for_missing_labels()
 
         return self.run(ask())
 
@@ -189,12 +188,19 @@ class Gateway:
         if (before := self._key_of(spec.trajectory.id)) is not None:
             self._sessions.pop(before).end()  # policies forget nothing: the trajectory goes on
             self._taken_over[before] = spec.trajectory.id
-        session = Session(spec, self._store, self._labels, self._metrics)
+        session = self._session(spec)
         session.ask_for_missing_labels()
         key = secrets.token_urlsafe(24)
         log.info("trajectory %d: opened", spec.trajectory.id, extra={"trajectory": spec.trajectory.id})
         self._sessions[_fingerprint(key)] = session
         return key
+
+    def _session(self, spec: SessionSpec) -> Session:
+        return Session(spec, self._store, self._labels, self._metrics)
+
+    async def _end_broken(self) -> None:
+        if self._conversations:
+            self._conversations.end_broken()
 
     async def _close(self, key: str) -> SessionReport:
         return self._leave(self._sessions.pop(_fingerprint(key)))
@@ -245,7 +251,10 @@ class Gateway:
         call = wire.parse(kind, await self._body(request))
         state = call.state()
         key = self._key(request)  # again: it may have died while the body arrived
-        session = self._sessions.get(key) or self._conversation(state, repeated=_is_repeated(request))
+        session = self._sessions.get(key)
+        if session is None:
+            assert self._conversations is not None  # or the key would be no session's
+            session = self._conversations.session(state, repeated=_is_repeated(request))
         turn, action = await session.answer(state, call.asked())
         return call.answer(session.spec.trajectory.id, turn, action)
 
@@ -255,7 +264,7 @@ class Gateway:
 
     async def _expose(self, request: Request) -> Response:
         """Counts only, for a scraper that has no key."""
-        self._metrics.sessions.set(len(self._sessions) + len(self._conversations))
+        self._metrics.sessions.set(len(self._sessions) + len(self._conversations or ()))
         return Response(self._metrics.exposed(), media_type=Metrics.content_type)
 
     async def _post_session(self, request: Request) -> Response:
@@ -270,7 +279,8 @@ class Gateway:
             raise wire.invalid(error, "task") from error
         except ValueError as error:
             raise wire.WireError(409, f"{error}; name another attempt") from error
-        return JSONResponse({"key": key, "base_url": self._url, "trajectory": spec.trajectory.id}, 201)
+        base_url = f"{request.url.scheme}://{request.url.netloc}/v1"  # as it came here: perhaps by another name
+        return JSONResponse({"key": key, "base_url": base_url, "trajectory": spec.trajectory.id}, 201)
 
     async def _end_session(self, request: Request) -> Response:
         standing, number = self._host(request), request.path_params["number"]
@@ -283,34 +293,6 @@ class Gateway:
             ending = Ending(exit=Exit.INFRASTRUCTURE_FAULT)
         standing.host.end(number, ending)
         return JSONResponse({"trajectory": number, "turns": report.turns, "exit": ending.exit, "fault": report.fault})
-
-    def _conversation(self, state: list[Message], *, repeated: bool) -> Session:
-        """The plain key's trajectory that a call belongs to; a new one where it goes on with none."""
-        assert self._standing is not None  # or the key would be no session's
-        if (known := self._known(state, repeated=repeated)) is not None:
-            self._conversations.remove(known)
-        else:
-            known = Session(self._standing.host.begin_conversation(), self._store, self._labels, self._metrics)
-            self._forget_conversations(self._standing.host)
-        self._conversations.append(known)
-        return known
-
-    def _forget_conversations(self, host: Host) -> None:
-        """Make room for another. What the agent made of them nobody says; a fault is known here alone."""
-        idle = [session for session in self._conversations if not session.is_busy]
-        for session in idle[: max(0, len(self._conversations) + 1 - CONVERSATIONS)]:
-            self._conversations.remove(session)
-            if self._leave(session).fault:
-                host.end(session.spec.trajectory.id, Ending(exit=Exit.INFRASTRUCTURE_FAULT))
-
-    def _known(self, state: list[Message], *, repeated: bool) -> Session | None:
-        """Of the plain key's conversations the one that a state goes on with best."""
-        if repeated:  # without that, the same call under way may be another agent's
-            for session in reversed(self._conversations):
-                if session.is_asked(state):
-                    return session
-        best = max(self._conversations, key=lambda session: session.goes_on(state), default=None)
-        return best if best is not None and best.goes_on(state) > NOT_AT_ALL else None
 
     def _key_of(self, trajectory_id: int) -> bytes | None:
         """The fingerprint of the key to a trajectory's open session."""
@@ -364,11 +346,19 @@ def _fingerprint(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+def _reachable(host: str) -> str:
+    """What a URL calls a host that is listened on."""
+    if host in WILDCARDS:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        listening = socket.create_server((host, port), backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another port") from error
+        raise UserError(f"cannot listen on {host}, port {port} ({error.strerror}); choose another") from error
     # Connections inherit it. asyncio sets it only on sockets that name their protocol, which this one doesn't, and
     # without it an answer's body waits for the acknowledgement of its headers: up to 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -146,12 +146,13 @@ class Session:
         self._threads: dict[bytes, Thread] = {}
         for turn in self._recorded:
             state = store.state_messages(turn.state_id)
-            self._thread(state).recorded.append((state_key(state), turn))
+            thread = self._threads.setdefault(opening(state), Thread(turn.thread))
+            thread.recorded.append((state_key(state), turn))
         self._next = max((turn.turn for turn in self._recorded), default=-1) + 1
         """The number of the next turn that is not replayed."""
         self._answered = self._replayed = 0
-        self._asked: list[list[Message]] = []
-        """States of the calls under way."""
+        self._under_way: list[list[Message]] = []
+        """States of the calls that wait for their answer."""
         self._opened = time.monotonic()
         self._since = dict[int, float]()
         """When the turns under way were begun."""
@@ -166,20 +167,25 @@ class Session:
     async def answer(self, messages: list[Message], asked: Mapping[str, object] | None = None) -> tuple[int, Action]:
         """The turn's number and its action. Raises ContextOverflow; Refused, where the agent may ask otherwise; or
         InfrastructureFault from then on."""
-        self._asked.append(messages)
+        self._under_way.append(messages)
         try:
             return await self._answer(messages, asked or {})
         finally:
-            self._asked.remove(messages)
+            self._under_way.remove(messages)
 
     @property
     def is_busy(self) -> bool:
         """Whether a call is under way."""
-        return bool(self._asked)
+        return bool(self._under_way)
 
-    def is_asked(self, state: list[Message]) -> bool:
-        """Whether a call with this state is under way."""
-        return state in self._asked
+    @property
+    def is_broken(self) -> bool:
+        """Whether a policy or the store failed: no call is answered any more."""
+        return self._fault is not None
+
+    def is_under_way(self, state: list[Message]) -> bool:
+        """Whether a call with this state is."""
+        return state in self._under_way
 
     def goes_on(self, state: list[Message]) -> tuple[bool, int]:
         """How well a state goes on with a thread's last one: (whether as it should, how many messages they share).
@@ -227,7 +233,8 @@ class Session:
 
     def _thread(self, messages: list[Message]) -> Thread:
         """The thread of a conversation, a new one where none began so."""
-        return self._threads.setdefault(opening(messages), Thread(len(self._threads)))
+        new = max((thread.number for thread in self._threads.values()), default=-1) + 1
+        return self._threads.setdefault(opening(messages), Thread(new))
 
     async def _answer(self, messages: list[Message], asked: Mapping[str, object]) -> tuple[int, Action]:
         thread = self._thread(messages)

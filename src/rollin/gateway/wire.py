@@ -5,15 +5,14 @@ to decide it. All else that it asks for goes on to whoever acts.
 """
 
 import json
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
-from rollin.messages import Message, Tool, ToolCall, offering, storable
+from rollin.messages import Message, Tool, ToolCall, joined, offering, validated
 from rollin.policies.base import Action
 
 OURS = {"temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "seed"}
@@ -22,9 +21,6 @@ NOT_ASKED = {"user", "store", "metadata", "service_tier", "safety_identifier", "
 NOT_ASKED |= {"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"}
 """What is between a harness and its provider, and no part of the question."""
 OUTDATED = {"functions", "function_call"}
-TEXT = {"text", "input_text", "output_text"}
-"""Types of content parts that are text."""
-_HALF_PAIR = re.compile(rb"\\u[dD]")
 PIECE = 20
 """Characters of an action in one chunk of a stream."""
 
@@ -40,15 +36,6 @@ class WireError(Exception):
     def response(self) -> Response:
         # Every policy has done its own retries; a client that repeats a fault would only delay its end.
         return JSONResponse(self.body, self.status, {"x-should-retry": "false"})
-
-
-def read_text(content: object) -> object:
-    """A message's content as one string; text parts are joined. Other values are left for pydantic to refuse."""
-    if content is None:
-        return ""
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") in TEXT for part in content):
-        return "".join(str(part.get("text", "")) for part in content)
-    return content
 
 
 class _WireFunction(BaseModel):
@@ -68,7 +55,7 @@ class _WireCall(BaseModel):
 
 class WireMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str, BeforeValidator(read_text)] = ""
+    content: Annotated[str, BeforeValidator(joined)] = ""
     name: str | None = None
     tool_calls: list[_WireCall] | None = None
     tool_call_id: str | None = None
@@ -137,7 +124,7 @@ class ChatRequest(BaseModel):
             return JSONResponse(_completion(identity, action))
         with_usage = self.stream_options is not None and self.stream_options.include_usage
         # The action is whole and committed before its first piece leaves: a stream that breaks loses no turn.
-        return StreamingResponse(_events(identity, action, with_usage=with_usage), media_type="text/event-stream")
+        return streamed(_events(identity, action, with_usage=with_usage))
 
     def _tools(self) -> list[Tool]:
         return [tool.model_dump() for tool in self.tools or []]
@@ -150,9 +137,7 @@ NOT_JSON = "the body is not JSON"
 def parse(kind: type[Body], body: bytes) -> Body:
     """WireError 400 with the field at fault."""
     try:
-        if _HALF_PAIR.search(body):  # half a character, perhaps: JSON to Python's parser, not to pydantic's
-            return kind.model_validate(storable(json.loads(body.decode())))
-        return kind.model_validate_json(body)
+        return validated(kind, body)
     except ValidationError as error:
         raise invalid(error) from error
     except (ValueError, RecursionError) as error:
@@ -226,6 +211,11 @@ def _usage(action: Action) -> dict[str, int]:
     total = action.prompt_tokens + action.completion_tokens
     counts = {"prompt_tokens": action.prompt_tokens, "completion_tokens": action.completion_tokens}
     return counts | {"total_tokens": total}
+
+
+def streamed(events: Iterable[str]) -> Response:
+    """Server-sent events, in one go: they are all there, and each handed over by itself would cost 0.3 ms."""
+    return Response("".join(events), media_type="text/event-stream")
 
 
 def models() -> Response:

@@ -18,12 +18,12 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
-from rollin.messages import ToolCall, offered
+from rollin.messages import offered
 from rollin.policies.base import Action, Request, Sampling
+from rollin.policies.completion import CUT, FINISHES, Completion, action, parsed
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,10 +42,6 @@ NEWER = {"max_tokens": "max_completion_tokens"}
 """What a field is called by now. Reasoning models refuse the older name, most servers know no other."""
 QUESTION = {"model", "messages", "tools"}
 """Fields without which something else would be asked."""
-FINISHES = {None: "stop", "stop": "stop", "length": "length", "content_filter": "content_filter"}
-FINISHES |= dict.fromkeys(("tool_calls", "function_call", "eos"), "stop")
-"""Reasons to finish, as an action has them: calls of tools are none of their own, `eos` is Together's word. By any
-other (`error`, `abort`, `insufficient_system_resource`) a server says that it broke off."""
 OVERFLOW = {"context_length_exceeded", "exceed_context_size_error"}
 """A refusal's code at OpenAI, its type at llama.cpp, where a conversation is too long."""
 TOO_LONG = re.compile(
@@ -53,61 +49,9 @@ TOO_LONG = re.compile(
 )
 """As OpenAI, SGLang, llama.cpp, vLLM and Anthropic put it."""
 LONGEST_PAUSE = 60.0
-RETRIES, CHECKED_AGAIN = 5, 3
-"""How often a server in trouble is asked again: for an action, and whether it is there."""
-
-
-class _Token(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    logprob: float
-
-
-class _Logprobs(BaseModel):
-    content: list[_Token] | None = None
-
-
-class _Function(BaseModel):
-    name: str
-    arguments: str = "{}"
-
-
-class _Call(BaseModel):
-    id: str
-    function: _Function
-
-    def call(self) -> ToolCall:
-        function = self.function
-        return {"id": self.id, "type": "function", "function": {"name": function.name, "arguments": function.arguments}}
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-    token_ids: list[int] | None = None
-    """vLLM's, on request."""
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Completion(BaseModel):
-    """The part of an answer that is used; servers add much to it."""
-
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-
-
-CUT = _Completion(choices=[_Choice(message=_Message(), finish_reason="length")])
-"""Nothing was said before the limit."""
+RETRIES, CHECKED_AGAIN, ODD_AGAIN = 5, 3, 1
+"""How often a server in trouble is asked again: for an action, whether it is there, and where its answer was no
+completion, which it may want to be paid for."""
 
 
 class _RefusalError(Exception):
@@ -159,12 +103,13 @@ class EndpointPolicy:
         A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed; one of
         which it does not take the value, only if it is ours.
         `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
-        beyond `requests_per_minute` wait for their turn. UserError for a URL that is none.
+        beyond `requests_per_minute` wait for their turn. UserError for a URL that is none or holds a password, and for
+        a key that no header takes.
         """
         self.name = model
         self.base_url = base_url.rstrip("/")
         self._key_env = api_key_env
-        self._key = os.environ.get(api_key_env, "").strip()
+        self._key = _key(api_key_env)
         self._extra = dict(extra or {})
         self._unsupported = set[str]()
         """Fields that the model has refused."""
@@ -207,7 +152,7 @@ class EndpointPolicy:
             if refusal.overflow:
                 raise ContextOverflow(refusal.reason) from refusal
             raise self._fault(refusal) from refusal
-        return _action(completion, time.perf_counter() - started, with_logprobs=bool(asked.get("logprobs")))
+        return action(completion, time.perf_counter() - started, with_logprobs=bool(asked.get("logprobs")))
 
     async def call(self, path: str, body: dict[str, object]) -> Any:
         """Post to another path of the server (`/v1/...`, or what an engine has beside it) as patiently; its answer, or
@@ -241,9 +186,9 @@ class EndpointPolicy:
             return InfrastructureFault(f"{self.base_url} {refusal.reason}")
         said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
         kind = Refused if refusal.status in OF_THE_QUESTION else InfrastructureFault
-        return kind(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}")
+        return kind(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}", pause=refusal.pause)
 
-    async def _complete(self, body: dict[str, object]) -> _Completion:
+    async def _complete(self, body: dict[str, object]) -> Completion:
         sent = self._supported(body)
         try:
             content = await self._post(f"{self.base_url}/chat/completions", sent)
@@ -254,11 +199,13 @@ class EndpointPolicy:
                 raise
             return await self._complete(body)
         try:
-            completion = _Completion.model_validate_json(content)
-        except ValidationError as error:
-            raise _RefusalError(NO_COMPLETION, "answered with something that is no chat completion") from error
-        if (finish := completion.choices[0].finish_reason) not in FINISHES:
-            raise _RefusalError(BROKEN_OFF, self._line(f"broke off its answer (finish_reason {finish})"))
+            completion = parsed(content)
+        except ValueError as error:
+            why = self._line(f"answered with something that is no chat completion ({error})")
+            raise _RefusalError(NO_COMPLETION, why) from error
+        if completion.finish_reason not in FINISHES:
+            why = self._line(f"broke off its answer (finish_reason {completion.finish_reason})")
+            raise _RefusalError(BROKEN_OFF, why)
         return completion
 
     def _supported(self, body: dict[str, object]) -> dict[str, object]:
@@ -278,16 +225,14 @@ class EndpointPolicy:
         return True
 
     async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]], retries: int) -> T:
-        """Ask, and again while the server is in trouble: after 0.5 s, 1 s, 2 s ..., or when it says."""
+        """Ask, and again while the server is in trouble."""
         for attempt in range(retries):
             try:
                 return await ask()
             except _RefusalError as refusal:
-                if not refusal.is_transient:
+                if not refusal.is_transient or (refusal.status == NO_COMPLETION and attempt >= ODD_AGAIN):
                     raise
-                # At random within the pause, so that all trajectories don't come back at once.
-                pause = refusal.pause if refusal.pause is not None else 0.5 * 2**attempt * random.uniform(0.5, 1)
-                await asyncio.sleep(min(pause, LONGEST_PAUSE))
+                await asyncio.sleep(backoff(attempt, refusal.pause))
         return await ask()
 
     async def _turn(self) -> None:
@@ -353,40 +298,33 @@ class EndpointPolicy:
         return f"{url} refused a request to {self.name!r} ({status}: {reason}); mend the settings"
 
 
+def backoff(attempt: int, asked: float | None) -> float:
+    """Seconds to wait before another try: as long as the server asked for, and then 0.5, 1, 2 ..., at random from the
+    half of it on, so that all trajectories don't come back at once."""
+    return min(asked or 0.0, LONGEST_PAUSE) + 2.0**attempt * random.uniform(0.25, 0.5)
+
+
+def _key(variable: str) -> str:
+    key = os.environ.get(variable, "").strip()
+    if not key.isprintable():
+        raise UserError(f"the key in {variable} holds a line break, or another sign that no key has; export it anew")
+    return key
+
+
 def _proxy(url: str) -> str | None:
     """The environment's proxy for a URL. aiohttp would look it up at every call, on another thread. UserError."""
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as error:
         raise UserError(f"the base URL {url!r} is none ({error}); mend it") from error
+    if parts.password is not None or parts.username is not None:
+        raise UserError(
+            f"the base URL of {parts.hostname} holds a name or a password, which would be recorded; take them out, and"
+            " have the server accept a key"
+        )
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None
     return urllib.request.getproxies().get(parts.scheme)
-
-
-def _action(completion: _Completion, seconds: float, *, with_logprobs: bool) -> Action:
-    choice, usage = completion.choices[0], completion.usage or _Usage()
-    said = choice.logprobs.content if choice.logprobs and with_logprobs else None
-    token_ids, logprobs = _tokens(choice)
-    return Action(
-        content=choice.message.content or "",
-        tool_calls=[call.call() for call in choice.message.tool_calls or []],
-        finish_reason=FINISHES[choice.finish_reason],
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        token_ids=token_ids,
-        logprobs=logprobs,
-        logprobs_answered=None if said is None else [token.model_dump() for token in said],
-        seconds=seconds,
-    )
-
-
-def _tokens(choice: _Choice) -> tuple[list[int] | None, list[float] | None]:
-    """Log-probabilities only with the tokens that they belong to, one for each."""
-    content = choice.logprobs.content if choice.logprobs else None
-    if choice.token_ids is None or content is None or len(content) != len(choice.token_ids):
-        return choice.token_ids, None
-    return choice.token_ids, [token.logprob for token in content]
 
 
 def _is_cut(refusal: _RefusalError) -> bool:

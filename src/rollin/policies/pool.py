@@ -6,13 +6,12 @@ fails rests for a while and its trajectories move on; when the rest is over it i
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Mapping, Sequence
 
 from rollin.errors import InfrastructureFault, Refused
 from rollin.policies.base import Action, Request
-from rollin.policies.endpoint import RETRIES, EndpointPolicy
+from rollin.policies.endpoint import RETRIES, EndpointPolicy, backoff
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +19,9 @@ log = logging.getLogger(__name__)
 class Pool:
     """A `Policy` over several that are the same model."""
 
-    def __init__(self, policies: Sequence[EndpointPolicy], *, rest: float = 30.0, rounds: int = 5) -> None:
-        """`rest` is how long (in seconds) a server that failed is left alone while others answer. All of them are gone
-        through `rounds` times, with growing pauses, before a request fails."""
+    def __init__(self, policies: Sequence[EndpointPolicy], *, rest: float = 30.0, rounds: int = RETRIES + 1) -> None:
+        """`rest` is how long (in seconds) a server that failed is left alone while others answer, unless it said how
+        long. All of them are gone through `rounds` times, with growing pauses, before a request fails."""
         self.name = policies[0].name
         self._policies = [*policies]
         self._rest = rest
@@ -41,9 +40,11 @@ class Pool:
     async def act(self, request: Request) -> Action:
         """See `Policy`. InfrastructureFault where none of the servers answers; what one refuses, no other is asked."""
         fault = InfrastructureFault(f"no server of {self.name} answers")
+        pauses = list[float]()
         for attempt in range(self._rounds):
             if attempt:
-                await asyncio.sleep(0.25 * 2**attempt * random.uniform(0.5, 1))
+                await asyncio.sleep(backoff(attempt - 1, min(pauses, default=None)))
+                pauses.clear()
             for place in self._order(request.trajectory):
                 try:
                     action = await self._policies[place].act(request)
@@ -51,8 +52,10 @@ class Pool:
                     raise
                 except InfrastructureFault as failed:
                     fault = failed
-                    self._back[place] = time.monotonic() + self._rest
-                    log.warning("%s rests for %.0f s", failed, self._rest)
+                    rest = self._rest if failed.pause is None else failed.pause
+                    self._back[place] = time.monotonic() + rest
+                    pauses += [failed.pause] if failed.pause is not None else []
+                    log.warning("%s rests for %.0f s", failed, rest)
                 else:
                     self._home[request.trajectory] = place
                     return action

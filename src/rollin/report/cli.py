@@ -52,9 +52,9 @@ def report(directory: RunPath) -> None:
         write_text(directory / "report" / "summary.md", summary.to_markdown(), "the report")
         picture = plot(store, directory / "report" / "result.png")
         example = next(iter(reversed(store.trajectories())), None)
-    console.print(f"plot: {picture}", highlight=False)
+    console.print(f"plot: {picture}", highlight=False, markup=False)
     if example:
-        console.print(f"look at a trajectory: rollin show {directory} {example.id}", highlight=False)
+        console.print(f"look at a trajectory: rollin show {directory} {example.id}", highlight=False, markup=False)
 
 
 @looking.command(epilog="Example: `rollin drift runs/x --teacher runs/teacher/checkpoints/iteration-3`")
@@ -111,7 +111,9 @@ def predictions(
         found = predictions(store, iteration)
     path = write_predictions(found.rows, out or directory / "report" / f"predictions-{found.iteration}.jsonl")
     empty = sum(not row["model_patch"].strip() for row in found.rows)
-    console.print(f"{path}: {len(found.rows)} predictions, {empty} of them without a patch", highlight=False)
+    console.print(
+        f"{path}: {len(found.rows)} predictions, {empty} of them without a patch", highlight=False, markup=False
+    )
     for task in found.faults:
         console.print(f"  left out, an infrastructure fault: {task}", highlight=False, markup=False)
 
@@ -129,4 +131,4 @@ def parquet(
     path = out or directory / "report" / "turns.parquet"
     with Store.read(database_of(directory)) as store:
         count = write_turns(store, path, iteration)
-    console.print(f"{path}: {count} turns", highlight=False)
+    console.print(f"{path}: {count} turns", highlight=False, markup=False)

@@ -73,7 +73,9 @@ def build(
         for order in orders:
             bar = progress.add_task(order.file_name, total=order.count)
             built = build_file(order, out, workers, lambda step, bar=bar: progress.advance(bar, step))  # type: ignore[misc]
-            progress.console.print(f"{out / order.file_name}: {len(built.tasks)} tasks kept", highlight=False)
+            progress.console.print(
+                f"{out / order.file_name}: {len(built.tasks)} tasks kept", highlight=False, markup=False
+            )
             for reason, number in built.dropped.most_common():
                 progress.console.print(f"  dropped {number}: {reason}", highlight=False, markup=False)
             progress.console.print(_yield(built))

@@ -40,7 +40,10 @@ class Split(StrEnum):
 
 def _test_ids(value: object) -> object:
     """SWE-bench's hub files hold the test ids as JSON text in a string, its tools use lists; both are read."""
-    return json.loads(value) if isinstance(value, str) else value
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 TestIds = Annotated[list[str], BeforeValidator(_test_ids)]
@@ -142,7 +145,7 @@ class Task(BaseModel):
         return self.in_container or self.native
 
     @classmethod
-    def bare(cls, instance_id: str, **more: object) -> Self:
+    def bare(cls, instance_id: str, /, **more: object) -> Self:
         """One that so far has nothing to repair and no tests: `more` fills in what there is."""
         blank = {"repo": "", "base_commit": "", "problem_statement": "", "patch": ""}
         return cls.model_validate({**blank, "FAIL_TO_PASS": [], "PASS_TO_PASS": [], **more, "instance_id": instance_id})
