@@ -111,6 +111,12 @@ def test_an_arm_has_its_own_settings_and_the_rest_of_the_recipe_s(tmp_path: Path
     assert (sft.teacher.kind, sft.tasks_in(1), sft.training) == ("local", 7, recipe.training)
 
 
+def test_the_control_has_tasks_for_every_attempt_that_it_matches(tmp_path: Path, tiny_directory: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path / "small.yaml", tiny_directory), ["method.attempts=3"])
+    comparison = Comparison(recipe, ["dagger", MATCHED], [0], tmp_path)
+    assert comparison._matched(comparison.arm(MATCHED, 0)).tasks_per_iteration == [9, 5]
+
+
 @pytest.mark.parametrize(
     ("methods", "arms", "said"),
     [

@@ -159,6 +159,9 @@ def test_beta_follows_a_student_that_was_measured_on_training_tasks(
         (["run", "RECIPE", "--out", "/proc/run"], "cannot"),
         (["run", "RECIPE", "--out", 300 * "x"], "File name too long"),
         (["eval", "RECIPE", "--out", "/proc/run"], "cannot write to the run directory"),
+        (["eval", "RECIPE", "--model", "tiny #2"], "tiny #2"),
+        (["eval", "RECIPE", "--model", "20260101"], "20260101"),
+        (["run", "RECIPE", "training={parameters: top_layers, top_layers: 3}"], "the model has 2 layers"),
         (["run", "RECIPE", "demonstrations=nowhere"], "is not a run"),
         (["resume", "nowhere"], "is not a run"),
         (["show", "nowhere"], "is not a run"),
@@ -191,6 +194,18 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert "Traceback" not in out + err
     assert len([line for line in err.splitlines() if line.startswith("rollin:")]) == 1
     assert not (tmp_path / "run").exists(), "what didn't come to a run leaves nothing"
+
+
+def test_a_share_that_was_spent_before_leaves_the_student_as_it_is(
+    tmp_path: Path, cache: Path, tiny_directory: Path
+) -> None:
+    """The first trajectory alone takes more turns than both iterations may."""
+    changes = {"method": {"name": "dagger", "aggregate": "last"}, "budget": {"turns": 1}, "evaluation": {"base": False}}
+    recipe = write_recipe(tmp_path / "small.yaml", tiny_directory, concurrency=1, **changes)
+    printed = finish(rollin(cache, "run", recipe, "--out", tmp_path / "run"))
+    assert "iteration 2: no trajectory to learn from" in printed
+    with Store.read(tmp_path / "run" / "run.db") as store:
+        assert [len(store.trajectories(iteration=i, purpose=Purpose.COLLECT)) for i in (1, 2)] == [1, 0]
 
 
 def test_a_folder_that_was_there_stays_where_a_run_does_not_begin(tmp_path: Path, cache: Path) -> None:

@@ -254,6 +254,13 @@ def test_training_without_labels_is_refused(tiny_model: PreTrainedModel, tmp_pat
         train(tiny_model, [], TrainingSettings(), separate_tokens=0, work_dir=tmp_path, seed=0)
 
 
+def test_training_that_diverges_is_no_training(tiny_model: PreTrainedModel, tmp_path: Path) -> None:
+    """The Trainer would show a loss of 0, and weights that are no numbers would be saved."""
+    tries, settings = [pack(trajectory(3, 100, seed)) for seed in range(4)], TrainingSettings(learning_rate=1e10)
+    with pytest.raises(UserError, match=r"diverged \(loss .*\): start another run with less than .* 1e\+10"):
+        train(tiny_model, tries, settings, separate_tokens=0, work_dir=tmp_path, seed=0)
+
+
 def test_more_top_layers_than_there_are_is_refused(tiny_model: PreTrainedModel, tmp_path: Path) -> None:
     settings = TrainingSettings(parameters="top_layers", top_layers=3)
     with pytest.raises(UserError, match="has 2 layers"):

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from rollin import __version__
 from rollin.errors import InfrastructureFault, UserError
+from rollin.report.tables import printable
 
 if TYPE_CHECKING:
     from rollin.progress import ConsoleReporter
@@ -129,7 +130,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where to keep run.db (default: runs/eval-NAME-TIME).")] = None,
 ) -> None:
     """Measure a student alone, greedy, on a recipe's held-out tasks."""
-    loaded = _read(recipe, [*(settings or []), *([f"student.model={model}"] if model else [])])
+    loaded = _read(recipe, settings)
+    if model is not None:  # not as a change to the recipe, which would be YAML
+        loaded = loaded.model_copy(update={"student": loaded.student.model_copy(update={"model": model})})
     from rollin import runs
 
     directory = out or Path("runs") / f"eval-{loaded.name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -335,7 +338,7 @@ def _log() -> None:
 
 
 def _fail(sentence: str, code: int) -> None:
-    errors.print(f"rollin: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+    errors.print(f"rollin: {printable(sentence)}", style="red", highlight=False, markup=False, soft_wrap=True)
     _leave(code)
 
 

@@ -25,7 +25,8 @@ MATCHED_TO = "dagger"
 MATCHES = {"tasks_per_iteration", "budget"}
 """What the control takes from DAgger's run."""
 SPARE = 1.5
-"""Tasks that the control collects for each of DAgger's: the teacher alone takes fewer turns, so it needs more."""
+"""Tasks that the control collects for each of DAgger's trajectories: the teacher alone takes fewer turns, so it needs
+more."""
 BASE = "base"
 """The student before training, measured once for all arms."""
 RESULTS = "results"
@@ -181,7 +182,8 @@ class Comparison:
         if arm.name != MATCHED:
             return arm.recipe
         model = self.arm(MATCHED_TO, arm.seed)
-        sizes = [math.ceil(SPARE * model.recipe.tasks_in(i)) for i in range(1, model.recipe.iterations + 1)]
+        spare = SPARE * model.recipe.method.attempts
+        sizes = [math.ceil(spare * model.recipe.tasks_in(i)) for i in range(1, model.recipe.iterations + 1)]
         matched = model.result()
         if matched and not matched.labels:
             raise UserError(f"{model.title} learnt from no label, so nothing can match it; leave {MATCHED} out")

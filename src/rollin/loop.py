@@ -89,9 +89,7 @@ class Loop:
         data = affordable(data, share.training_tokens, self.recipe.seed, self.recipe.training.max_tokens)
         data = scored(data, self.scorer) if self.scorer else data
         self.compare_lengths(iteration, data)
-        graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
-        may_be_empty = (self.method.selective and graded) or self.recipe.budget.training_tokens is not None
-        if data or not may_be_empty:
+        if data or not self.may_find_nothing():
             result = self.train(iteration, data, left_out)
         else:
             self.reporter.say(f"iteration {iteration}: no trajectory to learn from; the student stays as it is")
@@ -100,6 +98,11 @@ class Loop:
         self.store.advance_iteration(
             iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
         )
+
+    def may_find_nothing(self) -> bool:
+        """Whether it is no fault if there is nothing to learn from."""
+        graded = any(row.resolved is not None for row in self.store.trajectories(purpose=Purpose.COLLECT))
+        return (self.method.selective and graded) or self.recipe.budget.may_leave_nothing
 
     def shown(self, iteration: int) -> list[list[Sample]]:
         """Of the demonstrations as many as of an iteration before the first, drawn anew each time; and they count as

@@ -86,7 +86,8 @@ class Method(BaseModel):
     @property
     def selective(self) -> bool:
         """Whether it may find nothing to learn in an iteration whose trajectories and labels are all there."""
-        return self.keep == "resolved" or self.turns != "all" or Need.OUTCOMES in self.objective.needs
+        of_student = self.turns != "all" or Need.BEHAVIOUR in self.objective.needs
+        return of_student or self.keep == "resolved"
 
 
 _ROWS = (

@@ -8,6 +8,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from rollin.report.tables import printable
+
 LINE_SECONDS = 15.0
 """Plain lines come no faster than this."""
 
@@ -40,7 +42,7 @@ class ConsoleReporter:
         self._console = console
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False)
+        self._console.print(printable(line), highlight=False, markup=False)
 
     def phase(self, name: str, steps: int) -> AbstractContextManager[Bar]:
         return _on_terminal(self._console, name, steps) if self._console.is_terminal else _in_lines(self, name, steps)

@@ -16,6 +16,7 @@ from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.harnesses.own import OwnSettings
 from rollin.layers import on_top, read_settings
 from rollin.method import METHODS, Method
+from rollin.mixture import Teacher
 from rollin.policies.base import Sampling
 from rollin.policies.engines import EngineName
 from rollin.sandboxes.base import Limits
@@ -90,7 +91,7 @@ class LocalTeacher(Settings):
 
     kind: Literal["local"]
     model: str
-    context_tokens: int = 4096
+    context_tokens: int = Field(default=4096, ge=256)
     sampling: Sampling = Sampling()
     precision: Precision = "auto"
     """As the student's."""
@@ -157,6 +158,11 @@ class Budget(Settings):
     training_tokens: int | None = Field(default=None, ge=1)
     """Tokens that go through the student in training, of all epochs; whole trajectories are drawn that fit."""
 
+    @property
+    def may_leave_nothing(self) -> bool:
+        """Whether an iteration may find its share spent by earlier ones."""
+        return any(limit is not None for limit in (self.turns, self.teacher_tokens, self.training_tokens))
+
     def used_up(self, spent: Spent, iteration: int, iterations: int) -> bool:
         """Whether an iteration has collected its share, if everything collected so far cost that much."""
         limits = ((self.turns, spent.turns), (self.teacher_tokens, spent.teacher_tokens))
@@ -220,6 +226,14 @@ class Recipe(Settings):
         if Need.OUTCOMES in method.objective.needs and method.attempts < 2:
             kind = method.objective.kind
             raise ValueError(f"the objective {kind} compares attempts at a task; set method.attempts to 2 or more")
+        if Need.OUTCOMES in method.objective.needs and method.keep == "resolved":
+            kind = method.objective.kind
+            raise ValueError(f"the objective {kind} learns from what sets attempts apart; set method.keep to 'all'")
+        of_student = Need.BEHAVIOUR in method.objective.needs or method.turns != "all"
+        if of_student and isinstance(method.roll_in, Teacher):
+            raise ValueError(
+                "the method learns from the student's turns, and the teacher takes all; name another method.roll_in"
+            )
         if Need.BEHAVIOUR in method.objective.needs and method.label != "executed":
             raise ValueError(
                 f"the objective {method.objective.kind} learns from what was executed; set method.label to 'executed'"

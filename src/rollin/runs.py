@@ -50,6 +50,8 @@ from rollin.tasks.schema import Split, Task
 from rollin.tasks.sets import TaskSettings, load_tasks
 from rollin.training.objectives import Need
 from rollin.training.samples import training_samples
+from rollin.training.settings import TrainingSettings
+from rollin.training.trainer import check_layers
 from rollin.training.trie import Sample
 from rollin.trajectories import Trajectories
 
@@ -110,7 +112,8 @@ def _alone(recipe: Recipe) -> Recipe:
     """What of a recipe it takes to measure its student: no demonstrations, a teacher only where labels are wanted.
     (The expert that stands in for the teacher is not asked.)"""
     teacher = recipe.teacher if recipe.evaluation.labels else ExpertTeacher()
-    return recipe.model_copy(update={"teacher": teacher, "demonstrations": None, "method": METHODS["dagger"]})
+    untrained = {"demonstrations": None, "method": METHODS["dagger"], "training": TrainingSettings()}
+    return recipe.model_copy(update={"teacher": teacher} | untrained)
 
 
 MEASURED = {"student", "tasks", "harness", "sandbox", "seed", "evaluation"}
@@ -181,6 +184,7 @@ def _cast(recipe: Recipe, directory: Path) -> tuple[Learner, Policy, Harness]:
     if recipe.demonstrations:
         database_of(recipe.demonstrations)
     learner = Learner(recipe.student, directory / "checkpoints", recipe.concurrency, white_box)
+    check_layers(learner.policy.model, recipe.training)
     if Need.TEACHER in recipe.method.objective.needs:
         if isinstance(recipe.teacher, LocalTeacher):
             check_tokens(recipe.teacher.model, recipe.student.model)

@@ -43,14 +43,14 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seconds: float = 20.0
+    seconds: float = Field(default=20.0, gt=0)
     """Wall time of one command."""
-    memory_mb: int = 1024
+    memory_mb: int = Field(default=1024, gt=0)
     """Memory of a process, and of the whole workspace where the system can enforce it."""
-    processes: int = 128
-    output_kb: int = 64
+    processes: int = Field(default=128, gt=0)
+    output_kb: int = Field(default=64, gt=0)
     """What one command may print; the rest is dropped, head and tail are kept."""
-    disk_mb: int = 256
+    disk_mb: int = Field(default=256, gt=0)
     """What the workspace and /tmp may hold together. In a container: the largest file, and a quarter of it /tmp."""
     cpus: float = Field(default=2.0, gt=0)
     """Processors that one trajectory may keep busy. Containers only."""

@@ -1,6 +1,7 @@
 """transformers' Trainer, fed with tries: what is ours is the packing and the objective."""
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,6 +163,12 @@ class _Tries(Dataset[Trie]):
         return self.tries[index]
 
 
+def check_layers(model: PreTrainedModel, settings: TrainingSettings) -> None:
+    """UserError where more layers are to be trained than there are."""
+    if settings.parameters == "top_layers" and settings.top_layers > (there := model.config.num_hidden_layers):
+        raise UserError(f"training.top_layers is {settings.top_layers}, but the model has {there} layers; name fewer")
+
+
 def select_parameters(model: PreTrainedModel, settings: TrainingSettings) -> PreTrainedModel | PeftModel:
     """Let the chosen weights move and no others. Raises UserError for more layers than there are."""
     model.requires_grad_(settings.parameters == "full")
@@ -170,8 +177,7 @@ def select_parameters(model: PreTrainedModel, settings: TrainingSettings) -> Pre
     if settings.parameters == "top_layers":
         decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
         layers = decoder.layers
-        if settings.top_layers > len(layers):
-            raise UserError(f"training.top_layers is {settings.top_layers}, but the model has {len(layers)} layers")
+        check_layers(model, settings)
         for layer in layers[-settings.top_layers :]:
             layer.requires_grad_(True)
         decoder.norm.requires_grad_(True)
@@ -192,10 +198,14 @@ def train(
     seed: int,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainingResult:
-    """Train `model` in place on the tries. `progress` gets (step, steps, last loss). UserError without labels."""
+    """Train `model` in place on the tries. `progress` gets (step, steps, last loss). UserError without labels, and
+    where it diverges: the weights are of no use then."""
     label_tokens = sum(len(trie.target) for trie in tries)
     if not label_tokens and left_out:
-        raise UserError(f"all {left_out} labels are longer than training.max_tokens, {settings.max_tokens}; raise it")
+        raise UserError(
+            f"all {left_out} labels are, with their states, longer than training.max_tokens, {settings.max_tokens};"
+            " start another run with more"
+        )
     if not label_tokens:
         raise UserError("there are no labels to train on; collect some (a teacher that answers) or check the filter")
     trained = select_parameters(model, settings)
@@ -216,6 +226,11 @@ def train(
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
     with freed_memory_kept():
         outcome = trainer.train()
+    if not math.isfinite(outcome.training_loss) or not all(weight.isfinite().all() for weight in trained.parameters()):
+        raise UserError(
+            f"the training diverged (loss {outcome.training_loss:.3g}): start another run with less than"
+            f" training.learning_rate {settings.learning_rate:g}"
+        )
     if isinstance(trained, PeftModel):
         trained.merge_and_unload()
     if settings.gradient_checkpointing:
@@ -245,6 +260,7 @@ def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # it would report a loss that is no number as 0
         save_strategy="no",
         report_to=[],
         seed=seed,
