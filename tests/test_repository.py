@@ -91,6 +91,12 @@ def test_files_that_do_not_give_the_base_commit_are_refused(tmp_path: Path) -> N
         materialise(task(base_commit="0" * 40), tmp_path)
 
 
+def test_a_base_commit_that_is_no_id_names_no_other_repository(tmp_path: Path) -> None:
+    (tmp_path / "private.git").mkdir()
+    with pytest.raises(UserError, match=r"task one: its base_commit '.*private' is no commit's full id"):
+        materialise(task(base_commit=f"{tmp_path}/private"), tmp_path / "cache")
+
+
 @pytest.mark.parametrize("pristine", ["", "kata:nosuchkata", "svn:x"])
 def test_an_unknown_origin_names_the_task(tmp_path: Path, pristine: str) -> None:
     with pytest.raises(UserError, match="task one"):

@@ -185,7 +185,7 @@ def test_a_package_without_use_is_told_so(tmp_path, files, reason):
         survey(dict(files_below(tmp_path)))
 
 
-names = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,10}", fullmatch=True)
+names = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,10}[a-z]", fullmatch=True)
 
 
 @given(names, names, st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.lists(names, max_size=3).map(tuple))
@@ -198,6 +198,28 @@ def test_an_origin_reads_what_it_writes(name, version, sha256, without):
 def test_an_origin_without_a_version_or_a_hash_is_refused(text):
     with pytest.raises(UserError, match="no pinned package"):
         Origin.parse(text)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a/../../b", "a//b", "", ".git/HEAD", "a\0b"])
+def test_only_files_of_the_package_can_be_left_out(path, tmp_path):
+    entry = {"name": "x", "version": "1", "sha256": "0" * 64, "modules": {"a.py": ["t.py"]}}
+    with pytest.raises(UserError, match="inside the package"):
+        Origin("x", "1", "0" * 64, (path,))
+    for wrong in ({"left_out": [path]}, {"modules": {path: ["t.py"]}}, {"modules": {"a.py": [path]}}):
+        (tmp_path / "packages.json").write_text(json.dumps([entry | wrong]))
+        with pytest.raises(UserError, match="no catalogue of packages"):
+            read_catalogue.__wrapped__(tmp_path / "packages.json")
+
+
+def test_what_is_left_out_is_not_looked_for_behind_a_link(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROLLIN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "x-1" / "code").mkdir(parents=True)
+    (tmp_path / "x-1" / "up").symlink_to("..")
+    with tarfile.open(tmp_path / "x-1.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "x-1", "x-1")
+    for path, reason in {"up/x": "a link leads out", "code": "name a file"}.items():
+        with pytest.raises(UserError, match=reason):
+            keep(tmp_path / "x-1.tar.gz", Origin("x", "1", digest(tmp_path / "x-1.tar.gz"), (path,)))
 
 
 def test_a_catalogue_that_is_none_is_named(tmp_path):

@@ -1,10 +1,14 @@
 """git, as rollin's own repositories want it: deaf to what the user has configured."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from rollin.errors import InfrastructureFault, UserError
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A commit's full id."""
 
 
 def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
@@ -19,3 +23,8 @@ def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     if done.returncode != 0:
         raise InfrastructureFault(f"git {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
+
+
+def can_hold(path: str) -> bool:
+    """Whether a repository can hold a file of this path: below its root, and not below `.git`."""
+    return "\0" not in path and not {"", ".", "..", ".git"} & {part.lower() for part in path.split("/")}

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rollin.errors import UserError
 from rollin.files import read_text
+from rollin.tasks.git import can_hold
 from rollin.tasks.sources import Origin, unpacked
 from rollin.tasks.units import Unit
 
@@ -31,6 +33,17 @@ class Package(BaseModel):
     """Source file -> the test files that cover it, offline, without further dependencies, in under two seconds."""
     left_out: tuple[str, ...] = ()
     """Files that would keep the tests from running."""
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        for path in (*self.modules, *(test for tests in self.modules.values() for test in tests)):
+            if not can_hold(path):
+                raise ValueError(f"{path!r} is no path inside a package")
+        try:
+            self.origin  # noqa: B018 - made to be checked
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     @property
     def origin(self) -> Origin:

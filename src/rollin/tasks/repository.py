@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rollin.errors import UserError
-from rollin.tasks.git import git
+from rollin.tasks.git import COMMIT, git
 from rollin.tasks.schema import Commit, Task
 
 AUTHOR = "Ada Developer <ada@example.org>"
@@ -32,6 +32,11 @@ Content = bytes | Path
 
 def materialise(task: Task, cache_dir: Path) -> Path:
     """The task's bare repository, built once. UserError when the files at hand don't give the task's base commit."""
+    if not COMMIT.fullmatch(task.base_commit):
+        raise UserError(
+            f"task {task.instance_id}: its base_commit {task.base_commit!r} is no commit's full id; build the tasks again"
+            " with this version of rollin"
+        )
     path = _place(cache_dir, task.base_commit)
     if path.exists():
         return path

@@ -19,6 +19,11 @@ from urllib.parse import parse_qs
 
 from rollin.errors import UserError
 from rollin.tasks.cache import cache_folder
+from rollin.tasks.git import can_hold
+
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._!+-]*[A-Za-z0-9])?")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,16 @@ class Origin:
     sha256: str
     without: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """UserError for what would lead out of the folder of packages, or out of the package's own."""
+        if not (NAME.fullmatch(self.name) and VERSION.fullmatch(self.version) and SHA256.fullmatch(self.sha256)):
+            raise UserError(
+                f"{self.requirement!r} is no pinned package: write <name>==<version>#sha256=<hash of its archive>"
+            )
+        for path in self.without:
+            if not can_hold(path):
+                raise UserError(f"{self.requirement} can't leave out {path!r}: write a path inside the package")
+
     @classmethod
     def parse(cls, text: str) -> "Origin":
         """Read `name==version#sha256=<hash>[&without=<path>,<path>]`. UserError for what is not of this form."""
@@ -37,8 +52,6 @@ class Origin:
         name, _, version = requirement.partition("==")
         fields = parse_qs(rest)
         sha256, without = ("".join(fields.get(key, [])) for key in ("sha256", "without"))
-        if not (name and version and re.fullmatch(r"[0-9a-f]{64}", sha256)):
-            raise UserError(f"{text!r} is no pinned package: write <name>==<version>#sha256=<hash of its archive>")
         return cls(name, version, sha256, tuple(filter(None, without.split(","))))
 
     def __str__(self) -> str:
@@ -66,16 +79,26 @@ def unpacked(origin: Origin) -> Path:
 
 
 def keep(archive: Path, origin: Origin) -> Path:
-    """Unpack an archive into the cache, less what is left out."""
+    """Unpack an archive into the cache, less what is left out. UserError where that is no file of it."""
     place = _place(origin)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as work:
         sources = unpack(archive, Path(work))
         for name in origin.without:
-            (sources / name).unlink(missing_ok=True)
+            _leave_out(sources, name, origin.requirement)
         with suppress(OSError):  # another process was first: its folder is the same
             sources.rename(place)
     return place
+
+
+def _leave_out(sources: Path, name: str, requirement: str) -> None:
+    path = sources / name
+    try:
+        if not path.parent.resolve().is_relative_to(sources.resolve()):
+            raise UserError(f"{requirement} can't leave out {name!r}: a link leads out of the package there")
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{requirement} can't leave out {name!r} ({error.strerror}): name a file of it") from error
 
 
 def _place(origin: Origin) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rollin.errors import InfrastructureFault, Unavailable
-from rollin.tasks.git import git
+from rollin.tasks.git import COMMIT, git
 from rollin.tasks.repository import AUTHOR, FIRST_COMMIT, change, data, keep_as, new_repository
 
 VARIABLE = "ROLLIN_REPOSITORIES"
@@ -16,7 +16,6 @@ VARIABLE = "ROLLIN_REPOSITORIES"
 UPLOAD = "git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upload-pack"
 """A commit that is no branch's head is given away, too, and the clone may be another user's."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def find_clone(repo: str) -> Path:
@@ -38,7 +37,7 @@ def find_clone(repo: str) -> Path:
 
 def check_commit(clone: Path, commit: str) -> None:
     """Unavailable where the clone doesn't hold it."""
-    if not _COMMIT.fullmatch(commit):
+    if not COMMIT.fullmatch(commit):
         raise Unavailable(
             f"its base_commit {commit!r} is no commit's full id, and without it nothing can be checked out"
         )
