@@ -15,7 +15,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import quote, unquote
 
 from rollin.errors import UserError
 from rollin.tasks.cache import cache_folder
@@ -47,15 +47,16 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str) -> "Origin":
-        """Read `name==version#sha256=<hash>[&without=<path>,<path>]`. UserError for what is not of this form."""
+        """Read `name==version#sha256=<hash>[&without=<path>,<path>]`, paths quoted as in a URL. UserError for what is not
+        of this form."""
         requirement, _, rest = text.partition("#")
         name, _, version = requirement.partition("==")
-        fields = parse_qs(rest)
-        sha256, without = ("".join(fields.get(key, [])) for key in ("sha256", "without"))
-        return cls(name, version, sha256, tuple(filter(None, without.split(","))))
+        fields = dict(field.partition("=")[::2] for field in rest.split("&"))
+        without = filter(None, fields.get("without", "").split(","))
+        return cls(name, version, fields.get("sha256", ""), tuple(map(unquote, without)))
 
     def __str__(self) -> str:
-        without = f"&without={','.join(self.without)}" if self.without else ""
+        without = f"&without={','.join(map(quote, self.without))}" if self.without else ""
         return f"{self.requirement}#sha256={self.sha256}{without}"
 
     @property
