@@ -239,8 +239,28 @@ def test_a_catalogue_that_is_none_is_named(tmp_path):
         read_catalogue(bad)
 
 
+@pytest.mark.parametrize("same", [{"name": "My_Pkg", "sha256": "1" * 64}, {"name": "other"}])
+def test_a_package_under_two_names_is_refused(same, tmp_path):
+    entry = {"name": "my-pkg", "version": "1", "sha256": "0" * 64, "modules": {"a.py": ["t.py"]}}
+    (tmp_path / "packages.json").write_text(json.dumps([entry, entry | same]))
+    with pytest.raises(UserError, match=f"lists my-pkg twice .as {same['name']}"):
+        read_catalogue(tmp_path / "packages.json")
+
+
+@pytest.mark.parametrize("wrong", ["", "pairs>=0.5", "pairs[x]", "pairs @ file:///tmp/x", "-r list.txt", "pairs=="])
+def test_only_a_name_or_a_name_and_a_version_is_scouted(wrong):
+    assert "write <name> or <name>==<version>" in str(scout(wrong))
+
+
 def test_what_pytest_needs_can_not_be_hidden_and_gets_no_entry():
     assert "can't be hidden" in str(scout("packaging"))
+    assert "can't be hidden" in str(scout("Packaging==26.0"))
+
+
+def test_a_package_is_in_the_catalogue_however_it_is_spelled(package, tmp_path):
+    write_catalogue(tmp_path / "packages.json", [package])
+    out = CliRunner().invoke(app, ["scout", "Pairs", "PAIRS==1.0", "--out", str(tmp_path / "packages.json")])
+    assert out.output.count("it is in the catalogue") == 2
 
 
 def test_the_command_says_why_a_package_gets_no_entry(tmp_path, monkeypatch):

@@ -94,27 +94,32 @@ def _yield(built: "Built") -> Table:
 
 @app.command(epilog="Example: `rollin tasks scout toolz natsort==8.4.0 --out packages.json`")
 def scout(
-    requirements: Annotated[list[str], typer.Argument(help="Packages of PyPI, or @FILE with one a line.")],
+    requirements: Annotated[
+        list[str], typer.Argument(help="Packages of PyPI, NAME or NAME==VERSION, or @FILE with one a line.")
+    ],
     out: Annotated[Path, typer.Option(help="The catalogue; what is in it already is kept.")] = Path("packages.json"),
 ) -> None:
     """Find out in which modules of packages faults can be put: those with tests that pass here, offline, and soon.
 
     Their tests run in a sandbox. Use the catalogue with `rollin tasks build --source package --packages FILE`.
     """
+    from packaging.utils import canonicalize_name
+
     from rollin.tasks.packages import read_catalogue, write_catalogue
     from rollin.tasks.scout import scout as look
 
-    found = {package.name: package for package in read_catalogue(out)} if out.exists() else {}
+    found = {canonicalize_name(package.name): package for package in read_catalogue(out)} if out.exists() else {}
     wanted = [name for given in requirements for name in _listed(given)]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("scout", total=len(wanted))
         for requirement in wanted:
-            package = look(requirement) if requirement.partition("==")[0] not in found else "it is in the catalogue"
+            name = canonicalize_name(requirement.partition("==")[0])
+            package = look(requirement) if name not in found else "it is in the catalogue"
             if isinstance(package, str):
                 progress.console.print(f"{requirement}: {package}", highlight=False, markup=False)
             else:
-                found[package.name] = package
+                found[name] = package
                 write_catalogue(out, list(found.values()))
                 progress.console.print(f"{package.origin.requirement}: {len(package.modules)} modules", highlight=False)
             progress.advance(bar)

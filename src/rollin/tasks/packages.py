@@ -4,12 +4,12 @@ rollin's own catalogue is `packages.json`: permissively licensed, pure Python. `
 """
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Self
 
+from packaging.utils import canonicalize_name
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rollin.errors import UserError
@@ -60,9 +60,11 @@ def read_catalogue(path: Path = OWN) -> tuple[Package, ...]:
     except (ValueError, TypeError) as error:
         detail = error.errors()[0]["msg"].lower() if isinstance(error, ValidationError) else "not a list in JSON"
         raise UserError(f"{path} is no catalogue of packages ({detail}); make one with `rollin tasks scout`") from error
-    repeated = [name for name, times in Counter(package.name for package in packages).items() if times > 1]
-    if repeated:
-        raise UserError(f"the catalogue {path} lists {repeated[0]} twice; the split needs each package once")
+    for same in ([canonicalize_name(each.name) for each in packages], [each.sha256 for each in packages]):
+        if repeated := [package.name for package, key in zip(packages, same, strict=True) if same.count(key) > 1]:
+            raise UserError(
+                f"the catalogue {path} lists {repeated[0]} twice (as {repeated[-1]}); the split needs each package once"
+            )
     return packages
 
 

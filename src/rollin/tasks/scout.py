@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import canonicalize_name
+
 from rollin.errors import UserError
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.sandboxes.workspace import PYTEST_NEEDS
 from rollin.tasks.packages import Package
 from rollin.tasks.repository import build_repository, files_below
-from rollin.tasks.sources import Origin, digest, download, keep
+from rollin.tasks.sources import NAME, VERSION, Origin, digest, download, keep
 
 QUICK = 2.0
 """CPU seconds that the tests of one module may take."""
@@ -67,11 +69,14 @@ def scout(requirement: str) -> Package | str:
 
 
 def _scout(requirement: str) -> Package:
-    if requirement.partition("==")[0].lower() in PYTEST_NEEDS:
+    asked, pinned, wanted = requirement.partition("==")
+    if not NAME.fullmatch(asked) or (pinned and not VERSION.fullmatch(wanted)):
+        raise UnfitPackageError("it is no package of PyPI: write <name> or <name>==<version>")
+    name = canonicalize_name(asked)
+    if name in PYTEST_NEEDS:
         raise UnfitPackageError("pytest needs it, so its sound code can't be hidden from an agent")
     with tempfile.TemporaryDirectory() as work:
         archive = download(requirement, Path(work))
-        name = requirement.partition("==")[0]
         version = archive.name.removesuffix(".tar.gz").rpartition("-")[2]
         origin = Origin(name, version, digest(archive))
         folder = keep(archive, origin)
