@@ -162,6 +162,30 @@ def test_a_repository_is_known_by_its_other_names(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'psf/requests'"):
         check_apart(ours, tasks(tmp_path, swe_bench(2, "psf/requests")))
     check_apart(ours, tasks(tmp_path, swe_bench(2, "psf/black")))
+    ours = [Task.bare("package__x-1", repo="pypi/typing-extensions", module="Typing.Extensions", source="package")]
+    with pytest.raises(UserError, match="'python/typing_extensions'"):
+        check_apart(ours, tasks(tmp_path, swe_bench(2, "python/typing_extensions")))
+
+
+@pytest.mark.parametrize("named", ["OAuthlib/oauthlib", "oauthlib", "swesmith/oauthlib__oauthlib.1fd52536"])
+def test_a_repository_that_is_refused_can_be_left_out_by_that_name(tmp_path: Path, named: str) -> None:
+    smith = write(tmp_path / "smith.jsonl", swe_smith(1), swe_smith(2, repo="swesmith/pallets__click.aaaaaaaa"))
+    assert [task.repo[9:15] for task in choose(smith, without_repos=[named]).tasks] == ["pallet"]
+    check_apart(choose(smith, without_repos=[named]).tasks, tasks(tmp_path, swe_bench(1, "oauthlib/oauthlib")))
+    assert len(choose(smith, repos=["oauthlib/oauthlib"]).tasks) == 1
+    r2e = write(tmp_path / "r2e.jsonl", r2e_gym(1))
+    with pytest.raises(UserError, match="1 of without_repos"):
+        choose(r2e, without_repos=["aio-libs/aiohttp"])
+
+
+@pytest.mark.parametrize("spelled", ["AB" * 20, "ab" * 6, "ABABABA"])
+def test_a_commit_is_known_however_it_is_spelled(tmp_path: Path, spelled: str) -> None:
+    rows = [swe_gym(1, base_commit="ab" * 20), swe_gym(2, base_commit=spelled)]
+    one, other = ([task] for task in tasks(tmp_path, *rows))
+    with pytest.raises(UserError, match="tasks at the commit"):
+        check_apart(one, other, "repositories")
+    with pytest.raises(UserError, match="1 at a commit where a task is held out"):
+        choose(tmp_path / "some.jsonl", held_out=1, part="train")
 
 
 @pytest.mark.parametrize("allowed", [None, "repositories"])
@@ -172,6 +196,8 @@ def test_our_own_tasks_are_split_by_module_whatever_is_allowed(allowed: Any) -> 
     with pytest.raises(UserError, match=r"tasks of 'roman' are in both train and eval; split by module"):
         check_apart(own(1, "roman"), own(2, "roman"), allowed)
     check_apart(own(1, "roman"), own(2, "cart"), allowed)
+    with pytest.raises(UserError, match="tasks of 'my-pkg' are in both"):
+        check_apart(own(1, "my_pkg"), own(2, "My.Pkg"), allowed)
 
 
 # --- in a recipe ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rollin.errors import UserError
-from rollin.tasks.overlap import commits
+from rollin.tasks.overlap import at_same_commit, is_of, repository
 from rollin.tasks.published.patches import changed_lines
 from rollin.tasks.published.reading import Skipped, told
 from rollin.tasks.schema import Task
@@ -43,9 +43,9 @@ class Choice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repos: list[str] = []
-    """Only tasks of these repositories, such as `dask/dask`."""
+    """Only tasks of these repositories, such as `dask/dask`, or of their mirrors."""
     without_repos: list[str] = []
-    """No tasks of these."""
+    """No tasks of these, nor of what may be one of them: a mirror, or a name alone that is the same."""
     ids: list[str] = []
     """Only these tasks, by `instance_id`."""
     without_ids: list[str] = []
@@ -91,7 +91,8 @@ class Choice(BaseModel):
 
     def _part(self, tasks: list[Task], chosen: Chosen) -> list[Task]:
         held = held_out([task.instance_id for task in tasks], self.held_out or 0)
-        taken = commits([task for task in tasks if task.instance_id in held])
+        parts = [[task for task in tasks if (task.instance_id in held) is in_it] for in_it in (True, False)]
+        taken = at_same_commit(*parts)
         kept = list[Task]()
         for task in tasks:
             if self.part == "held_out":
@@ -99,7 +100,7 @@ class Choice(BaseModel):
             elif task.instance_id in held:
                 reason = "in the other part"
             else:
-                reason = "at a commit where a task is held out" if task.base_commit in taken else ""
+                reason = "at a commit where a task is held out" if task.base_commit.lower() in taken else ""
             if reason:
                 chosen.left_out[reason] += 1
             else:
@@ -108,14 +109,13 @@ class Choice(BaseModel):
 
     def _against(self, task: Task) -> str:
         """Why a task is not wanted, or ""."""
-        repo = task.repo.lower()
         if self.ids and task.instance_id not in self.ids:
             return "not in ids"
         if task.instance_id in self.without_ids:
             return "of without_ids"
-        if self.repos and repo not in map(str.lower, self.repos):
+        if self.repos and not {task.repo.lower(), repository(task)} & {*map(str.lower, self.repos)}:
             return "of other repositories"
-        if repo in map(str.lower, self.without_repos):
+        if is_of(task, self.without_repos):
             return "of without_repos"
         if self.max_patch_lines is not None and changed_lines(task.patch) > self.max_patch_lines:
             return f"with a patch of more than {self.max_patch_lines} lines"

@@ -34,8 +34,8 @@ def materialise(task: Task, cache_dir: Path) -> Path:
     """The task's bare repository, built once. UserError when the files at hand don't give the task's base commit."""
     if not COMMIT.fullmatch(task.base_commit):
         raise UserError(
-            f"task {task.instance_id}: its base_commit {task.base_commit!r} is no commit's full id; build the tasks again"
-            " with this version of rollin"
+            f"task {task.instance_id}: its base_commit {task.base_commit!r} is no commit's full id; build the tasks"
+            " again with this version of rollin"
         )
     path = _place(cache_dir, task.base_commit)
     if path.exists():

@@ -47,8 +47,8 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str) -> "Origin":
-        """Read `name==version#sha256=<hash>[&without=<path>,<path>]`, paths quoted as in a URL. UserError for what is not
-        of this form."""
+        """Read `name==version#sha256=<hash>[&without=<path>,<path>]`, its paths quoted as in a URL. UserError for what
+        is not of this form."""
         requirement, _, rest = text.partition("#")
         name, _, version = requirement.partition("==")
         fields = dict(field.partition("=")[::2] for field in rest.split("&"))
