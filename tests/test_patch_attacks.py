@@ -91,6 +91,15 @@ def test_modules_beside_the_tests_do_not_come_before_pythons_own(name: str, cach
     assert found.resolved, found.log
 
 
+def test_new_files_that_come_before_nothing_are_kept(task: Task, cache: Path) -> None:
+    kept = ["part/__init__.py", "src/part/__init__.py", "part/org/python.py", "organ/python.py"]
+    with open_workspace(task, cache) as sandbox:
+        for path in ["roman.py", *kept]:
+            sandbox.write(path, FIXED.encode())
+        assert grade_in(sandbox, task, "").resolved
+        assert sandbox.run(f"ls {' '.join(kept)}").returncode == 0
+
+
 def test_a_patch_that_fills_the_disk_does_not_keep_the_tests_from_being_put_back(task: Task, cache: Path) -> None:
     """What git can't add it can't put back either."""
     with open_workspace(task, cache) as sandbox:

@@ -33,22 +33,26 @@ Grading takes them from the base commit."""
 WITHOUT_ATTRIBUTES = "--exclude=.gitattributes --exclude='*/.gitattributes'"
 """What could keep git from seeing the other files that a patch changes is not applied."""
 LOOKED_FOR = ("sitecustomize", "usercustomize", "org")
-"""Modules that Python runs where there are any. (pickle looks for `org`, which is Jython's.)"""
+"""Modules that Python runs where there are any. (pickle looks for `org.python`, Jython's: folders are enough.)"""
 SHADOWS = f"""
 import os, re, sys
 from importlib.machinery import PathFinder
 folders = ["src", *sys.argv[1:]]
-module = rf"(?:(?:{{'|'.join(map(re.escape, folders))}})/)?([^/.]+)(?:/__init__)?(?:[.][^/]*)?"
+around = ["__init__.py", *(f"{{folder}}/__init__.py" for folder in sys.argv[1:])]
+within = rf"(?:(?:{{'|'.join(map(re.escape, folders))}})/)?"
+module, pickles = within + r"([^/.]+)(?:/__init__)?(?:[.][^/]*)?", within + "org/python(?:[/.].*)?"
 for path in map(os.fsdecode, sys.stdin.buffer.read().split(b"\\0")):
     found = re.fullmatch(module, path)
     name = found[1] if found else ""
     spec = PathFinder.find_spec(name) if name else None
-    if path in folders or name in {LOOKED_FOR} or name in sys.stdlib_module_names or spec and spec.origin:
+    ahead = name in {LOOKED_FOR} or name in sys.stdlib_module_names or spec and spec.origin
+    if ahead or path in [*folders, *around] or re.fullmatch(pickles, path, re.DOTALL):
         sys.stdout.buffer.write(os.fsencode(path) + b"\\0")
 """
 """Of added files, those that Python would find before what it runs on: the standard modules, pytest, all that is
 installed (a .pth file imports some of it). It looks in the repository's root first, and in src, as a sandbox's
-PYTHONPATH says, and pytest has it look in a folder on the way to the test files: those are its arguments."""
+PYTHONPATH says, and pytest has it look in a folder on the way to the test files: those are its arguments. A package
+around the tests is imported before them."""
 ROOM_MB = 32
 """What grading may write after a patch. One that leaves less fills the disk."""
 OF_TESTS = ("test", "tests")
