@@ -89,6 +89,14 @@ NETWORK = (
     ASK.replace("KEY", ""),
     ASK.replace("KEY", "HARNESS_KEY"),
 )
+FAMILIES = (
+    "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",
+    "socket.socket(socket.AF_VSOCK, socket.SOCK_DGRAM)",
+    "socket.socketpair(socket.AF_VSOCK)",
+    "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)",
+    "socket.socket(socket.AF_TIPC, socket.SOCK_RDM)",
+    "call('syscall', {'x86_64': 41, 'aarch64': 198}[os.uname().machine], ctypes.c_long((1 << 32) + 40), 1, 0)",
+)
 READ = """
 for place in SECRET_FILE /proc/*/environ /proc/1/root/etc/shadow /proc/1/cwd /proc/*/fd/* /etc/shadow /root/.bashrc; do
     timeout 0.1 head -c 100000 "$place" 2> /dev/null | tr '\\0' '\\n'
@@ -348,6 +356,7 @@ ATTACKS = (
     Attack("processes", "kill all, stop PID 1", "kill -INT 1; kill -STOP 1; kill -9 1; kill -9 -1; kill -9 $$", ENDED),
     Attack("the host", "its files, its environment, through /proc too", READ, REFUSED),
     Attack("the host", "its loopback, the gateway with a key, the internet", all_refused(*NETWORK), REFUSED),
+    Attack("the host", "past its network: sockets of virtual machines", all_refused(*FAMILIES), REFUSED, BUBBLEWRAP),
     Attack("the host", "the kernel, by /proc, /sys and system calls", all_refused(*KERNEL), REFUSED, BUBBLEWRAP),
     Attack(
         "the host",

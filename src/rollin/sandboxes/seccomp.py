@@ -4,13 +4,14 @@ A command needs no user namespace of its own. With one it could mount a tmpfs of
 disk, which is held in memory. Files in memory and System V's objects hold memory that belongs to no process, so that
 nothing could count it; some would even outlive their command. The others are refused because programs rarely need
 them and kernels had faults there, or because they use up what the whole machine shares. And a process sets its own
-limits, no other's: where commands have PID 1's uid, they could end it by a limit.
+limits, no other's: where commands have PID 1's uid, they could end it by a limit. Sockets are of the families that
+programs need and a network namespace holds: those for virtual machines lead to the host out of any namespace.
 """
 
 import platform
 import struct
 
-EPERM, ENOSYS = 1, 38
+EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
 CLONE_NEWUSER = 0x1000_0000
 X32_CALLS = 0x4000_0000
 """Bit of x86-64's second table of system calls, which would be a way around this one."""
@@ -26,6 +27,10 @@ ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 """As the kernel's audit names them; a call's numbers below are in this order."""
 CLONE = (56, 220)
 PRLIMIT = (302, 261)
+SOCKETS = ((41, 198), (53, 199))
+"""socket and socketpair."""
+FAMILIES = (1, 2, 10, 16)
+"""AF_UNIX, AF_INET, AF_INET6, AF_NETLINK."""
 NOT_PERMITTED = {
     "unshare": (272, 97),
     "setns": (308, 268),
@@ -65,6 +70,7 @@ def seccomp_filter() -> bytes | None:
             _instruction(LOAD, NUMBER),
             *_refuse(JUMP_IF_AT_LEAST, X32_CALLS, ENOSYS),
             *(part for number, error in refused for part in _refuse(JUMP_IF_EQUAL, number, error)),
+            *(part for numbers in SOCKETS for part in _only_families(numbers[column])),
             _instruction(JUMP_IF_EQUAL, PRLIMIT[column], when_true=0, when_false=4),
             _instruction(LOAD, FIRST_ARGUMENT),
             _instruction(JUMP_IF_EQUAL, 0, when_true=1),
@@ -76,6 +82,17 @@ def seccomp_filter() -> bytes | None:
             _instruction(RETURN, ALLOW),
         ]
     )
+
+
+def _only_families(number: int) -> list[bytes]:
+    """A call that makes sockets, where its first argument is one of FAMILIES."""
+    judged = [
+        _instruction(LOAD, FIRST_ARGUMENT),
+        *(_instruction(JUMP_IF_EQUAL, family, when_true=len(FAMILIES) - at) for at, family in enumerate(FAMILIES)),
+        _instruction(RETURN, ERROR + EAFNOSUPPORT),
+        _instruction(RETURN, ALLOW),
+    ]
+    return [_instruction(JUMP_IF_EQUAL, number, when_false=len(judged)), *judged]
 
 
 def _refuse(condition: int, value: int, error: int) -> list[bytes]:
