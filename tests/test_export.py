@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         store.add_tasks(tasks)
         evaluated(store, tasks[0], 0, "")
         evaluated(store, tasks[0], 2, PATCH)
-        evaluated(store, tasks[1], 2, None, Exit.TURN_LIMIT)
+        evaluated(store, tasks[1], 2, PATCH, Exit.TURN_LIMIT)
         evaluated(store, tasks[2], 2, None, Exit.INFRASTRUCTURE_FAULT)
         yield store
 

@@ -80,7 +80,11 @@ def predictions(store: Store, iteration: int | None = None) -> Predictions:
     name = f"{_run_name(store)}-iteration-{chosen}"
     faults = [task for task, row in first.items() if row.exit is Exit.INFRASTRUCTURE_FAULT]
     rows: list[Prediction] = [
-        {"instance_id": task, "model_name_or_path": name, "model_patch": row.patch or ""}
+        {
+            "instance_id": task,
+            "model_name_or_path": name,
+            "model_patch": (row.patch or "") if row.exit is Exit.SUBMITTED else "",
+        }
         for task, row in first.items()
         if task not in faults
     ]
