@@ -173,6 +173,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, object]]:
         raise UserError(f"the task file {path} is not text in UTF-8; give a JSONL file") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {number}: not JSON ({error.msg}); write one JSON object a line") from error
+    except ValueError as error:
+        raise UserError(f"{path}, line {number}: a number is too long for Python; mend the line") from error
     except RecursionError as error:
         raise UserError(f"{path}, line {number}: nested too deeply; write one task a line") from error
 

@@ -6,6 +6,7 @@ Column     from a row to one field
 
 import json
 from collections.abc import Callable
+from datetime import date
 
 Row = dict[str, object]
 Column = Callable[[Row], object]
@@ -32,10 +33,12 @@ def text(name: str) -> Callable[[Row], str]:
 
 
 def optional(name: str) -> Callable[[Row], str]:
-    """A text that may be missing; a version may be a number."""
+    """A text that may be missing; a version may be a number, and Parquet knows dates."""
 
     def read(row: Row) -> str:
         value = row.get(name)
+        if not isinstance(value, str | int | float | date | None):
+            raise Misfit(f"its {name!r} is no text")
         return "" if value is None else str(value)
 
     return read

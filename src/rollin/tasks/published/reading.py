@@ -47,7 +47,7 @@ class Skipped:
 def read(source: Source) -> Iterator[Task | Skipped]:
     """A source's rows, in their order. UserError for what can't be read at all, or holds no task."""
     rows = _file_rows(Path(source.name)) if source.is_file else _hub_rows(source)
-    found, seen = Counter[bool](), set[str]()
+    found, seen, reason = Counter[bool](), set[str](), ""
     first = [*islice(rows, LOOKED_AT)]
     of = source.format or (_common(source.name, first) if source.is_file else known_or_refused(source.name).format)
     for where, content in chain(first, rows):
@@ -56,10 +56,12 @@ def read(source: Source) -> Iterator[Task | Skipped]:
             row = Skipped(row.instance_id, "another row has the same instance_id")
         if isinstance(row, Task):
             seen.add(row.instance_id)
+        else:
+            reason = reason or f"{row.row}: {row.reason}"
         found[isinstance(row, Task)] += 1
         yield row
     if not found[True]:
-        why = f": all {found[False]} rows were skipped" if found[False] else ""
+        why = f": all {found[False]} rows were skipped ({reason})" if found[False] else ""
         raise UserError(f"{source.name} holds no task{why}; check that it is the right file, and its format")
 
 
