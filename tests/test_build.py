@@ -191,6 +191,8 @@ def test_the_command_builds_lists_and_shows(tmp_path, cache, tasks, monkeypatch)
     first = tasks[Family.VISIBLE][0]
     assert f"{COUNT} tasks" in run(app, ["list", str(path)]).output
     assert first.problem_statement in run(app, ["show", first.instance_id, str(path)]).output
+    write_tasks(path, [first, first.model_copy(update={"instance_id": f"{first.instance_id}0"})])
+    assert first.problem_statement in run(app, ["show", first.instance_id, str(path)]).output
 
 
 def test_a_number_of_faults_without_the_family_that_has_one_is_refused(tmp_path):

@@ -232,6 +232,7 @@ def show(
 ) -> None:
     """One task in full: report, history, tests and the reference patch."""
     found = [task for path in files for task in read_tasks(path) if task.instance_id.startswith(instance_id)]
+    found = [task for task in found if task.instance_id == instance_id] or found
     if len({task.instance_id for task in found}) != 1:
         raise UserError(f"{len(found)} tasks start with {instance_id!r}; `rollin tasks list` shows all ids")
     task = found[0]
