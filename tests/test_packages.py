@@ -56,8 +56,14 @@ def test_a_path_that_leads_out_of_an_archive_is_refused(tmp_path):
     archive = tmp_path / "evil-1.0.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("../../evil.py"), io.BytesIO())
-    with pytest.raises(tarfile.OutsideDestinationError):
+    with pytest.raises(UserError, match=r"evil-1.0.tar.gz can't be unpacked safely .*outside"):
         unpack(archive, tmp_path / "work")
+    with tarfile.open(archive, "w:gz") as tar:
+        link = tarfile.TarInfo("evil-1.0/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(UserError, match=r"can't be unpacked safely .*absolute"):
+        unpack(archive, tmp_path / "again")
 
 
 def test_an_unlisted_package_is_refused():

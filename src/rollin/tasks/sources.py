@@ -131,10 +131,14 @@ def download(requirement: str, folder: Path) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """The one folder inside an archive, unpacked without links or paths that lead out of it, less its documentation."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder / "sources", filter="data")
-    (sources,) = (folder / "sources").iterdir()
+    """The one folder inside an archive, less its documentation. UserError for an archive that is damaged, holds links
+    or paths that lead out of it, or more than the folder."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder / "sources", filter="data")
+        (sources,) = (folder / "sources").iterdir()
+    except (tarfile.TarError, ValueError, OSError, EOFError) as error:
+        raise UserError(f"{archive.name} can't be unpacked safely ({error}); take another version") from error
     for unused in (sources / "docs", *sources.glob("*.egg-info")):
         shutil.rmtree(unused, ignore_errors=True)
     return sources
