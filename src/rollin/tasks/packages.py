@@ -60,7 +60,8 @@ def read_catalogue(path: Path = OWN) -> tuple[Package, ...]:
     except (ValueError, TypeError) as error:
         detail = error.errors()[0]["msg"].lower() if isinstance(error, ValidationError) else "not a list in JSON"
         raise UserError(f"{path} is no catalogue of packages ({detail}); make one with `rollin tasks scout`") from error
-    for same in ([canonicalize_name(each.name) for each in packages], [each.sha256 for each in packages]):
+    names: list[str] = [canonicalize_name(package.name) for package in packages]
+    for same in (names, [package.sha256 for package in packages]):
         if repeated := [package.name for package, key in zip(packages, same, strict=True) if same.count(key) > 1]:
             raise UserError(
                 f"the catalogue {path} lists {repeated[0]} twice (as {repeated[-1]}); the split needs each package once"
