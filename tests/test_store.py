@@ -21,7 +21,7 @@ from rollin.messages import Function, Message, ToolCall
 from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store, TrajectoryRow
-from rollin.store.database import SCHEMA_VERSION
+from rollin.store.database import SCHEMA_VERSION, WriterLock
 from rollin.store.states import State
 
 PENDING = Label(LabelStatus.PENDING)
@@ -344,6 +344,49 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         Store.create(tmp_path / "file" / "run.db", {})
     with pytest.raises(UserError, match="cannot create"):
         Store.create(Path("/proc/rollin/run.db"), {})
+
+
+def test_a_run_on_a_read_only_place_is_read(store: Store) -> None:
+    begin(store)
+    store.close()
+    assert {file.name for file in store.path.parent.iterdir()} == {"run.db", "run.lock"}
+    script = f"""
+from pathlib import Path
+from rollin.errors import UserError
+from rollin.store import Store
+with Store.read(Path({str(store.path)!r})) as store:
+    print(len(store.trajectories()))
+try:
+    Store.resume(store.path)
+except UserError as error:
+    print(error)
+"""
+    command = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", sys.executable, "-c", script]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert outcome.stdout.startswith("1\ncannot write"), outcome.stdout
+    assert "(Read-only file system); check its permissions" in outcome.stdout
+
+
+def test_a_lock_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot write .*No such file"):
+        WriterLock(tmp_path / "nowhere" / "run.lock")
+
+
+def test_a_full_disk_is_called_that(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from rollin.errors import UserError
+from rollin.store import Store
+try:
+    Store.create(Path("{tmp_path}/run.db"), {{"name": "long " * 20_000}})
+except UserError as error:
+    print(error)
+"""
+    small = ["--ro-bind", "/", "/", "--dev", "/dev", "--size", "65536", "--tmpfs", str(tmp_path)]
+    outcome = subprocess.run(
+        ["bwrap", *small, sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert outcome.stdout.endswith("make room on its disk\n"), outcome.stdout
 
 
 def test_ten_thousand_turns_are_no_burden(store: Store) -> None:

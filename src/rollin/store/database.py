@@ -1,5 +1,6 @@
 """Opening `run.db`: the connection, the one writer's lock, and what can be wrong with the file."""
 
+import errno
 import fcntl
 import json
 import os
@@ -22,9 +23,12 @@ class WriterLock:
     """Held by the one process that writes to a run. The kernel lets go of it however that process ends."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UserError if another process holds it."""
+        """Raises UserError if another process holds it, or it cannot be written."""
         # A file of its own: closing any descriptor of run.db itself would drop SQLite's locks.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UserError(f"cannot write {path} ({_reason(error)}); {_cure(error, _ELSEWHERE)}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -33,8 +37,12 @@ class WriterLock:
             raise UserError(
                 f"{path.parent} is being written by process {owner or 'unknown'}; wait for it, or end it"
             ) from error
-        os.truncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.truncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._file)
+            raise UserError(f"cannot write {path} ({_reason(error)}); {_cure(error, _ELSEWHERE)}") from error
 
     def release(self) -> None:
         os.close(self._file)
@@ -64,7 +72,8 @@ def create(path: Path, recipe: Mapping[str, object], tasks: Iterable[Task]) -> N
         db.close()
         draft.rename(path)
     except (OSError, sqlite3.OperationalError) as error:
-        raise UserError(f"cannot create {path} ({_reason(error)}); choose a directory that can be written") from error
+        cure = _cure(error, "choose a directory that can be written")
+        raise UserError(f"cannot create {path} ({_reason(error)}); {cure}") from error
 
 
 def insert_tasks(db: sqlite3.Connection, tasks: Iterable[Task]) -> None:
@@ -78,7 +87,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     must_exist(path)
     with _opening(path):
         if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-            raise UserError(f"cannot write to {path}; check its permissions, or copy the run elsewhere")
+            raise UserError(f"cannot write to {path}; {_ELSEWHERE}")
         db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         db.execute("PRAGMA journal_mode = WAL")
         # NORMAL: a commit is handed to the kernel before it returns, so whatever was committed survives `kill -9` of
@@ -96,7 +105,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection, for reports while a run goes on."""
     must_exist(path)
     with _opening(path):
-        uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+        uri = f"file:{quote(str(path.resolve()))}?mode=ro" + ("&immutable=1" if _unchanging(path) else "")
         db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=30)
         _check(db, path)
         return db
@@ -113,6 +122,13 @@ def translated(path: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         raise _damaged(path, error) from error
+
+
+def _unchanging(path: Path) -> bool:
+    """Whether nobody writes the run, and a reader could not make the files that SQLite wants beside it."""
+    log = path.with_name(path.name + "-wal")
+    whole = not log.exists() or not log.stat().st_size
+    return whole and not os.access(path.parent, os.W_OK)
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
@@ -144,13 +160,24 @@ def _opening(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             raise UserError(f"{path} is not a rollin run; check the path") from error
-        raise UserError(f"cannot open {path} ({error}); check its permissions") from error
+        raise UserError(f"cannot open {path} ({error}); {_cure(error, 'check its permissions')}") from error
     except sqlite3.DatabaseError as error:
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, cause: object) -> UserError:
     return UserError(f"{path} is damaged ({cause}); restore it from a copy, or start the run again")
+
+
+_ELSEWHERE = "check its permissions, or copy the run elsewhere"
+
+
+def _cure(error: Exception, otherwise: str) -> str:
+    """What to do: make room where the disk is full, or may be."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte names the kind
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
+        return "make room on its disk"
+    return "look whether its disk is full, or broken" if code == sqlite3.SQLITE_IOERR else otherwise
 
 
 def _reason(error: Exception) -> str:
