@@ -58,6 +58,11 @@ def test_a_student_is_nowhere_from_itself(tiny_model: PreTrainedModel) -> None:
     assert drift(0, tiny_model, tiny_model, trajectories()).value == pytest.approx(0, abs=1e-6)
 
 
+def test_without_a_turn_there_is_no_drift(tiny_model: PreTrainedModel) -> None:
+    with pytest.raises(UserError, match="no trajectory of iteration 2's evaluation has a turn"):
+        drift(2, tiny_model, tiny_model, [])
+
+
 def test_other_tokens_are_refused(tiny_directory: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_directory, tmp_path / "other")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "other")

@@ -48,7 +48,11 @@ def drifts(store: Store, directory: Path, teacher: str, most: int | None = None)
 def drift(
     iteration: int, student: PreTrainedModel, teacher: PreTrainedModel, groups: Sequence[Sequence[Sample]]
 ) -> Drift:
-    """Of these trajectories."""
+    """Of these trajectories. UserError where there is none."""
+    if not groups:
+        raise UserError(
+            f"no trajectory of iteration {iteration}'s evaluation has a turn; measure drift where the student has acted"
+        )
     sums, counts = np.array([_of_trajectory(student, teacher, group) for group in groups]).T
     drawn = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), DRAWS)
     low, high = np.quantile((drawn @ sums) / (drawn @ counts), (0.025, 0.975))
