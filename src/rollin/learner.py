@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from rollin.errors import UserError
 from rollin.files import whole_folder
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.base import Policy
@@ -107,11 +108,18 @@ class Learner:
             await self._remote.policy.close()
 
     def _move(self, iteration: int) -> None:
-        """Bring the model in this process to an iteration's weights."""
+        """Bring the model in this process to an iteration's weights. UserError where they are of another shape."""
         if iteration == self._at:
             return
         source = str(self.checkpoint(iteration)) if iteration else self._settings.model
-        self.policy.model.load_state_dict(load_model(source, ATTENTION).state_dict())
+        weights = load_model(source, ATTENTION).state_dict()
+        try:
+            self.policy.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(
+                f"model {source}: its weights are not of the shape that this run's student had; put back the model that"
+                " the run began with, or start another run"
+            ) from error
         self._moved_to(iteration)
 
     def _save(self, iteration: int) -> None:
