@@ -1,5 +1,6 @@
 """Methods side by side, with real runs of a tiny student."""
 
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -10,6 +11,7 @@ from run_room import finish, rollin, write_recipe
 
 from rollin.comparison import MATCHED, Comparison
 from rollin.errors import UserError
+from rollin.evaluation.rate import Rate
 from rollin.evaluation.result import Result
 from rollin.method import METHODS
 from rollin.recipe import load_recipe
@@ -75,6 +77,26 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     shutil.copy(tmp_path / "compared" / "results" / "base.json", base)
     (tmp_path / "elsewhere" / "results" / "sft-0.json").write_text("{}")
     assert "sft-0.json holds no run's result" in " ".join(finish(rollin(cache, "compare", path, *there), 2).split())
+
+
+def test_outcomes_that_cannot_be_written_are_one_sentence() -> None:
+    with pytest.raises(UserError, match="cannot write the outcomes"):
+        Findings({}, {}, []).write(Path("/proc/outcomes.parquet"))
+
+
+@pytest.mark.parametrize("counts", ['"resolved": 3', '"faults": -1'])
+def test_a_result_whose_rate_is_none_is_refused(tmp_path: Path, counts: str) -> None:
+    sound = Result(
+        **{"recipe": {}, "done": True, "groups": {}, "outcomes": {}, "failures": {}, "curve": [(0, Rate(1, 2))]},
+        **dict.fromkeys(("labels", "turns", "teacher_tokens", "trained_tokens", "seconds"), 0),
+    )
+    sound.write(tmp_path / "x.json")
+    text = (tmp_path / "x.json").read_text()
+    assert Result.read(tmp_path / "x.json") == sound
+    name = counts.partition(":")[0]
+    (tmp_path / "x.json").write_text(re.sub(f"{name}: [0-9]+", counts, text))
+    with pytest.raises(UserError, match="holds no run's result"):
+        Result.read(tmp_path / "x.json")
 
 
 @pytest.mark.slow

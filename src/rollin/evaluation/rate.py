@@ -19,6 +19,11 @@ class Rate:
     n: int
     faults: int = 0
 
+    def __post_init__(self) -> None:
+        """ValueError for what is no rate."""
+        if not 0 <= self.resolved <= self.n or self.faults < 0:
+            raise ValueError(f"{self.resolved} resolved of {self.n}, with {self.faults} faults, is no rate")
+
     @classmethod
     def of(cls, rows: Iterable[TrajectoryRow]) -> "Rate":
         """Of trajectories that have ended."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from rollin.comparison import BASE, Comparison
+from rollin.errors import UserError
 from rollin.evaluation.paired import Outcomes, difference
 from rollin.evaluation.rate import Rate, wilson
 from rollin.files import write_text
@@ -144,13 +145,17 @@ class Findings:
         return FAINT if name == BASE else COLOURS[methods.index(name) % len(COLOURS)]
 
     def write(self, path: Path) -> Path:
-        """Every outcome as a row of a Parquet file, which is returned."""
+        """Every outcome as a row of a Parquet file, which is returned. UserError if it can't be written."""
         rows = [
             {"method": name, "seed": seed, "instance_id": task, "resolved": resolved}
             for name, found in self.outcomes.items()
             for (seed, task), resolved in sorted(found.items())
         ]
-        pq.write_table(pa.Table.from_pylist(rows), path)
+        try:
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"cannot write the outcomes {path} ({reason}); make room, or a place for it") from error
         return path
 
 
