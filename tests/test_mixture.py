@@ -139,6 +139,14 @@ def test_kappa_is_uniform_on_zero_to_t_max() -> None:
     assert all(count == pytest.approx(2000, abs=160) for count in kappas.values())
 
 
+@pytest.mark.parametrize("schedule", [Exponential(start=2, decay=1e200), Linear(start=1e308, step=-1e308)])
+def test_a_t_max_past_all_numbers_is_the_largest(schedule: Exponential | Linear) -> None:
+    rule = PrefixSwitch(t_max=schedule, kappa="t_max")
+    assert rule.switch(Draw(0, 5, "a", 0, 0)) == 2**53
+    assert PrefixSwitch(t_max=schedule).actor(Draw(0, 5, "a", 0, 0)) is Actor.STUDENT
+    assert Exponential(start=0, decay=1e200).at(5) == 0
+
+
 def test_a_recipe_writes_a_roll_in_in_yaml() -> None:
     text = "kind: turn_mixture\nbeta: {kind: linear, start: 1.0, step: 0.2, floor: 0.6}"
     rule = TypeAdapter(AnyRollIn).validate_python(yaml.safe_load(text))

@@ -19,6 +19,9 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+LARGEST = 2.0**53
+"""Where a schedule that grows without end stays."""
+
 
 class Actor(StrEnum):
     """Whose action is executed."""
@@ -104,7 +107,7 @@ class Linear(_Model):
 
     def at(self, iteration: int) -> float:
         _from_one(iteration)
-        return max(self.floor, self.start - self.step * (iteration - 1))
+        return min(LARGEST, max(self.floor, self.start - self.step * (iteration - 1)))
 
     def bounds(self) -> tuple[float, float]:
         first = self.at(1)
@@ -120,7 +123,10 @@ class Exponential(_Model):
 
     def at(self, iteration: int) -> float:
         _from_one(iteration)
-        return self.start * self.decay ** (iteration - 1)
+        try:
+            return min(LARGEST, self.start * self.decay ** (iteration - 1))
+        except OverflowError:  # of the power
+            return LARGEST if self.start else 0.0
 
     def bounds(self) -> tuple[float, float]:
         return (0.0, self.start) if self.decay <= 1 else (self.start, math.inf)

@@ -67,8 +67,9 @@ class Work:
 
     def _after_switch(self, roll_in: PrefixSwitch, iteration: int) -> float:
         last = int(roll_in.t_max.at(iteration))
-        switches = range(last + 1) if roll_in.kappa == "uniform" else [last]
-        first = sum(min(switch, self.turns) for switch in switches) / len(switches) / self.turns
+        most = min(last, int(self.turns))  # later switches are past the trajectory's end
+        uniform = (sum(range(most + 1)) + (last - most) * self.turns) / (last + 1) / self.turns
+        first = uniform if roll_in.kappa == "uniform" else min(last / self.turns, 1.0)
         return 1 - first if roll_in.first == "student" else first
 
     def figures(self) -> list[Figure]:
