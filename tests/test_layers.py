@@ -106,6 +106,8 @@ def test_lists_are_replaced(tmp_path: Path) -> None:
         ({"top": "base: other.yaml\n", "other": "- 1\n"}, "holds no settings"),
         ({"top": "base: other.yaml\n", "other": "a: [\n"}, "is not YAML"),
         ({"top": "training: {epochs: 1}\nseed: 1\ntraining: {top_layers: 2}\n"}, "'training' is there twice"),
+        ({"top": "seed: " + 5000 * "["}, "nested too deep"),
+        ({"top": "base: other.yaml\narms: &x {y: *x}\n", "other": "arms: &x {y: *x}\n"}, "holds itself"),
     ],
 )
 def test_what_cannot_be_built_on_is_said_in_a_sentence(tmp_path: Path, files: dict[str, str], said: str) -> None:

@@ -23,7 +23,10 @@ UNNAMED = {"harness": "mini_swe_agent", "method": "dagger"}
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings of a recipe's file and of its bases. Raises UserError in one sentence."""
-    return _layered(path, ())
+    try:
+        return _layered(path, ())
+    except RecursionError as error:
+        raise UserError(f"{path}: a setting holds itself, or is nested too deep; write it out plainly") from error
 
 
 def _layered(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
