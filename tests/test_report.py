@@ -285,6 +285,14 @@ def test_the_plot_is_a_picture_of_its_size(store: Store, tmp_path: Path) -> None
 def test_the_plot_of_the_loss_shows_every_point(losses: list[float], below: float, above: float) -> None:
     axes = Figure().add_subplot()
     series(axes, [*enumerate(losses, 1)], "black", "nothing")
+def test_a_source_that_looks_like_a_formula_is_drawn_as_it_is(store: Store, tmp_path: Path) -> None:
+    odd = task("a").model_copy(update={"instance_id": "odd", "source": r"a$\frac$"})
+    store.add_tasks([odd])
+    for iteration in (0, 2):
+        attempt(store, "odd", iteration, Purpose.EVAL, Exit.SUBMITTED, True)
+        plot(store, tmp_path / "result.png")
+
+
     bottom, top = axes.get_ylim()
     assert bottom <= below
     assert bottom < top

@@ -18,7 +18,7 @@ from rollin.evaluation.rate import Rate, wilson
 from rollin.files import write_text
 from rollin.report.arms import Facts, costs, drifting, failing, scaling
 from rollin.report.page import page
-from rollin.report.plot import COLOURS, DPI, FAINT, INK, PAPER, SIZE, frame, save
+from rollin.report.plot import COLOURS, DPI, FAINT, INK, PAPER, SIZE, frame, literal, save
 from rollin.report.tables import Table
 from rollin.tasks.schema import Family
 
@@ -128,7 +128,7 @@ class Findings:
             below, above = ([abs(value - end[side]) for value, *end in rates] for side in (0, 1))
             heights = [value for value, _, _ in rates]
             axes.errorbar(places, heights, [below, above], fmt="none", ecolor=INK, capsize=2, linewidth=0.8)
-        axes.set_xticks(range(len(groups)), list(groups), fontsize=8)
+        axes.set_xticks(range(len(groups)), [literal(group) for group in groups], fontsize=8)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=8, frameon=False, fontsize=8)
 
     def _by_labels(self, axes: Axes) -> None:

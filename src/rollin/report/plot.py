@@ -32,7 +32,7 @@ def plot(store: Store, path: Path) -> Path:
     loss, agreement = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
     _loss(loss, summary.iterations)
     _agreement(agreement, summary.iterations)
-    figure.suptitle(summary.name.replace("$", r"\$"), color=INK, fontsize=11, fontweight="bold")
+    figure.suptitle(literal(summary.name), color=INK, fontsize=11, fontweight="bold")
     save(figure, path)
     return path
 
@@ -46,6 +46,11 @@ def save(figure: Figure, path: Path) -> None:
         raise UserError(
             f"cannot write the plot {path}: {error.strerror or error}; make room or check the path"
         ) from error
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib doesn't take for a formula."""
+    return text.replace("$", r"\$")
 
 
 def _rates(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
@@ -73,7 +78,7 @@ def _bars(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
         for place, rate in zip(places, rates, strict=True):
             counted = f"{rate.resolved}/{rate.n}" if rate.n else "-"
             axes.text(place, 0.02, counted, ha="center", fontsize=7, color=INK, bbox=_LABEL)
-    axes.set_xticks(range(len(groups)), groups, fontsize=8)
+    axes.set_xticks(range(len(groups)), [literal(group) for group in groups], fontsize=8)
     axes.set_xlim(-0.6, len(groups) - 0.4)
     _legend(axes)
 
@@ -85,7 +90,7 @@ def _lines(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
         # Beside each other, or the whiskers of two groups would hide one another.
         places = [e.iteration + 0.06 * (number - (len(groups) - 1) / 2) for e in known]
         rates, colour = [_of(e, group) for e in known], COLOURS[number % len(COLOURS)]
-        axes.plot(places, [rate.value for rate in rates], marker="o", markersize=4, color=colour, label=group)
+        axes.plot(places, [rate.value for rate in rates], marker="o", markersize=4, color=colour, label=literal(group))
         _whiskers(axes, places, rates, colour)
     _whole_numbers(axes, [evaluation.iteration for evaluation in evaluations])
     axes.set_xlabel("iteration (0: before training)", fontsize=8, color=INK)
