@@ -196,6 +196,11 @@ def test_costs_are_apart_by_who_asked_whom(store: Store) -> None:
 
 def test_what_the_teacher_said_of_no_use_costs_too(store: Store) -> None:
     before = Summary.of(store).costs
+def test_probing_costs_too(store: Store) -> None:
+    act(store, attempt(store, "a", 1, Purpose.PROBE, Exit.SUBMITTED), 0, Actor.STUDENT, Label(LabelStatus.NOT_WANTED))
+    assert Summary.of(store).costs["student, probing"] == Cost(1, 100, 10, 0.5)
+
+
     row = store.open_trajectory("b", iteration=1, attempt=1, purpose=Purpose.COLLECT, policy="student", seed=0)
     paid = {"seconds": 2.0, "prompt_tokens": 300, "completion_tokens": 21}
     act(store, row, 0, Actor.STUDENT, Label(LabelStatus.INVALID, **paid))

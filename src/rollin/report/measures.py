@@ -143,6 +143,7 @@ COSTS = (
     "teacher, labelling evaluation",
     "student, collecting",
     "student, evaluating",
+    "student, probing",
     "others, evaluating",
 )
 
