@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from scripted import make_task
+from typer.testing import CliRunner
 
 from rollin.errors import UserError
 from rollin.evaluation.rate import Rate, first_of_each_group
 from rollin.messages import Message
 from rollin.mixture import Actor
 from rollin.policies.base import Action
+from rollin.report.cli import export, looking
 from rollin.report.measures import Cost
 from rollin.report.plot import plot, series
 from rollin.report.summary import Summary
@@ -194,13 +196,13 @@ def test_costs_are_apart_by_who_asked_whom(store: Store) -> None:
     }
 
 
-def test_what_the_teacher_said_of_no_use_costs_too(store: Store) -> None:
-    before = Summary.of(store).costs
 def test_probing_costs_too(store: Store) -> None:
     act(store, attempt(store, "a", 1, Purpose.PROBE, Exit.SUBMITTED), 0, Actor.STUDENT, Label(LabelStatus.NOT_WANTED))
     assert Summary.of(store).costs["student, probing"] == Cost(1, 100, 10, 0.5)
 
 
+def test_what_the_teacher_said_of_no_use_costs_too(store: Store) -> None:
+    before = Summary.of(store).costs
     row = store.open_trajectory("b", iteration=1, attempt=1, purpose=Purpose.COLLECT, policy="student", seed=0)
     paid = {"seconds": 2.0, "prompt_tokens": 300, "completion_tokens": 21}
     act(store, row, 0, Actor.STUDENT, Label(LabelStatus.INVALID, **paid))
@@ -283,13 +285,6 @@ def test_the_plot_is_a_picture_of_its_size(store: Store, tmp_path: Path) -> None
     assert plot(store, path).read_bytes() != bars
 
 
-@pytest.mark.parametrize(
-    ("losses", "below", "above"),
-    [([0.5, 2.0], 0, 2.0), ([-0.5, 0.25], -0.5, 0.25), ([-2.0, -1.0], -2.0, 0), ([0.0], 0, 0)],
-)
-def test_the_plot_of_the_loss_shows_every_point(losses: list[float], below: float, above: float) -> None:
-    axes = Figure().add_subplot()
-    series(axes, [*enumerate(losses, 1)], "black", "nothing")
 def test_a_source_that_looks_like_a_formula_is_drawn_as_it_is(store: Store, tmp_path: Path) -> None:
     odd = task("a").model_copy(update={"instance_id": "odd", "source": r"a$\frac$"})
     store.add_tasks([odd])
@@ -298,6 +293,13 @@ def test_a_source_that_looks_like_a_formula_is_drawn_as_it_is(store: Store, tmp_
         plot(store, tmp_path / "result.png")
 
 
+@pytest.mark.parametrize(
+    ("losses", "below", "above"),
+    [([0.5, 2.0], 0, 2.0), ([-0.5, 0.25], -0.5, 0.25), ([-2.0, -1.0], -2.0, 0), ([0.0], 0, 0)],
+)
+def test_the_plot_of_the_loss_shows_every_point(losses: list[float], below: float, above: float) -> None:
+    axes = Figure().add_subplot()
+    series(axes, [*enumerate(losses, 1)], "black", "nothing")
     bottom, top = axes.get_ylim()
     assert bottom <= below
     assert bottom < top
@@ -308,6 +310,17 @@ def test_a_plot_that_cannot_be_written_is_one_sentence(store: Store, tmp_path: P
     (tmp_path / "report").write_text("a file")
     with pytest.raises(UserError, match="cannot write the plot"):
         plot(store, tmp_path / "report" / "result.png")
+
+
+def test_an_iteration_past_all_numbers_is_refused(store: Store) -> None:
+    asked = [str(store.path.parent), "--iteration", 23 * "9"]
+    assert CliRunner().invoke(looking, ["show", *asked]).exit_code == 2
+    assert CliRunner().invoke(export, ["parquet", *asked]).exit_code == 2
+
+
+def test_a_path_is_printed_as_it_is(store: Store, tmp_path: Path) -> None:
+    outcome = CliRunner().invoke(export, ["parquet", str(store.path.parent), "--out", str(tmp_path / "[bold].parquet")])
+    assert "[bold].parquet" in outcome.stdout.replace("\n", "")
 
 
 def test_trajectories_are_filtered(store: Store) -> None:

@@ -13,14 +13,16 @@ export = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_e
 console = Console()
 
 RunPath = Annotated[Path, typer.Argument(help="The run's directory.", metavar="RUN")]
+LAST = 2**31 - 1
+"""No iteration has a larger number."""
 
 
 @looking.command(epilog="Examples: `rollin show runs/x`, `rollin show runs/x 12`")
 def show(
     directory: RunPath,
     trajectory: Annotated[int | None, typer.Argument(help="A trajectory's number; all are listed without it.")] = None,
-    iteration: Annotated[int | None, typer.Option(help="Only this iteration's.")] = None,
-    purpose: Annotated[str | None, typer.Option(help="Only `collect` or only `eval`.")] = None,
+    iteration: Annotated[int | None, typer.Option(help="Only this iteration's.", min=0, max=LAST)] = None,
+    purpose: Annotated[str | None, typer.Option(help="Only `collect`, `eval` or `probe`.")] = None,
     resolved: Annotated[bool | None, typer.Option("--resolved/--failed", help="Only those resolved, or not.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -75,7 +77,9 @@ def drift(
 @looking.command(epilog="Example: `rollin swebench runs/x --iteration 3 --workers 8`")
 def swebench(
     directory: RunPath,
-    iteration: Annotated[int | None, typer.Option(help="Of which evaluation (default: the last).", min=0)] = None,
+    iteration: Annotated[
+        int | None, typer.Option(help="Of which evaluation (default: the last).", min=0, max=LAST)
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="A name on the hub, or a file (default: where the run's tasks are from).")
     ] = None,
@@ -94,13 +98,15 @@ def swebench(
     official.check_engine()
     report = official.evaluate(job, directory / "swebench")
     counts = [f"{report.get(f'{what}_instances')} {what}" for what in ("submitted", "completed", "resolved", "error")]
-    console.print(f"{job.dataset}, by swebench: {', '.join(counts)}", highlight=False)
+    console.print(f"{job.dataset}, by swebench: {', '.join(counts)}", highlight=False, markup=False)
 
 
 @export.command(epilog="Example: `rollin export predictions runs/x --iteration 3 --out predictions.jsonl`")
 def predictions(
     directory: RunPath,
-    iteration: Annotated[int | None, typer.Option(help="Of which evaluation (default: the last).", min=0)] = None,
+    iteration: Annotated[
+        int | None, typer.Option(help="Of which evaluation (default: the last).", min=0, max=LAST)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A .jsonl file (default: in RUN/report).")] = None,
 ) -> None:
     """An evaluation's patches in SWE-bench's format, one a task."""
@@ -121,7 +127,7 @@ def predictions(
 @export.command(epilog="Example: `rollin export parquet runs/x --out turns.parquet`")
 def parquet(
     directory: RunPath,
-    iteration: Annotated[int | None, typer.Option(help="Only this iteration's.", min=0)] = None,
+    iteration: Annotated[int | None, typer.Option(help="Only this iteration's.", min=0, max=LAST)] = None,
     out: Annotated[Path | None, typer.Option(help="The file (default: RUN/report/turns.parquet).")] = None,
 ) -> None:
     """Every turn as a row: its state in the chat format, who acted, the action, the label."""
