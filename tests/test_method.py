@@ -259,9 +259,9 @@ def test_only_the_students_own_tokens_are_learnt_as_they_are(
         )
         messages: list[Message] = [{"role": "user", "content": "repair it"}]
         none = Label(LabelStatus.NOT_WANTED)
-        for turn, (actor, action) in enumerate(
-            [(Actor.STUDENT, said), (Actor.TEACHER, said), (Actor.STUDENT, replace(said, token_ids=None))]
-        ):
+        cut = replace(said, finish_reason="length")  # by a teacher: it did not end so
+        acted = [(Actor.STUDENT, said), (Actor.TEACHER, said), (Actor.TEACHER, cut)]
+        for turn, (actor, action) in enumerate([*acted, (Actor.STUDENT, replace(said, token_ids=None))]):
             store.record_turn(opened.id, turn, State.of(messages), actor, action, none, 0)
         exact = METHODS["opd"].model_copy(update={"objective": ReverseKL(estimate="exact")})
         (sampled,) = training_samples(store, [1], tokenizer, METHODS["opd"])
