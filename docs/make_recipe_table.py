@@ -72,6 +72,8 @@ MEANINGS = {
     "Exponential.decay": "Factor from one iteration to the next.",
     "Listed.values": "For iterations 1, 2, ...; the last one repeats.",
 }
+DEFAULTS = {"Method.name": "`dagger`", "Method.roll_in": "the row's"}
+"""Of what the model requires and a recipe may leave out."""
 TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "length at least"}
 
@@ -135,14 +137,18 @@ def _section(model: type[BaseModel], places: list[str]) -> str:
     title = ", ".join(f"`{place}`" for place in places) or "The run"
     heading = f"### {title}" + (f" of kind `{value}`" if value else "")
     said = meanings(model)
-    rows = [_row(name, field, said[name]) for name, field in model.model_fields.items() if name != "kind"]
+    rows = [
+        _row(name, field, said[name], DEFAULTS.get(f"{model.__name__}.{name}"))
+        for name, field in model.model_fields.items()
+        if name != "kind"
+    ]
     table = ["| setting | type | default | meaning |", "|---|---|---|---|", *rows] if rows else []
     about = " ".join(inspect.getdoc(model).split()) if inspect.getdoc(model) else ""  # type: ignore[union-attr]
     return "\n".join([heading, "", about, "", *table, *([""] if table else [])])
 
 
-def _row(name: str, field: FieldInfo, meaning: str) -> str:
-    cells = (f"`{name}`", _type(field), _default(field), meaning)
+def _row(name: str, field: FieldInfo, meaning: str, default: str | None) -> str:
+    cells = (f"`{name}`", _type(field), default or _default(field), meaning)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
