@@ -45,7 +45,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     what = f"the recipe {path}" + (f" (a base of {above[-1]})" if above else "")
     text = read_text(path, what)
     try:
-        content = yaml.load(text, _Loader)
+        content = yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError) as error:  # a date that there is none of is the latter
         raise UserError(f"{what} is not YAML: {str(error).splitlines()[0]}; mend its syntax") from error
     if not isinstance(content, dict):
@@ -53,7 +53,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     return content
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML would take the last of two settings of one name, without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

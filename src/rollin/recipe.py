@@ -14,7 +14,7 @@ from rollin.harnesses.command import CommandSettings
 from rollin.harnesses.gym import GymSettings
 from rollin.harnesses.mini_swe_agent import MiniSweAgentSettings
 from rollin.harnesses.own import OwnSettings
-from rollin.layers import on_top, read_settings
+from rollin.layers import Loader, on_top, read_settings
 from rollin.method import METHODS, Method
 from rollin.mixture import Teacher
 from rollin.policies.base import Sampling
@@ -151,11 +151,11 @@ class Budget(Settings):
 
     labels: int | None = Field(default=None, ge=1)
     """Labels that an iteration trains on, of all that are aggregated; drawn trajectory by trajectory."""
-    turns: int | None = Field(default=None, ge=1)
+    turns: int | None = Field(default=None, ge=1, lt=2**63)
     """Turns collected in the environment. Trajectories are begun, `concurrency` at a time, until they are used up."""
-    teacher_tokens: int | None = Field(default=None, ge=1)
+    teacher_tokens: int | None = Field(default=None, ge=1, lt=2**63)
     """Tokens that the teacher writes, acting and labelling; counted likewise."""
-    training_tokens: int | None = Field(default=None, ge=1)
+    training_tokens: int | None = Field(default=None, ge=1, lt=2**63)
     """Tokens that go through the student in training, of all epochs; whole trajectories are drawn that fit."""
 
     @property
@@ -338,9 +338,11 @@ def _apply(content: dict[str, Any], override: str) -> None:
 def _value(text: str) -> Any:
     """YAML's reading of a value, with 1e-4 as the number people mean (YAML 1.1 wants 1.0e-4)."""
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # a date that there is none of is the latter
-        raise UserError(f"{text!r} is not a YAML value; quote it or mend it") from error
+        value = yaml.load(text, Loader)
+    except yaml.constructor.ConstructorError as error:
+        raise UserError(f"{text!r}: {error.problem}; write it once") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the second is a date that there is none of
+        raise UserError(f"{text[:80]!r} is not a YAML value; quote it or mend it") from error
     if isinstance(value, str):
         try:
             return float(value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused
 from rollin.gateway.metrics import Metrics
-from rollin.messages import Message, offered, storable, usable
+from rollin.messages import Message, storable
 from rollin.mixture import Actor
 from rollin.policies.base import LOGPROBS, Action, Policy, Request
 from rollin.store import Label, LabelSource, LabelStatus, Store
@@ -25,22 +25,16 @@ ASKED_AGAIN = 2
 async def draws(teacher: Policy, request: Request) -> list[Action]:
     """The teacher's action, last; before it what it said that is of no use. In the end it is whatever it says."""
     said = [storable_action(await teacher.act(request))]
-    while not is_usable(said[-1], request.messages) and len(said) <= ASKED_AGAIN:
+    while not said[-1].teaches(request.messages) and len(said) <= ASKED_AGAIN:
         another = replace(request, seed=request.seed + len(said))
         said.append(storable_action(await teacher.act(another)))
     return said
 
 
-def is_usable(action: Action, messages: Sequence[Message]) -> bool:
-    """Whether an action can be learnt from: it says something, to its end, and all that it calls is there."""
-    whole = action.finish_reason == "stop" and bool(action.text)
-    return whole and (not action.tool_calls or usable(action.tool_calls, offered(messages)[0]))
-
-
 def label_of(said: Sequence[Action], messages: Sequence[Message], source: LabelSource) -> Label:
     """The last of the teacher's draws as a label, unless it can't be learnt from. All of them are its cost; but what an
     executed one cost is its turn's."""
-    label = Label.of(said[-1], source) if is_usable(said[-1], messages) else Label(LabelStatus.INVALID)
+    label = Label.of(said[-1], source) if said[-1].teaches(messages) else Label(LabelStatus.INVALID)
     paid = said[:-1] if source is LabelSource.EXECUTED else said
     return replace(
         label,

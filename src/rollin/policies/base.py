@@ -6,13 +6,13 @@ Request      a state, and what belongs to asking for its action
 Policy       answers requests
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollin.messages import Message, ToolCall, spelled
+from rollin.messages import Message, ToolCall, offered, spelled, usable
 from rollin.tasks.schema import Task
 
 
@@ -71,6 +71,11 @@ class Action:
     def text(self) -> str:
         """Its words and its calls."""
         return spelled(self.content, self.tool_calls)
+
+    def teaches(self, messages: Sequence[Message]) -> bool:
+        """Whether it can be learnt from in this state: it says something, to its end, and what it calls is there."""
+        whole = self.finish_reason == "stop" and bool(self.text)
+        return whole and (not self.tool_calls or usable(self.tool_calls, offered(messages)[0]))
 
     @property
     def message(self) -> Message:

@@ -11,7 +11,6 @@ from typing import Protocol
 from transformers import PreTrainedTokenizerBase
 
 from rollin.chat import action_ids, state_ids
-from rollin.gateway.labels import is_usable
 from rollin.method import Method
 from rollin.mixture import Actor
 from rollin.store import LabelStatus, Purpose, Store, TrajectoryRow, TurnRow
@@ -135,7 +134,7 @@ def _sample(
     """A turn's state and label; None where it has no label, or nothing is known of it that the objective needs, or
     the teacher acted and its action can't be learnt from."""
     if method.label == "executed":
-        if turn.actor is Actor.TEACHER and not is_usable(turn.action, store.state_messages(turn.state_id)):
+        if turn.actor is Actor.TEACHER and not turn.action.teaches(store.state_messages(turn.state_id)):
             return None
         sample = executed(store, turn, tokenizer, weight)
         unknown = Need.BEHAVIOUR in method.objective.needs and not sample.behaviour
