@@ -23,6 +23,7 @@ def packaged() -> Path:
     return Path(folder) / str(file)
 
 
+@pytest.mark.slow
 def test_two_processes_convert_what_transformers_reads(tmp_path: Path) -> None:
     environment = {**os.environ, "ROLLIN_CACHE": str(tmp_path)}
     both = [subprocess.Popen([sys.executable, "-c", LOAD], env=environment) for _ in range(2)]
