@@ -62,7 +62,7 @@ class Clone:
     future: str
 
 
-def make_clone(folder: Path) -> Clone:
+def make_clone(folder: Path, tests: str = "tests/test_roman.py") -> Clone:
     """Of `ada/roman`."""
     folder.mkdir(parents=True)
 
@@ -82,9 +82,9 @@ def make_clone(folder: Path) -> Clone:
 
     git("init", "--quiet", "--initial-branch=master")
     build = {"pyproject.toml": PROJECT, "backend.py": BACKEND, ".gitignore": "_made.py\n"}
-    commit("Import", {**build, "src/roman/__init__.py": FIXED, "tests/test_roman.py": OLD_TESTS})
+    commit("Import", {**build, "src/roman/__init__.py": FIXED, tests: OLD_TESTS})
     base = commit("Break double", {"src/roman/__init__.py": BUGGY})
-    future = commit("Repair double", {"src/roman/__init__.py": FIXED, "tests/test_roman.py": NEW_TESTS})
+    future = commit("Repair double", {"src/roman/__init__.py": FIXED, tests: NEW_TESTS})
     return Clone(folder, base, future)
 
 

@@ -222,3 +222,20 @@ def test_a_line_that_is_no_object_is_named_and_a_byte_order_mark_is_none_of_the_
         (tmp_path / "t.jsonl").write_text(f"{task.model_dump_json()}\n{line}\n")
         with pytest.raises(UserError, match="line 2: not a JSON object"):
             read_tasks(tmp_path / "t.jsonl")
+
+
+def test_a_path_that_no_repository_holds_is_named(tmp_path, tasks):
+    content = json.loads(tasks[Family.REGRESSION][0].model_dump_json())
+    for path in ("/etc/x.py", "a//b.py", "../x.py", ".git/hooks/x"):
+        content["history"][-1]["files"] = {path: "x"}
+        (tmp_path / "t.jsonl").write_text(json.dumps(content) + "\n")
+        with pytest.raises(UserError, match=r"line 1: field 'history.*is no path in a repository"):
+            read_tasks(tmp_path / "t.jsonl")
+
+
+def test_what_a_statement_holds_does_not_steer_the_terminal(tmp_path):
+    write_tasks(tmp_path / "t.jsonl", [Task.bare("mine-1", problem_statement="\x1b[2Jgone\x07")])
+    for command in (["list"], ["show", "mine-1"]):
+        shown = CliRunner().invoke(app, [*command, str(tmp_path / "t.jsonl")]).output
+        assert "gone" in shown
+        assert not {"\x1b", "\x07"} & set(shown)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from native_room import Clone, make_clone, make_task, make_wheels, published_script
-from published_rows import swe_bench, swe_smith, write
+from native_room import NEW_TESTS, OLD_TESTS, Clone, make_clone, make_task, make_wheels, published_script
+from published_rows import diff, swe_bench, swe_smith, write
 from scripted import ScriptedPolicy
 from typer.testing import CliRunner
 
@@ -77,6 +77,27 @@ def test_the_reference_patch_resolves_and_no_patch_does_not(task: Task, reposito
     empty = grade(task, "", repositories)
     assert not empty.resolved
     assert empty.tests == {"tests/test_roman.py::test_double": "FAILED", "tests/test_roman.py::test_sign": "PASSED"}
+
+
+def test_a_test_file_may_be_named_in_any_letters_and_its_patch_may_have_lost_its_last_lines_end(
+    clone: Clone, repositories: Path
+) -> None:
+    name = "tests/test_r\u00f6misch.py"
+    quoted = "tests/test_r\\303\\266misch.py"  # as git has it
+    theirs = make_clone(clone.folder.parent / "ada__zahl", name)
+    test_patch = diff(OLD_TESTS, NEW_TESTS, name)
+    for side in "ab":
+        test_patch = test_patch.replace(f"{side}/{name}", f'"{side}/{quoted}"')
+    where = {"repo": "ada/zahl", "pristine": f"git:ada/zahl@{theirs.base}", "PASS_TO_PASS": [f"{name}::test_sign"]}
+    task = make_task(theirs, test_patch=test_patch.rstrip("\n"), FAIL_TO_PASS=[f"{name}::test_double"], **where)
+    assert grade(task, task.patch.rstrip("\n"), repositories).lacks == ""
+    assert not grade(task, "", repositories).resolved
+
+
+def test_a_test_patch_that_is_none_is_said(task: Task, repositories: Path) -> None:
+    broken = task.model_copy(update={"test_patch": "@@ what?"})
+    with pytest.raises(Unavailable, match="task ada__roman-1: its 'test_patch' is no patch"):
+        grade(broken, "", repositories)
 
 
 def test_a_published_script_runs_where_there_is_no_conda(task: Task, clone: Clone, repositories: Path) -> None:
@@ -272,12 +293,22 @@ def test_nativize_writes_tasks_that_run_and_names_those_that_cannot(
     assert grade(made, made.patch, repositories).resolved
 
 
-def test_validate_names_what_cannot_be_had_and_goes_on(task: Task, tmp_path: Path) -> None:
+def test_validate_names_what_cannot_be_checked_and_goes_on(task: Task, tmp_path: Path) -> None:
     lost = task.model_copy(update={"instance_id": "ada__greek-2", "pristine": f"git:ada/greek@{'1' * 40}"})
-    write_tasks(tmp_path / "tasks.jsonl", [lost, task])
+    nothing = task.model_copy(update={"instance_id": "ada__none-3", "FAIL_TO_PASS": [], "PASS_TO_PASS": []})
+    write_tasks(tmp_path / "tasks.jsonl", [lost, nothing, task])
     done = CliRunner().invoke(app, ["validate", str(tmp_path / "tasks.jsonl")])
     assert "ada__greek-2: there is no clone of ada/greek" in done.output
-    assert "1 of 2 tasks are sound" in done.output
+    assert "ada__none-3: names no tests" in " ".join(done.output.split())
+    assert "1 of 3 tasks are sound; 2 could not be checked" in done.output
+    assert done.exit_code == 3
+
+
+def test_validate_says_which_tests_keep_a_task_from_being_sound(task: Task, tmp_path: Path) -> None:
+    lost = task.model_copy(update={"PASS_TO_PASS": [*task.PASS_TO_PASS, "tests/test_roman.py::test_nothing"]})
+    write_tasks(tmp_path / "tasks.jsonl", [lost])
+    done = CliRunner().invoke(app, ["validate", str(tmp_path / "tasks.jsonl")])
+    assert "does not resolve it: tests/test_roman.py::test_nothing did not run" in done.output
     assert done.exit_code == 1
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from published_rows import apply
 
 from rollin.tasks.published.columns import Misfit
-from rollin.tasks.published.patches import added, changed_lines, parse, turned_round
+from rollin.tasks.published.patches import added, changed_lines, ended, files_of_tests, parse, touched, turned_round
 
 contents = st.lists(st.sampled_from(["a", "b", "-- x", "++ y", "", "@@ -1 +1 @@", "\x0cpage"]), max_size=12)
 
@@ -69,3 +69,32 @@ def test_a_rename_turned_round_goes_back(tmp_path: Path) -> None:
         "index 1111111..2222222 100644\n--- a/old.py\n+++ b/new.py\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
     )
     assert apply(turned_round(patch), {"new.py": "a\nc\n"}, tmp_path / "work") == {"old.py": "a\nb\n"}
+
+
+names = st.sampled_from(["calc.py", "b in.py", 'r\u00f6m/q"uo\\te.py', "tab\t.py", "data.json", "\U0001f600/x.py"])
+
+
+@given(st.sets(names, min_size=1), st.sampled_from(["changed", "added", "removed"]))
+def test_git_and_we_agree_on_which_files_a_patch_is_about(
+    tmp_path_factory: pytest.TempPathFactory, paths: set[str], kind: str
+) -> None:
+    folder = tmp_path_factory.mktemp("named")
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+    git("init", "--quiet")
+    for path in paths:
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text("1\n")
+    if kind != "added":
+        git("add", "--all")
+        git("-c", "user.name=a", "-c", "user.email=a", "commit", "--quiet", "--message", "first")
+    for path in paths:
+        (folder / path).unlink() if kind == "removed" else (folder / path).write_text("2\n")
+    git("add", "--all")
+    patch = git("diff", "--cached")
+    assert touched(patch) == paths
+    held = set[str]() if kind == "removed" else {path for path in paths if path.endswith(".py")}
+    assert set(files_of_tests(patch)) == held
+    assert ended(patch.rstrip("\n")) == patch

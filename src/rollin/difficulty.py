@@ -20,11 +20,11 @@ MOST_TURNS = 40
 
 def measured(
     tasks: Sequence[Task], directory: Path, reporter: Reporter, concurrency: int = 8
-) -> tuple[list[Task], Rate]:
-    """The tasks with `expert_turns`, and how many the expert resolved.
+) -> tuple[dict[str, int | None], Rate]:
+    """Instance id -> `expert_turns`, and how many tasks the expert resolved.
 
-    `expert_turns` is None for a task that the expert did not resolve; one whose trajectory the infrastructure ended
-    stays as it was. The trajectories are a run in `directory`; one that was stopped is gone on with.
+    None for a task that the expert did not resolve; for one whose trajectory the infrastructure ended, what it had.
+    The trajectories are a run in `directory`; one that was stopped is gone on with.
     """
     path = directory / DATABASE
     directory.mkdir(parents=True, exist_ok=True)
@@ -33,11 +33,8 @@ def measured(
         rows = {row.instance_id: row for row in expert_alone(tasks, store, reporter, concurrency)}
         turns = {name: len(store.turns(row.id)) if row.resolved else None for name, row in rows.items()}
     faults = {name for name, row in rows.items() if row.exit is Exit.INFRASTRUCTURE_FAULT}
-    known = [
-        task if task.instance_id in faults else task.model_copy(update={"expert_turns": turns[task.instance_id]})
-        for task in tasks
-    ]
-    return known, Rate.of(rows.values())
+    before = {task.instance_id: task.expert_turns for task in tasks if task.instance_id in faults}
+    return turns | before, Rate.of(rows.values())
 
 
 def expert_alone(tasks: Sequence[Task], store: Store, reporter: Reporter, concurrency: int) -> list[TrajectoryRow]:

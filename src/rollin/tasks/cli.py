@@ -12,13 +12,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from rollin.errors import Unavailable, UserError
+from rollin.errors import InfrastructureFault, UserError
 from rollin.files import read_text
+from rollin.report.tables import printable
 from rollin.tasks.choosing import choice_of
 from rollin.tasks.packages import OWN
 from rollin.tasks.published.catalogue import Format
 from rollin.tasks.published.patches import changed_lines
-from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
+from rollin.tasks.schema import Family, Split, Task, one_each, read_tasks, write_field, write_tasks
 
 if TYPE_CHECKING:
     from rollin.tasks.build import Built
@@ -218,10 +219,11 @@ def list_tasks(files: TaskFiles) -> None:
     for path in files:
         for task in read_tasks(path):
             kinds.update(task.fault_kinds)
-            statement = escape(task.problem_statement.strip().splitlines()[0] if task.problem_statement.strip() else "")
+            statement = next(iter(task.problem_statement.strip().splitlines()), "")
             turns = "" if task.expert_turns is None else task.expert_turns
             hard = (len(task.FAIL_TO_PASS), changed_lines(task.patch), turns)
-            table.add_row(escape(task.instance_id), task.split.value, *map(str, hard), statement)
+            name, problem = (escape(printable(each)) for each in (task.instance_id, statement))
+            table.add_row(name, task.split.value, *map(str, hard), problem)
     console.print(table)
     console.print(f"{table.row_count} tasks; " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))
 
@@ -249,7 +251,7 @@ def show(
         "",
         task.patch,
     ]
-    console.print("\n".join(lines), highlight=False, markup=False)
+    console.print(printable("\n".join(lines)), highlight=False, markup=False)
 
 
 @app.command(epilog="Example: `rollin tasks measure tasks/package-semantic-eval.jsonl`")
@@ -265,13 +267,11 @@ def measure(
     from rollin.difficulty import measured
     from rollin.progress import ConsoleReporter
 
-    tasks = {path: read_tasks(path) for path in files}
-    every = {task.instance_id: task for each in tasks.values() for task in each}
-    done, rate = measured([*every.values()], out, ConsoleReporter(console), concurrency)
-    found = {task.instance_id: task for task in done}
-    for path, each in tasks.items():
-        write_tasks(path, [found[task.instance_id] for task in each])
-    turns = [task.expert_turns for task in done if task.expert_turns is not None]
+    tasks = one_each(task for path in files for task in read_tasks(path))
+    found, rate = measured(tasks, out, ConsoleReporter(console), concurrency)
+    for path in files:
+        write_field(path, "expert_turns", found)
+    turns = [each for each in found.values() if each is not None]
     taken = f", in {median(turns):.0f} turns (median)" if turns else ""
     console.print(f"resolved {rate}{taken}", highlight=False)
 
@@ -281,28 +281,38 @@ def validate(
     files: TaskFiles,
     workers: Annotated[int, typer.Option(help="Sandboxes at work at once.", min=1)] = 2,
 ) -> None:
-    """Grade every task without a patch, which has to fail, and with its reference patch, which has to resolve it."""
+    """Grade every task without a patch, which has to fail, and with its reference patch, which has to resolve it.
+
+    Ends with 1 where a task is not sound, else with 3 where one could not be checked.
+    """
     tasks = [task for path in files for task in read_tasks(path)]
-    wrong = 0
+    verdicts = Counter[str]()
     with ThreadPoolExecutor(workers) as pool, Progress(console=console) as progress:
         bar = progress.add_task("validate", total=len(tasks))
-        for task, complaint in zip(tasks, pool.map(_complaint, tasks), strict=True):
+        for task, (verdict, complaint) in zip(tasks, pool.map(_checked, tasks), strict=True):
             progress.advance(bar)
+            verdicts[verdict] += 1
             if complaint:
-                wrong += 1
-                progress.console.print(f"{task.instance_id}: {complaint}", highlight=False, markup=False)
-    console.print(f"{len(tasks) - wrong} of {len(tasks)} tasks are sound")
-    raise typer.Exit(1 if wrong else 0)
+                words = printable(f"{task.instance_id}: {complaint}")
+                progress.console.print(words, highlight=False, markup=False, soft_wrap=True)
+    left = f"; {verdicts[UNCHECKED]} could not be checked" if verdicts[UNCHECKED] else ""
+    console.print(f"{verdicts[SOUND]} of {len(tasks)} tasks are sound{left}", highlight=False)
+    raise typer.Exit(1 if verdicts[UNSOUND] else 3 if verdicts[UNCHECKED] else 0)
 
 
-def _complaint(task: Task) -> str:
+SOUND, UNSOUND, UNCHECKED = "sound", "unsound", "unchecked"
+
+
+def _checked(task: Task) -> tuple[str, str]:
+    """(verdict, why). A sandbox that fails, or a repository that can't be had, says nothing about a task."""
     from rollin.tasks.cache import cache_folder
     from rollin.tasks.grading import grade
 
     repositories = cache_folder() / "repositories"
     try:
         if grade(task, "", repositories).resolved:
-            return "it counts as resolved without any patch"
-        return "" if grade(task, task.patch, repositories).resolved else "the reference patch does not resolve it"
-    except Unavailable as fault:
-        return str(fault).removeprefix(f"task {task.instance_id}: ")
+            return UNSOUND, "it counts as resolved without any patch"
+        found = grade(task, task.patch, repositories)
+        return (SOUND, "") if found.resolved else (UNSOUND, f"the reference patch does not resolve it: {found.lacks}")
+    except (InfrastructureFault, UserError) as error:
+        return UNCHECKED, str(error).removeprefix(f"task {task.instance_id}").lstrip(": ")

@@ -21,7 +21,8 @@ def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     except FileNotFoundError as error:
         raise UserError("git was not found: install it with `apt-get install -y git`") from error
     if done.returncode != 0:
-        raise InfrastructureFault(f"git {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+        failed = next(word for word in arguments if word != "-c" and "=" not in word)
+        raise InfrastructureFault(f"git {failed} failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 

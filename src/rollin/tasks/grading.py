@@ -19,6 +19,7 @@ from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks import specs
 from rollin.tasks.extraction import FULL
 from rollin.tasks.extraction import extract_patch as extract_patch
+from rollin.tasks.published.patches import ended
 from rollin.tasks.schema import Task
 
 GRADING = Limits(seconds=120.0, output_kb=4096)
@@ -100,6 +101,19 @@ class Grade:
         """The names of those that tests ended with."""
         return sorted({*RAISED.findall(self.log)}) if self.patch_applied else []
 
+    @property
+    def lacks(self) -> str:
+        """What keeps the task from being resolved, in a few words; "" where it is."""
+        if self.resolved:
+            return ""
+        if not self.patch_applied:
+            return self.log.strip()
+        if not self.tests:
+            return "no report of its tests could be read"
+        failed = [test for kind in self.report.values() for test in kind["failure"]]
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        return ", ".join(f"{test} {self.tests.get(test, 'did not run')}" for test in failed[:3]) + more
+
 
 def grade(task: Task, patch: str, cache_dir: Path, limits: Limits | None = None) -> Grade:
     """Grade `patch` (against the base commit) in a fresh sandbox. InfrastructureFault if that failed by itself."""
@@ -154,7 +168,7 @@ def _apply(sandbox: Sandbox, patch: str, options: str = "") -> str:
 
 
 def _git_apply(sandbox: Sandbox, patch: str, options: str = "") -> CommandResult:
-    sandbox.write(".git/grading.patch", as_bytes(patch))
+    sandbox.write(".git/grading.patch", as_bytes(ended(patch)))
     room = f"head -c {ROOM_MB}M /dev/zero > .git/room && rm .git/room"
     return sandbox.run(f"git apply --whitespace=nowarn {options} .git/grading.patch && {room}", seconds=60.0)
 

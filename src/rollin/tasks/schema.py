@@ -7,15 +7,17 @@ Family         what kind of fault a task holds: visible, regression or semantic
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from rollin.errors import UserError
+from rollin.files import write_text
+from rollin.tasks.git import can_hold
 
 
 class Family(StrEnum):
@@ -49,13 +51,19 @@ def _test_ids(value: object) -> object:
 TestIds = Annotated[list[str], BeforeValidator(_test_ids)]
 
 
+def _path(value: str) -> str:
+    if not can_hold(value):
+        raise ValueError(f"{value!r} is no path in a repository, such as src/cart.py")
+    return value
+
+
 class Commit(BaseModel):
     """One commit of a task's repository. `files` maps a path to its new text; None deletes it."""
 
     model_config = ConfigDict(frozen=True)
 
     subject: str
-    files: dict[str, str | None]
+    files: dict[Annotated[str, AfterValidator(_path)], str | None]
 
 
 class Environment(BaseModel):
@@ -151,6 +159,17 @@ class Task(BaseModel):
         return cls.model_validate({**blank, "FAIL_TO_PASS": [], "PASS_TO_PASS": [], **more, "instance_id": instance_id})
 
 
+def one_each(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks, those that are named twice once. UserError where two with one id differ."""
+    known: dict[str, Task] = {}
+    for task in tasks:
+        if known.setdefault(task.instance_id, task) != task:
+            raise UserError(
+                f"two tasks have the id {task.instance_id} and differ: leave one out, or give it another id"
+            )
+    return [*known.values()]
+
+
 def read_tasks(path: Path) -> list[Task]:
     """Tasks of a JSONL file, in its order. UserError names the line of what can't be read."""
     tasks = [parse_task(content, f"{path}, line {number}") for number, content in json_lines(path)]
@@ -196,9 +215,12 @@ def parse_task(content: object, where: str) -> Task:
 
 
 def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
-    """One JSON object a line. UserError where it can't be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(task.model_dump_json() + "\n" for task in tasks), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write the task file {path}: {error.strerror}; choose another place") from error
+    """One JSON object a line; all of them, or the file stays as it was. UserError where it can't be written."""
+    write_text(path, "".join(task.model_dump_json() + "\n" for task in tasks), "the task file")
+
+
+def write_field(path: Path, name: str, values: Mapping[str, object]) -> None:
+    """Set one field of a file's tasks, by their ids; whatever else its lines hold, they keep."""
+    lines = [content for _, content in json_lines(path) if isinstance(content, dict)]
+    changed = [line | {name: values[line["instance_id"]]} for line in lines]
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in changed), "the task file")

@@ -14,7 +14,7 @@ from rollin.tasks.overlap import Allowed, check_apart
 from rollin.tasks.packages import OWN
 from rollin.tasks.published.catalogue import Format, known_or_refused
 from rollin.tasks.published.reading import Source, read
-from rollin.tasks.schema import Family, Split, Task
+from rollin.tasks.schema import Family, Split, Task, one_each
 
 
 class BuiltTasks(BaseModel):
@@ -173,11 +173,13 @@ def load_tasks(
     given = {split: [_given(task_set, say, said) for task_set in sets] for split, sets in sides.items()}
 
     def side(split: Split) -> list[Task]:
-        tasks: dict[str, Task] = {}
+        tasks = list[Task]()
         for task_set, found in zip(sides[split], given[split], strict=True):
-            made = _made(task_set, split, settings.seed, cache_dir, advance) if found is None else found
-            tasks |= {task.instance_id: task for task in made}
-        return [*tasks.values()]
+            tasks += _made(task_set, split, settings.seed, cache_dir, advance) if found is None else found
+        each = one_each(tasks)
+        if twice := len(tasks) - len(each):
+            say(f"{twice} of the tasks under `{split.value}` are named twice; they count once")
+        return each
 
     train, evaluation = side(Split.TRAIN), side(Split.EVAL)
     check_apart(train, evaluation, settings.allow_overlap)

@@ -22,12 +22,13 @@ from typing import Any
 from rollin.errors import InfrastructureFault, Unavailable
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.surroundings import PUBLISHED
+from rollin.tasks.published.columns import Misfit
+from rollin.tasks.published.patches import ended, files_of_tests, touched
 from rollin.tasks.schema import Task
 
 LIMITS = Limits(seconds=1800.0, memory_mb=8192, processes=2048, output_kb=64 << 10, disk_mb=4096, cpus=4.0)
 """What one evaluation may use. SWE-bench gives half an hour, and limits nothing else."""
 
-_CHANGED = re.compile(r"^diff --git a/(\S+) b/(\S+)$", re.MULTILINE)
 _SETUP = re.compile(
     r"^(?:(?:source|\.) \S*activate\b|conda |(?:python[\d.]* -m )?pip[\d.]* install\b).*\n", re.MULTILINE
 )
@@ -104,20 +105,25 @@ def _one_of(known: Collection[str], value: str, field: str, task: Task) -> str:
 
 def _script(sandbox: Sandbox, task: Task) -> str:
     """An evaluation script for a task that has none. Unavailable where no test files can be found out."""
-    files = task.test_files or test_files(task)
+    try:
+        files, changed = where_tests_are(task), touched(task.test_patch)
+    except Misfit as misfit:
+        raise Unavailable(f"task {task.instance_id}: {misfit}") from misfit
     if not files:
         raise Unavailable(
             f"task {task.instance_id} says nowhere which files hold its tests: give it an eval_script or test_files"
         )
-    touched = sorted({*files, *(path for pair in _CHANGED.findall(task.test_patch) for path in pair)})
-    held = sandbox.run(f"git ls-tree -r --name-only HEAD -- {shlex.join(touched)}", seconds=60.0)
+    paths = sorted({*files, *changed})
+    held = sandbox.run(f"git --literal-pathspecs ls-tree -r -z --name-only HEAD -- {shlex.join(paths)}", seconds=60.0)
     if held.returncode != 0:
         raise InfrastructureFault(f"task {task.instance_id}: git ls-tree failed: {held.output.strip()[-200:]}")
-    kept = set(held.output.splitlines())
-    sandbox.write(".git/test.patch", task.test_patch.encode())
-    added = [path for path in touched if path not in kept and task.test_patch]
+    kept = {*held.output.split("\0")} - {""}
+    sandbox.write(".git/test.patch", ended(task.test_patch).encode())
+    added = [path for path in paths if path not in kept and task.test_patch]
     lines = [
-        f"git checkout --quiet HEAD -- {shlex.join(sorted(kept))} || {_NOT_PUT_BACK}" if kept else "",
+        f"git --literal-pathspecs checkout --quiet HEAD -- {shlex.join(sorted(kept))} || {_NOT_PUT_BACK}"
+        if kept
+        else "",
         f"rm -rf -- {shlex.join(added)}" if added else "",
         f"git apply --whitespace=nowarn .git/test.patch || {_NOT_PUT_BACK}" if task.test_patch else "",
         ": '>>>>> Start Test Output'",
@@ -127,12 +133,11 @@ def _script(sandbox: Sandbox, task: Task) -> str:
     return "".join(f"{line}\n" for line in lines if line)
 
 
-def test_files(task: Task) -> list[str]:
-    """Those of the test patch, as SWE-bench tells them apart: by their endings. Else those that the test ids name."""
-    data = tuple(importlib.import_module("swebench.harness.constants").NON_TEST_EXTS)
-    changed = [new for _, new in _CHANGED.findall(task.test_patch) if not new.endswith(data)]
-    named = [test.partition("::")[0] for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS) if "::" in test]
-    return sorted({*(changed or named)})
+def where_tests_are(task: Task) -> list[str]:
+    """Those that the task names, else those of the test patch, else those that the test ids name. Misfit for a test
+    patch that is none."""
+    named = {test.partition("::")[0] for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS) if "::" in test}
+    return task.test_files or files_of_tests(task.test_patch) or sorted(named)
 
 
 def _read(spec: Any, printed: str) -> tuple[dict[str, str], bool]:

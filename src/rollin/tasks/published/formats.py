@@ -12,7 +12,7 @@ from rollin.tasks import specs
 from rollin.tasks.published import r2e_gym
 from rollin.tasks.published.catalogue import Format
 from rollin.tasks.published.columns import Column, Misfit, Row, optional, some_test_ids, test_ids, text
-from rollin.tasks.published.patches import parse, test_files, turned_round
+from rollin.tasks.published.patches import files_of_tests, parse, turned_round
 from rollin.tasks.schema import Task
 
 OURS = {"test_command", "test_files", "pristine", "history", "module", "family"}
@@ -140,9 +140,9 @@ def as_task(row: Row, of: Format, source: str) -> Task:
     fields = ADAPTERS[of](row)
     _check_storable(fields)
     parse(str(fields["patch"]), "patch")
-    tests = {"test_files": test_files(str(fields.get("test_patch", "")))} | fields
+    tests = {"test_files": files_of_tests(str(fields.get("test_patch", "")))} | fields
     task = Task.model_validate({**tests, "source": source})
-    if not (task.eval_script or task.test_files or specs.test_files(task)):
+    if not (task.eval_script or specs.where_tests_are(task)):
         raise Misfit("it says nowhere which files hold its tests")
     return task
 

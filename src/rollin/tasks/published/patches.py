@@ -1,8 +1,11 @@
 """What can be read off a patch, and a patch turned round."""
 
+import codecs
 import difflib
 import importlib
+import os
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 
 from unidiff.errors import UnidiffParseError
@@ -41,13 +44,36 @@ def changed_lines(patch: str) -> int:
         return 0
 
 
-def test_files(test_patch: str) -> list[str]:
-    """The files of a test patch that hold tests, as SWE-bench tells them apart: by their endings."""
-    if not test_patch.strip():
-        return []
+def files_of_tests(test_patch: str) -> list[str]:
+    """The files of a test patch that hold tests, as SWE-bench tells them apart: by their endings. Misfit for a text
+    that is no patch."""
     others = tuple(importlib.import_module("swebench.harness.constants").NON_TEST_EXTS)
-    paths = {file.path for file in parse(test_patch, "test_patch") if not file.is_removed_file}
-    return sorted(path for path in paths if not path.endswith(others))
+    return sorted(path for _, path in _moves(test_patch) if path and not path.endswith(others))
+
+
+def touched(test_patch: str) -> set[str]:
+    """The files of a test patch by their names before and after it. Misfit for a text that is no patch."""
+    return {path for move in _moves(test_patch) for path in move if path}
+
+
+def _moves(test_patch: str) -> Iterator[tuple[str, str]]:
+    """(old, new) name of each file; "" where there is none."""
+    for file in parse(test_patch, "test_patch") if test_patch.strip() else ():
+        yield _path(file.source_file), _path(file.target_file)
+
+
+def _path(side: str) -> str:
+    """A file's path of its name in a patch: `a/x.py`, or as git quotes it, `"a/\\303\\251.py"`. "" for /dev/null."""
+    try:
+        name = os.fsdecode(codecs.escape_decode(side.strip('"').encode())[0]) if side.startswith('"') else side
+    except ValueError as error:
+        raise Misfit(f"its 'test_patch' names a file as git would not: {side}") from error
+    return "" if name == "/dev/null" else name.partition("/")[2]
+
+
+def ended(patch: str) -> str:
+    """A patch with its last line's end, which is lost where a data set strips its texts; git wants it."""
+    return patch if patch.endswith("\n") or not patch else f"{patch}\n"
 
 
 def split(content: str) -> list[str]:
