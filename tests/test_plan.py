@@ -267,7 +267,13 @@ def test_bad_input_is_one_sentence(small: Recipe, words: list[str], said: str) -
     assert "\n" not in str(outcome.exception)
 
 
-@pytest.mark.parametrize("content", ["no JSON", "[]", '{"model_type": "abacus"}', '{"model_type": "vit"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("no JSON", "[]", '{"model_type": "abacus"}', '{"model_type": "vit"}', '{"model_type": "mamba"}'),
+        *('{"model_type": "llama", "hidden_size": "x"}', '{"model_type": "llama", "num_attention_heads": 0}'),
+    ],
+)
 def test_a_description_of_no_language_model_is_one_sentence(small: Recipe, tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError) as error:

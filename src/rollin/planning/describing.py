@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from rollin.errors import UserError
 from rollin.models import check_attention, locate
@@ -29,23 +29,22 @@ class Described:
     """Where the description was found, for people."""
 
     def skeleton(self, attention: str = ATTENTION) -> PreTrainedModel:
-        """The model in float32, on the device that is torch's default. UserError for no language model."""
+        """The model in float32, on the device that is torch's default. UserError for no language model, and for one
+        that rollin can't run."""
+        check_attention(self.config, self.name)
         config = copy.deepcopy(self.config)  # a model writes its own dtype into it
         try:
             model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)  # type: ignore[no-untyped-call]
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise UserError(
-                f"model {self.name}: its description makes no language model ({reason}); give its config.json"
+                f"model {self.name}: its description makes no language model ({_said(error)}); give its config.json"
             ) from error
         assert isinstance(model, PreTrainedModel)
         return model
 
     @cached_property
     def size(self) -> "Size":
-        """Counted on torch's meta device, where a tensor has a shape and no memory. UserError for a model that rollin
-        can't run."""
-        check_attention(self.config, self.name)
+        """Counted on torch's meta device, where a tensor has a shape and no memory. UserError as of `skeleton`."""
         with torch.device("meta"):
             return Size.of(self.skeleton())
 
@@ -131,8 +130,16 @@ def _from_file(path: Path) -> PretrainedConfig:
 
 
 def _config(content: dict[str, object], origin: str) -> PretrainedConfig:
+    kind = content.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise UserError(f"{origin}: transformers knows no model of the type {kind!r}; update it")
     try:
         return AutoConfig.for_model(**content)  # type: ignore[arg-type]
-    except (ValueError, TypeError) as error:
-        kind = content.get("model_type")
-        raise UserError(f"{origin}: transformers knows no model of the type {kind!r}; update it") from error
+    except Exception as error:  # each type of model checks itself in its own way
+        raise UserError(f"{origin}: it describes no {kind} model ({_said(error)}); mend it") from error
+
+
+def _said(error: Exception) -> str:
+    """In one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)[:200] or type(error).__name__

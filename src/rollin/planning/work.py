@@ -78,7 +78,7 @@ class Work:
         asks = f"x {turns} x {a.action_tokens} tokens (assumed turns, action_tokens)"
         counted = self._collected()
         shares = ", ".join(f"{self.teacher_share(i):.2f}" for i in self._iterations)
-        trained = f"{self._per_trajectory():,.0f} packed tokens a trajectory, x {self.recipe.training.epochs:g} epochs"
+        trained = f"{self._per_trajectory:,.0f} packed tokens a trajectory, x {self.recipe.training.epochs:g} epochs"
         figures = [
             self._tokens("student: written", self._student_tokens, f"teacher's share of turns {shares}; {asks}"),
             self._tokens("student: written, evaluating", self._evaluating, f"{self._evaluated} trajectories {asks}"),
@@ -131,9 +131,16 @@ class Work:
         new = self.assumed.prompt_tokens / self.turns + self.assumed.action_tokens + self.assumed.observation_tokens
         return states * new
 
+    @cached_property
     def _per_trajectory(self) -> float:
         """Packed tokens, averaged over iterations."""
         return sum(map(self._packed, self._iterations)) / len(self._iterations)
+
+    @cached_property
+    def _kept(self) -> list[float]:
+        """Packed tokens of what the method keeps of each iteration."""
+        kept = self.assumed.resolved_share if self.recipe.method.keep == "resolved" else 1.0
+        return [self.trajectories(i) * self._packed(i) * kept for i in self._iterations]
 
     def _packed(self, iteration: int) -> float:
         a = self.assumed
@@ -141,21 +148,19 @@ class Work:
         branches = self.turns * (1 - self.teacher_share(iteration)) * a.action_tokens * beside
         return a.prompt_tokens + self.turns * (a.action_tokens + a.observation_tokens) + branches
 
-    @property
+    @cached_property
     def _trained(self) -> float:
         """Of all iterations and epochs, within the budgets of labels and of tokens."""
-        budget, label = self.recipe.budget, self._per_trajectory() / self.turns
+        budget, label = self.recipe.budget, self._per_trajectory / self.turns
         labels = label * budget.labels if budget.labels else inf
         once = sum(min(self._aggregated(iteration), labels) for iteration in self._iterations)
         return min(once * self.recipe.training.epochs, budget.training_tokens or inf)
 
     def _aggregated(self, iteration: int) -> float:
         """Packed tokens of what the method keeps of the iterations so far, and of the demonstrations."""
-        method, aggregate = self.recipe.method, self.recipe.method.aggregate
-        kept = self.assumed.resolved_share if method.keep == "resolved" else 1.0
-        each = {of: self.trajectories(of) * self._packed(of) * kept for of in aggregate.of(iteration)}
-        shown = self.shown * self._per_trajectory() * aggregate.share(iteration)
-        return shown + sum(each[of] * aggregate.share(iteration - of) for of in each)
+        aggregate = self.recipe.method.aggregate
+        shown = self.shown * self._per_trajectory * aggregate.share(iteration)
+        return shown + sum(self._kept[of - 1] * aggregate.share(iteration - of) for of in aggregate.of(iteration))
 
     def _operations(self) -> float:
         """Of one token in training."""
@@ -163,7 +168,7 @@ class Work:
         moving = min(1.0, self.trainable / size.inner)
         passes = {"full": 3.0, "lora": 2.0, "top_layers": 1 + 2 * moving}[self.recipe.training.parameters]
         weights = 2 * (size.inner + size.output * self.assumed.label_share) * passes
-        attention = 4 * size.layers * size.attended * self._per_trajectory() / 2 * passes
+        attention = 4 * size.layers * size.attended * self._per_trajectory / 2 * passes
         again = (weights + attention) / passes if self.recipe.training.gradient_checkpointing else 0.0
         return weights + attention + again
 
