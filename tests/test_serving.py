@@ -26,6 +26,7 @@ from rollin.errors import UserError
 from rollin.mixture import Actor, Student
 from rollin.policies.base import Action, Request, Sampling
 from rollin.progress import ConsoleReporter
+from rollin.runs import resume
 from rollin.serving import Model, Server, fill_in, mixture, serving
 from rollin.store import Exit, Label, LabelStatus, Purpose, State, Store
 
@@ -71,6 +72,12 @@ def test_a_session_is_opened_used_and_ended_over_http(server: Server) -> None:
     assert [turn.label.status for turn in server.store.turns(row.id)] == [LabelStatus.READY] * 2
     with pytest.raises(openai.AuthenticationError):
         say(server, session["key"], [ASK])
+
+
+def test_what_was_served_is_not_resumed(tmp_path: Path) -> None:
+    Store.create(tmp_path / "run.db", {"name": "serve"}).close()
+    with pytest.raises(UserError, match="is no run of a recipe.*repeat that command"):
+        resume(tmp_path, ConsoleReporter(Console(quiet=True)))
 
 
 def test_a_trajectory_that_was_left_is_gone_on_with(server: Server) -> None:

@@ -23,6 +23,7 @@ from rollin.mixture import Actor
 from rollin.policies.base import Action
 from rollin.store import EvaluationRow, Exit, Label, LabelSource, LabelStatus, Phase, Purpose, Store
 from rollin.store.states import State
+from rollin.tasks.schema import Task
 
 
 @pytest.fixture
@@ -35,6 +36,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def count(store: Store, table: str) -> int:
     with sqlite3.connect(store.path) as db:
         return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def test_a_task_of_which_only_the_name_was_known_gets_its_statement_and_keeps_it(tmp_path: Path) -> None:
+    named = Task.bare("mine-1")
+    with Store.create(tmp_path / "run.db", {}) as store:
+        for task in (named, Task.bare("mine-1", problem_statement="It fails."), named, Task.bare("mine-1", repo="x/y")):
+            store.add_tasks([task])
+        assert store.task("mine-1").problem_statement == "It fails."
+        assert store.task("mine-1").repo == ""
 
 
 def test_a_turn_comes_back_as_it_was_recorded(store: Store) -> None:

@@ -73,6 +73,11 @@ def resume(directory: Path, reporter: Reporter, changes: Sequence[str] = ()) -> 
     """Go on with a run that was stopped or killed; a finished one is left as it is. `changes` (key=value) say where
     servers are by now. Raises UserError."""
     with Store.resume(database_of(directory)) as store:
+        if "iterations" not in store.recipe():
+            made = "`rollin serve` or `rollin tasks measure`"
+            raise UserError(
+                f"{directory} is no run of a recipe, but made by {made}: repeat that command to go on with it"
+            )
         recipe = moved(parse_recipe(dict(store.recipe()), f"the recipe in {directory / DATABASE}"), changes)
         if all(task.split is Split.EVAL for task in store.tasks()):
             raise UserError(

@@ -77,9 +77,14 @@ def create(path: Path, recipe: Mapping[str, object], tasks: Iterable[Task]) -> N
 
 
 def insert_tasks(db: sqlite3.Connection, tasks: Iterable[Task]) -> None:
-    """Those already known are kept as they are."""
+    """Those already known are kept as they are, unless all that was known was a name."""
     rows = ((t.instance_id, t.repo, t.family, t.split, t.model_dump_json()) for t in tasks)
-    db.executemany("INSERT INTO tasks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
+    db.executemany(
+        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET repo = excluded.repo,"
+        " family = excluded.family, split = excluded.split, task = excluded.task"
+        " WHERE json_extract(tasks.task, '$.problem_statement') = ''",
+        rows,
+    )
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:

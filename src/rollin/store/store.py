@@ -108,7 +108,7 @@ class Store:
             db.execute("UPDATE meta SET value = ? WHERE key = 'recipe'", (json.dumps(recipe),))
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
-        """Those already known are kept as they are."""
+        """Those already known are kept as they are, unless all that was known was a name."""
         with self._transaction() as db:
             database.insert_tasks(db, tasks)
 
