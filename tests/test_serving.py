@@ -76,7 +76,7 @@ def test_a_session_is_opened_used_and_ended_over_http(server: Server) -> None:
 
 def test_what_was_served_is_not_resumed(tmp_path: Path) -> None:
     Store.create(tmp_path / "run.db", {"name": "serve"}).close()
-    with pytest.raises(UserError, match="is no run of a recipe.*repeat that command"):
+    with pytest.raises(UserError, match=r"is no run of a recipe.*repeat that command"):
         resume(tmp_path, ConsoleReporter(Console(quiet=True)))
 
 
