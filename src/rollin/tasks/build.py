@@ -1,7 +1,8 @@
 """Builds task files: picks units and kinds in turn, makes tasks, keeps what grades as it should.
 
 Order      what to build: so many tasks of one family and one split, from katas or packages
-Candidate  one unit's try at one task; cached by everything it depends on, so a stopped build goes on where it was
+Turn       what one unit is asked for at once: a task, or several where many are ordered
+Candidate  what came of one turn; cached by everything it depends on, so a stopped build goes on where it was
 Built      the tasks that were kept, and why others were dropped
 """
 
@@ -12,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from math import ceil
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -30,6 +33,8 @@ SPLIT_SALT = "rollin-1"
 TRAIN_KATAS = 24
 WAVE = 8
 """Attempts between two looks at which kinds are rare. Fixed, so that the number of workers changes nothing."""
+MOST_OF_A_TURN = 8
+"""Tasks that one unit gives at once. Few modules have more faults that differ."""
 PATIENCE = 3
 """A unit that failed so often in a row is left alone."""
 
@@ -67,10 +72,11 @@ class Order:
 
 
 class Candidate(BaseModel):
-    """What one unit's try gave: a task, or the reason why not."""
+    """What one unit's turn gave: tasks, and why not as many as were wanted."""
 
-    task: Task | None = None
-    reason: str = ""
+    tasks: list[Task] = []
+    dropped: list[str] = []
+    """A reason for each that came to nothing."""
     tried: list[str] = []
     """The kinds of the faults that were put in, one for each fault."""
     seconds: float = 0.0
@@ -128,20 +134,21 @@ def build(
             if not wave:
                 break
             for turn, candidate in zip(wave, pool.map(lambda turn: _candidate(order, turn, folder), wave), strict=True):
-                if candidate.task is not None and candidate.task.base_commit in seen:
-                    candidate = candidate.model_copy(update={"task": None, "reason": "the same task was made before"})
+                new = [task for task in candidate.tasks if task.base_commit not in seen]
+                kept = new[: order.count - len(built.tasks)]
                 built.tried.update(candidate.tried)
+                built.dropped.update(candidate.dropped)
+                built.dropped["the same task was made before"] += len(candidate.tasks) - len(new)
                 spent += candidate.seconds
-                turns.note(turn, succeeded=candidate.task is not None)
-                if candidate.task is None:
-                    built.dropped[candidate.reason] += 1
-                else:
-                    seen.add(candidate.task.base_commit)
-                    built.tasks.append(candidate.task)
-                    built.seconds.append(spent)
+                turns.note(turn, succeeded=bool(new))
+                seen |= {task.base_commit for task in new}
+                built.tasks += kept
+                if new:
+                    built.seconds += [spent / len(new)] * len(kept)
                     spent = 0.0
-                    if advance:
-                        advance(1)
+                if advance:
+                    advance(len(kept))
+    built.dropped = +built.dropped
     return built
 
 
@@ -164,11 +171,13 @@ def build_file(order: Order, folder: Path, workers: int = 2, advance: Callable[[
 
 @dataclass(frozen=True)
 class Turn:
-    """One unit's turn: its how-manieth, and the kinds it should prefer."""
+    """One unit's turn: its how-manieth, the kinds it should prefer, and how much of them."""
 
     unit: Unit
     number: int
     kinds: tuple[str, ...]
+    wanted: int
+    """How many tasks."""
 
 
 class Rotation:
@@ -178,6 +187,7 @@ class Rotation:
         self._order = order
         self._rng = order.chance()
         self._modules: dict[str, deque[Unit]] = {}
+        self._wanted = _of_a_turn(order, len(units))
         for unit in self._rng.sample(list(units), len(units)):
             self._modules.setdefault(unit.module, deque()).append(unit)
         self._queue = deque(self._modules)
@@ -187,14 +197,14 @@ class Rotation:
         """By module and path."""
 
     def next_wave(self, wanted: int, used: Counter[str]) -> list[Turn]:
-        """The next turns, at most as many as are wanted."""
+        """The next turns, at most as many as give the wanted number of tasks."""
         wave: list[Turn] = []
-        while self._queue and len(wave) < min(wanted, WAVE):
+        while self._queue and len(wave) < min(ceil(wanted / self._wanted), WAVE):
             self._queue.rotate(-1)
             units = self._modules[self._queue[-1]]
             units.rotate(-1)
             unit = units[-1]
-            wave.append(Turn(unit, self._taken[unit.name], self._preference(used)))
+            wave.append(Turn(unit, self._taken[unit.name], self._preference(used), self._wanted))
             self._taken[unit.name] += 1
         return wave
 
@@ -215,10 +225,24 @@ class Rotation:
         return tuple(sorted(kinds, key=rank.__getitem__))
 
 
+def _of_a_turn(order: Order, units: int) -> int:
+    """Tasks that a unit is asked for at once: of a package as many as the order needs of each anyway, for its tests
+    and its syntax tree take long to be looked through. Katas are small."""
+    return min(max(1, order.count // units), MOST_OF_A_TURN) if order.source == "package" else 1
+
+
 def _candidate(order: Order, turn: Turn, folder: Path) -> Candidate:
     """Take the turn, or read what it gave before."""
     unit, anywhere = turn.unit, replace(order, count=1, catalogue=Path())
-    identity = (code_version(), anywhere, turn.number, turn.kinds, unit.pristine, sorted(unit.files.items()))
+    identity = (
+        code_version(),
+        anywhere,
+        turn.number,
+        turn.kinds,
+        turn.wanted,
+        unit.pristine,
+        sorted(unit.files.items()),
+    )
     place = folder / "candidates" / f"{_digest(*map(repr, identity))}.json"
     if place.exists():
         return Candidate.model_validate_json(place.read_text())
@@ -236,18 +260,20 @@ def _make(order: Order, turn: Turn, folder: Path) -> Candidate:
     make = maker_of(order.family, order.faults)
     rng = order.chance(turn.unit.name, turn.number)
     unit = turn.unit.within(rng.choice(FOLDERS)) if order.folders else turn.unit
-    with Workbench(unit, folder / "repositories") as bench:
+    with Workbench(unit, folder / "repositories", turn.wanted) as bench:
         try:
-            made = make(bench, turn.kinds, rng)
+            made = [*islice(make(bench, turn.kinds, rng), turn.wanted)]
         except FlakyTestsError as error:
-            made = str(error)
+            made = [str(error)]
         tried = sorted(fault.kind for fault in bench.tried)
-    if isinstance(made, str):
-        return Candidate(reason=made, tried=tried)
-    # The repaired files passed in the workbench; now as an agent's patch would be judged, in a fresh sandbox.
-    if not grade(made, made.patch, folder / "repositories").resolved:
-        return Candidate(reason="the reference patch does not resolve it", tried=tried)
-    return Candidate(task=made.model_copy(update={"split": order.split}), tried=tried)
+    tasks, dropped = list[Task](), [each for each in made if isinstance(each, str)]
+    for task in made:
+        # The repaired files passed in the workbench; now as an agent's patch would be judged, in a fresh sandbox.
+        if isinstance(task, Task) and grade(task, task.patch, folder / "repositories").resolved:
+            tasks.append(task.model_copy(update={"split": order.split}))
+        elif isinstance(task, Task):
+            dropped.append("the reference patch does not resolve it")
+    return Candidate(tasks=tasks, dropped=dropped, tried=tried)
 
 
 def _digest(*parts: str) -> str:

@@ -12,10 +12,10 @@ JUDGES = ("pytest", "libcst", "swebench")
 
 
 def cache_folder() -> Path:
-    """`$ROLLIN_CACHE`, or else `~/.cache/rollin` (`$XDG_CACHE_HOME/rollin`). Made when first needed."""
+    """Absolute: `$ROLLIN_CACHE`, or else `~/.cache/rollin` (`$XDG_CACHE_HOME/rollin`). Made when first needed."""
     own, shared = os.environ.get("ROLLIN_CACHE"), os.environ.get("XDG_CACHE_HOME")
     folder = Path(own) if own else Path(shared or Path.home() / ".cache") / "rollin"
-    return folder.expanduser()
+    return folder.expanduser().absolute()
 
 
 @cache

@@ -15,7 +15,7 @@ def git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     """What git prints there (`repository` is its git directory). UserError without git, InfrastructureFault where it
     failed."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    env |= {"GIT_DIR": str(repository), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    env |= {"GIT_DIR": str(repository.absolute()), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     try:
         done = subprocess.run(["git", *arguments], cwd=repository, env=env, input=stdin, capture_output=True)
     except FileNotFoundError as error:

@@ -1,51 +1,82 @@
-"""Makes one task of one unit: proposes faults, tries them, keeps those that behave as their family says.
+"""Makes tasks of one unit: proposes faults, tries them, keeps those that behave as their family says.
 
-Maker      (workbench, kinds in order of preference, rng) -> a task, or the reason why there is none
+Maker      (workbench, kinds in order of preference, rng) -> tasks one by one, and at last why there are no more
 """
 
 import ast
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import combinations, islice
+from itertools import combinations, islice, product
 
 from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs, syntax_tree
 from rollin.tasks.faults.regression import ROOT_SUBJECT, synthesise
 from rollin.tasks.faults.revisions import README
-from rollin.tasks.faults.semantic import SEMANTIC
+from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
 from rollin.tasks.probe import Failure, Outcome
+from rollin.tasks.probe_inside import ASSERTED
 from rollin.tasks.reports import symptom, write_report
 from rollin.tasks.schema import Commit, Family, Task
 from rollin.tasks.workbench import Workbench
 
-Maker = Callable[[Workbench, Sequence[str], random.Random], "Task | str"]
+Made = Iterator[Task | str]
+Maker = Callable[[Workbench, Sequence[str], random.Random], Made]
 
 FAULTS_PER_TASK = {1: 0.5, 2: 0.3, 3: 0.2}
 """How many visible faults a task holds, with weights, unless the order says how many."""
 TRIES = 8
 """How many sets of faults, or mutations, one task may try."""
 WINDOW = 3
-"""Mutations tried at once."""
+"""Mutations tried at once, for each of the next tasks."""
+AHEAD = 4
+"""Tasks that are looked for at once."""
 
 
-def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Task | str:
-    """A task of so many visible faults that uncover one after another; one to three where it isn't said."""
+def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
+    """Tasks of so many visible faults that uncover one after another; one to three where it isn't said."""
+    wanted = _how_many(bench, rng, faults)
+    several, known = bench.wanted > 1, dict[tuple[Fault, ...], Outcome]()
+    pool = [*islice(_proposals(bench, kinds, rng), None if several else wanted + TRIES)]
+    if several:  # at once: a probe for each task would begin anew
+        bench.note(pool)
+        known = {(fault,): outcome for fault, outcome in zip(pool, bench.outcomes(_trees(bench, pool)), strict=True)}
+        pool = [fault for fault in pool if _reveals(bench, [fault], known[(fault,)])]
+    while not isinstance(found := _uncovering(bench, pool, wanted, known), str):
+        chosen, outcome = found
+        made = _visible_task(bench, chosen, outcome, rng)
+        if isinstance(made, Task):
+            yield made
+        pool = [fault for fault in pool if fault not in chosen]
+        wanted = _how_many(bench, rng, faults)
+    yield found
+
+
+def _how_many(bench: Workbench, rng: random.Random, faults: int | None) -> int:
+    """Visible faults of the next task."""
     wanted = faults or rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
-    if bench.unit.beside:
-        wanted = max(2, wanted)
-    proposals, unseen = list(islice(_proposals(bench, kinds, rng), wanted + TRIES)), set[Fault]()
-    possible = (some for some in combinations(proposals, wanted) if not unseen & {*some})
+    return max(2, wanted) if bench.unit.beside else wanted
+
+
+def _uncovering(
+    bench: Workbench, pool: Sequence[Fault], wanted: int, known: dict[tuple[Fault, ...], Outcome]
+) -> tuple[tuple[Fault, ...], Outcome] | str:
+    """So many faults of the pool that show one after another, with what the tests say of all; or why there are none.
+    What they say of sets of faults is `known` from then on."""
+    unseen = set[Fault]()
+    possible = (some for some in combinations(pool, wanted) if not unseen & {*some})
     sets = (some for some in possible if _compatible(bench, some) and _spread(bench, some))
     reason = "no visible fault is left to try"
     for chosen in islice(sets, TRIES):
         bench.note(chosen)
         # what is left as faults get repaired in any order; the whole runs twice
         stages = [some for size in range(1, wanted + 1) for some in combinations(chosen, size)]
-        outcomes = bench.outcomes([_tree(bench, some) for some in (*stages, chosen)])
-        shown = {some: _reveals(bench, some, outcome) for some, outcome in zip(stages, outcomes, strict=False)}
-        if all(shown.values()) and outcomes[-1].passed == outcomes[-2].passed:
-            return _visible_task(bench, chosen, outcomes[-1], rng)
+        new = [some for some in stages if some not in known]
+        *outcomes, again = bench.outcomes([_tree(bench, some) for some in (*new, chosen)])
+        known.update(zip(new, outcomes, strict=True))
+        shown = {some: _reveals(bench, some, known[some]) for some in stages}
+        if all(shown.values()) and again.passed == known[chosen].passed:
+            return chosen, again
         unseen |= {fault for fault in chosen if not shown[(fault,)]}
         reason = "an exception doesn't point at the faulty line"
     return reason
@@ -77,7 +108,7 @@ def _reveals(bench: Workbench, faults: Sequence[Fault], outcome: Outcome) -> boo
 
 
 def _points(failure: Failure, faults: Sequence[Fault], places: set[tuple[str, int]]) -> bool:
-    if failure.type in ("", "AssertionError", "Failed"):
+    if failure.type in ("", *ASSERTED):
         return False
     return failure.at in places or any(fault.shows and fault.shows in failure.message for fault in faults)
 
@@ -115,13 +146,18 @@ def _tree(bench: Workbench, faults: Sequence[Fault]) -> dict[str, str | None]:
     return _changes(bench.unit.code, apply(bench.unit.code, faults))
 
 
+def _trees(bench: Workbench, faults: Iterable[Fault]) -> list[dict[str, str | None]]:
+    """The files that each fault alone changes."""
+    return [_tree(bench, [fault]) for fault in faults]
+
+
 def _changes(before: Files, after: Files) -> dict[str, str | None]:
     """What leads from one state of the files to another."""
     return {path: after.get(path) for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
 
 
-def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Task | str:
-    """A task of so many mutations, one where it isn't said, that nothing but failing assertions reveals."""
+def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
+    """Tasks of so many mutations, one where it isn't said, that nothing but failing assertions reveals."""
     wanted = faults or (2 if bench.unit.beside else 1)
     reason, chosen = "no test notices a mutation", list[tuple[Fault, Outcome]]()
     for fault, outcome in _noticed(bench, kinds, rng):
@@ -134,15 +170,17 @@ def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, fa
         if len(chosen) == wanted:
             made = _semantic_task(bench, chosen, rng)
             if isinstance(made, Task):
-                return made
-            reason = made
-            chosen.pop()
-    return reason
+                yield made
+                chosen, reason = [], "no test notices another mutation"
+            else:
+                chosen.pop()
+                reason = made
+    yield reason
 
 
 def _asserts(outcome: Outcome) -> bool:
     """Whether nothing but assertions failed."""
-    return all(failure.type in ("AssertionError", "Failed") for failure in outcome.failed.values())
+    return all(failure.type in ASSERTED for failure in outcome.failed.values())
 
 
 def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rng: random.Random) -> Task | str:
@@ -161,11 +199,12 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
 
 
 def _noticed(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, Outcome]]:
-    """Mutations that tests notice, in the order of preference, with what the tests say; they say it twice."""
+    """Mutations that tests notice, in the order of preference, with what the tests say; what they deny by assertions
+    they deny twice."""
     mutations = (fault for fault in _mutations(bench, kinds, rng) if _is_executed(bench, fault))
-    while window := list(islice(mutations, WINDOW)):
+    while window := list(islice(mutations, WINDOW * min(bench.wanted, AHEAD))):
         bench.note(window)
-        outcomes = bench.outcomes([_tree(bench, [fault]) for fault in window], twice=True)
+        outcomes = bench.outcomes(_trees(bench, window), twice=True)
         for fault, outcome in zip(window, outcomes, strict=True):
             if outcome.passed and outcome.steady and bench.broken(outcome):
                 yield fault, outcome
@@ -178,16 +217,21 @@ def _is_executed(bench: Workbench, fault: Fault) -> bool:
 
 
 def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
-    """Two mutations of each kind in each file, in the order of preference, found only as they are asked for."""
-    for kind in kinds:
-        for path in (bench.unit.path, *bench.unit.beside):
-            yield from SEMANTIC[kind](bench.unit.code, path, rng)[:2]
+    """Two mutations of each kind in each file, in the order of preference, found only as they are asked for. Where
+    several tasks are wanted, two more of each when these are through, and so on."""
+    found: dict[tuple[str, str], list[Fault]] = {}
+    for first in range(0, min(2 * bench.wanted, MOST), 2):
+        for of in product(kinds, (bench.unit.path, *bench.unit.beside)):
+            if of not in found:
+                kind, path = of
+                found[of] = SEMANTIC[kind](bench.unit.code, path, rng)
+            yield from found[of][first : first + 2]
 
 
-def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Task | str:
-    """A task whose history holds one commit that broke it."""
+def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Made:
+    """Tasks whose history holds one commit that broke it."""
     reason, files = "no history fits a mutation", bench.unit.files
-    for fault in islice(_mutations(bench, kinds, rng), TRIES):
+    for fault in islice(_mutations(bench, kinds, rng), TRIES * bench.wanted):
         bench.note([fault])
         history = synthesise(_with_readme(bench), fault, rng)
         if history is None:
@@ -201,8 +245,8 @@ def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) 
         if statement and not reason:
             fixed = {fault.path: history.repaired[fault.path]}
             found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
-            return bench.task(Family.REGRESSION, found, statement, history.commits(files), fixed, outcomes[-1])
-    return reason
+            yield bench.task(Family.REGRESSION, found, statement, history.commits(files), fixed, outcomes[-1])
+    yield reason
 
 
 def _objection(bad: int, outcomes: Sequence[Outcome]) -> str | None:
@@ -235,7 +279,7 @@ MAKERS: dict[Family, tuple[Maker, Sequence[str]]] = {
 
 def maker_of(family: Family, faults: int | None) -> Maker:
     """The family's maker, with that many faults in a task; a regression is always one."""
-    severally: dict[Family, Callable[..., Task | str]] = {
+    severally: dict[Family, Callable[..., Made]] = {
         Family.VISIBLE: make_visible,
         Family.SEMANTIC: make_semantic,
     }

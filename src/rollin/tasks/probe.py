@@ -58,10 +58,10 @@ def probe(
 ) -> list[Outcome]:
     """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
-    `twice` runs a tree again that breaks some, not all, of what passes on the first one. `traced` notes which lines are
-    executed, which takes several times as long. A tree for which the sandbox ends them all (what it starts takes too
-    much memory) has timed out; the repository is then as it was committed. Raises InfrastructureFault if the sandbox,
-    not a tree, kept the tests from running.
+    `twice` runs a tree again that breaks some, not all, of what passes on the first one, by assertions alone. `traced`
+    notes which lines are executed, which takes several times as long. A tree for which the sandbox ends them all (what
+    it starts takes too much memory) has timed out; the repository is then as it was committed. Raises
+    InfrastructureFault if the sandbox, not a tree, kept the tests from running.
     """
     request = {"trees": trees, "test_files": list(test_files), "twice": twice, "traced": traced, "seconds": seconds}
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())

@@ -1,9 +1,9 @@
 """The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
 
 For each tree of the request it writes the tree's files, forks, runs the tests in the child and puts the files back.
-Where the request says `twice`, a tree that breaks some of the first tree's tests runs once more. What the first run
-compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for each tree: what each run
-found, null where it ran out of time or broke pytest itself.
+Where the request says `twice`, a tree that breaks some of the first tree's tests, and by assertions alone, runs once
+more. What the first run compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for
+each tree: what each run found, null where it ran out of time or broke pytest itself.
 
 It forks late, when pytest is about to collect: to get there takes longer than the tests of a small module, and the
 trees don't differ in it. Where a conftest.py or pytest's configuration brought the repository's own code in by then, or
@@ -31,6 +31,8 @@ OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no")
 """Printing the tracebacks would double a run's time."""
 CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
 """What pytest reads before it collects."""
+ASSERTED = ("AssertionError", "Failed")
+"""The types of exceptions by which a test says itself that something is wrong."""
 WALL_SECONDS = 60
 """Of one run that waits instead of computing."""
 MOMENTS = count(1000 * os.getpid())
@@ -216,7 +218,7 @@ def try_trees(request: Request, screen: BinaryIO, trial: Callable[[], bytes | in
     sound = set[str]()
     for tree in request["trees"]:
         before, answers = put(tree), list[bytes]()
-        while not answers or (len(answers) == 1 and request["twice"] and breaks_some(sound, answers[0])):
+        while not answers or (len(answers) == 1 and request["twice"] and denies_some(sound, answers[0])):
             answer = trial()
             if isinstance(answer, int):
                 return answer
@@ -233,9 +235,11 @@ def passed(answer: bytes) -> set[str]:
     return set((json.loads(answer) or {"passed": ()})["passed"])
 
 
-def breaks_some(sound: set[str], answer: bytes) -> bool:
-    """Whether some of the sound tests passed, and some did not."""
-    return bool(passed(answer)) and bool(sound - passed(answer))
+def denies_some(sound: set[str], answer: bytes) -> bool:
+    """Whether some of the sound tests passed and some did not, and all that failed did so by an assertion."""
+    held, record = passed(answer), json.loads(answer) or {"failed": {}}
+    asserted = all(failure.get("type") in ASSERTED for failure in record["failed"].values())
+    return bool(held) and bool(sound - held) and asserted
 
 
 class Late:

@@ -28,9 +28,10 @@ class FlakyTestsError(Exception):
 class Workbench:
     """The sandbox of one unit, and what its tests say of the pristine files."""
 
-    def __init__(self, unit: Unit, cache_dir: Path) -> None:
-        """Raises InfrastructureFault if the sandbox can't be made."""
+    def __init__(self, unit: Unit, cache_dir: Path, wanted: int = 1) -> None:
+        """`wanted` is how many tasks it is to give. Raises InfrastructureFault if the sandbox can't be made."""
         self.unit = unit
+        self.wanted = wanted
         self.cache_dir = cache_dir
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
@@ -43,7 +44,7 @@ class Workbench:
         self.tried.update(faults)
 
     def outcomes(self, trees: Sequence[Tree], *, twice: bool = False) -> list[Outcome]:
-        """What the tests say of each tree (its differences to the pristine files); `twice`, of one that breaks some.
+        """What the tests say of each tree (its differences to the pristine files); `twice` as in `probe`.
 
         The pristine files run along every time; raises FlakyTestsError if they don't pass the same tests again.
         """
