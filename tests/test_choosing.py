@@ -140,6 +140,16 @@ def test_the_same_instance_or_commit_is_never_on_both_sides(tmp_path: Path, allo
         check_apart(one, fork, allowed)
 
 
+def test_one_archive_by_two_names_is_one_package() -> None:
+    def task(name: str, digit: str) -> Task:
+        origin = f"pypi:{name}==1.0#sha256={digit * 64}"
+        return Task.bare(f"package__{name}-1", module=name, repo=f"pypi/{name}", pristine=origin)
+
+    check_apart([task("toolz", "a")], [task("zlootz", "b")])
+    with pytest.raises(UserError, match=r"tasks of one archive .* are in both train and eval, by other names"):
+        check_apart([task("toolz", "a")], [task("zlootz", "a")])
+
+
 def test_the_same_repository_is_on_both_sides_only_where_that_is_meant(tmp_path: Path) -> None:
     one, other = tasks(tmp_path, swe_gym(1, "dask/dask")), tasks(tmp_path, swe_gym(2, "dask/dask"))
     with pytest.raises(UserError, match=r"the repository 'dask/dask' are in both train and eval.*allow_overlap"):

@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 SEED_BITS = 31
 """What every server takes; ours have 63."""
-NO_ANSWER, NO_COMPLETION, BROKEN_OFF = 0, 200, 206
-"""Statuses of a refusal that has none of its own: the server did not answer, or with something else, or with a part."""
+NO_ANSWER, NO_COMPLETION, BROKEN_OFF = 0, -1, -2
+"""Statuses of a refusal that has none of HTTP's: the server did not answer, or with something else, or with a part."""
 TRANSIENT = {NO_ANSWER, NO_COMPLETION, BROKEN_OFF, 408, 409, 429}
 """Statuses that another try may mend, with all from 500 on."""
 OF_THE_QUESTION = {400, 413, 422}

@@ -1,8 +1,8 @@
 """Decontamination: what is trained on must not be what is evaluated on.
 
-A task of ours belongs to a module, a published one to a repository, at a commit. The same module, instance or commit on
-both sides is refused, always. The same repository is refused unless it is asked for: it is a weaker test, but a
-published one (SWE-Gym's held-out part).
+A task of ours belongs to a module, a published one to a repository, at a commit. The same module, archive, instance or
+commit on both sides is refused, always. The same repository is refused unless it is asked for: it is a weaker test, but
+a published one (SWE-Gym's held-out part).
 """
 
 import re
@@ -18,6 +18,8 @@ Allowed = Literal["repositories"]
 _MIRROR = re.compile(r"swesmith/(.+)__(.+)\.[0-9a-f]+", re.IGNORECASE)
 """SWE-smith's repositories are mirrors at one commit (swesmith/profiles/base.py)."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_ARCHIVE = re.compile(r"#sha256=([0-9a-f]{64})")
+"""Of a package, in `Task.pristine`."""
 _Names = tuple[set[str], set[str]]
 """(repositories with their owners, names whose owners are not known)."""
 
@@ -28,6 +30,8 @@ def check_apart(
     """UserError for what is on both sides, which `sides` names."""
     if both := _modules(train) & _modules(evaluation):
         raise UserError(f"tasks of {min(both)!r} are in both {sides}; split by module, or the result means nothing")
+    if both := _archives(train) & _archives(evaluation):
+        raise UserError(f"tasks of one archive (sha256 {min(both)}) are in both {sides}, by other names; leave one out")
     if both := {task.instance_id.lower() for task in train} & {task.instance_id.lower() for task in evaluation}:
         raise UserError(f"the task {min(both)!r} is in both {sides}; leave it out of one, or the result means nothing")
     if both := at_same_commit(train, evaluation):
@@ -72,6 +76,10 @@ def _beginning(ids: set[str], starts: set[str]) -> set[str]:
 def _modules(tasks: Sequence[Task]) -> set[str]:
     """As PyPI spells packages: `my_pkg` and `My.Pkg` are `my-pkg`."""
     return {canonicalize_name(task.module) for task in tasks if task.module}
+
+
+def _archives(tasks: Sequence[Task]) -> set[str]:
+    return {found[1] for task in tasks if (found := _ARCHIVE.search(task.pristine))}
 
 
 def _shared(one: _Names, other: _Names) -> set[str]:
