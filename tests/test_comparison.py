@@ -69,6 +69,11 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert " of 3: " not in again
     elsewhere = Comparison(load_recipe(path), ["sft", MATCHED, "dagger"], [0], tmp_path / "elsewhere")
     assert Findings.of(elsewhere).tables("dagger") == found.tables("dagger")
+    short = tmp_path / "elsewhere" / "results" / f"{MATCHED}-0.json"
+    labels = results[MATCHED].labels
+    short.write_text(short.read_text().replace(f'"labels": {labels}', f'"labels": {labels - 1}'))
+    again = finish(rollin(cache, "compare", path, *there))
+    assert f"its tasks gave {labels - 1} labels; dagger had {labels}" in " ".join(again.split())
     other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
     assert "begun with other settings" in " ".join(other.split())
     base = tmp_path / "elsewhere" / "results" / "base.json"

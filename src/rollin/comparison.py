@@ -152,6 +152,14 @@ class Comparison:
                 else:
                     runs.start(self._matched(arm), arm.directory, reporter)
             arm.keep(self.drift)
+            if arm.name == MATCHED:
+                self._tell_shortfall(arm, reporter)
+
+    def _tell_shortfall(self, arm: Arm, reporter: Reporter) -> None:
+        """Where the control's tasks gave fewer labels than it was to match."""
+        found, wanted = arm.result(), self.arm(MATCHED_TO, arm.seed).result()
+        if found and wanted and found.labels < wanted.labels:
+            reporter.say(f"{arm.title}: its tasks gave {found.labels} labels; {MATCHED_TO} had {wanted.labels}")
 
     def outcomes(self, name: str) -> Outcomes:
         """Of a method's arms that are done."""
