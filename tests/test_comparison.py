@@ -1,5 +1,6 @@
 """Methods side by side, with real runs of a tiny student."""
 
+import io
 import re
 import shutil
 import sqlite3
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from run_room import finish, rollin, write_recipe
 
 from rollin.comparison import MATCHED, Comparison
@@ -14,6 +16,7 @@ from rollin.errors import UserError
 from rollin.evaluation.rate import Rate
 from rollin.evaluation.result import Result
 from rollin.method import METHODS
+from rollin.progress import ConsoleReporter
 from rollin.recipe import load_recipe
 from rollin.report.comparing import Findings
 from rollin.store import DATABASE
@@ -72,8 +75,9 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     short = tmp_path / "elsewhere" / "results" / f"{MATCHED}-0.json"
     labels = results[MATCHED].labels
     short.write_text(short.read_text().replace(f'"labels": {labels}', f'"labels": {labels - 1}'))
-    again = finish(rollin(cache, "compare", path, *there))
-    assert f"its tasks gave {labels - 1} labels; dagger had {labels}" in " ".join(again.split())
+    said = Console(file=io.StringIO())
+    elsewhere.run(ConsoleReporter(said))
+    assert f"its tasks gave {labels - 1} labels; dagger had {labels}" in " ".join(said.file.getvalue().split())
     other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
     assert "begun with other settings" in " ".join(other.split())
     base = tmp_path / "elsewhere" / "results" / "base.json"

@@ -4,8 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from run_room import finish, rollin, write_recipe
 
+from rollin.errors import UserError
+from rollin.progress import ConsoleReporter
+from rollin.runs import resume
 from rollin.store import Exit, Phase, Purpose, Store
 from rollin.tasks.schema import write_tasks
 
@@ -229,7 +233,8 @@ def test_a_measurement_is_taken_for_no_other(tmp_path: Path, cache: Path, tiny_d
         assert "holds a measurement of another student, or by other settings" in " ".join(
             finish(rollin(cache, "eval", recipe, change, "--out", place), 2).split()
         )
-    assert "is a measurement" in finish(rollin(cache, "resume", place), 2)
+    with pytest.raises(UserError, match="is a measurement"):
+        resume(place, ConsoleReporter(Console(quiet=True)))
 
 
 def test_where_every_trajectory_fails_nothing_is_taken_for_done(
