@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rollin.errors import UserError
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.tasks.build import Order, Rotation, build
+from rollin.tasks.build import Candidate, Order, Rotation, build
 from rollin.tasks.cache import code_version
 from rollin.tasks.cli import app
 from rollin.tasks.grading import grade, run_tests
@@ -96,19 +96,19 @@ def test_files_of_one_name_in_two_folders_fail_each_for_itself():
     """parso/tree.py and parso/python/tree.py: who fails often falls out, the other has its turns, and its own draws."""
     paths = ["parso/tree.py", "parso/python/tree.py"]
     units = [Unit("package", "parso", "pypi:parso==1", path, ("test_tree.py",), {}) for path in paths]
-    turns = Rotation(units, Order("package", Family.SEMANTIC, Split.EVAL, 3))
-    wave = turns.next_wave(6, Counter())
-    assert len({(turn.unit.name, turn.number) for turn in wave}) == 6
-    for turn in wave:
-        turns.note(turn, succeeded=turn.unit.path == paths[0])
-    assert {turn.unit.path for turn in turns.next_wave(4, Counter())} == {paths[0]}
+    rotation = Rotation(units, Order("package", Family.SEMANTIC, Split.EVAL, 3))
+    wave = rotation.next_wave(6, Counter())
+    assert len({(visit.unit.name, visit.number) for visit in wave}) == 6
+    for visit in wave:
+        rotation.note(visit, succeeded=visit.unit.path == paths[0])
+    assert {visit.unit.path for visit in rotation.next_wave(4, Counter())} == {paths[0]}
 
 
 def test_a_large_order_asks_a_module_of_a_package_for_several_tasks_at_once():
     def wanted(source: str, count: int) -> list[int]:
         units = [Unit(source, f"m{number}", "", "a.py", ("test_a.py",), {}) for number in range(10)]
         wave = Rotation(units, Order(source, Family.VISIBLE, Split.TRAIN, count)).next_wave(count, Counter())
-        return [turn.wanted for turn in wave]
+        return [visit.wanted for visit in wave]
 
     assert wanted("package", 5) == [1] * 5
     assert wanted("package", 45) == [4] * 8
@@ -118,13 +118,23 @@ def test_a_large_order_asks_a_module_of_a_package_for_several_tasks_at_once():
 
 @pytest.mark.parametrize("family", [Family.VISIBLE, Family.REGRESSION, Family.SEMANTIC])
 def test_what_a_unit_gives_at_once_are_different_tasks(cache, monkeypatch, family):
-    monkeypatch.setattr("rollin.tasks.build._of_a_turn", lambda order, units: 3)
+    monkeypatch.setattr("rollin.tasks.build._of_a_visit", lambda order, units: 3)
     built = build(Order("kata", family, Split.EVAL, 5), cache)
     assert len({task.base_commit for task in built.tasks}) == len(built.seconds) == 5
     assert max(Counter(task.module for task in built.tasks).values()) > 1
     for task in built.tasks:
         assert not grade(task, "", cache / "repositories").resolved
         assert grade(task, task.patch, cache / "repositories").resolved
+
+
+def test_a_task_that_two_mutations_make_counts_once(cache, tasks, monkeypatch):
+    """`range(3)` becomes `range(4)` by a wrong constant, and by an end that is off by one."""
+    one, other, third = tasks[Family.SEMANTIC]
+    given = iter([Candidate(tasks=[one, one]), Candidate(tasks=[other, one]), Candidate(tasks=[third])])
+    monkeypatch.setattr("rollin.tasks.build._candidate", lambda *_: next(given))
+    built = build(Order("kata", Family.SEMANTIC, Split.TRAIN, 3), cache)
+    assert built.tasks == [one, other, third]
+    assert built.dropped == {"the same task was made before": 2}
 
 
 def test_a_statement_does_not_show_the_repaired_line(tasks):

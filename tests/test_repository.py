@@ -7,6 +7,7 @@ import pytest
 
 from rollin.errors import UserError
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.tasks.cache import cache_folder
 from rollin.tasks.repository import build_repository, materialise, pristine_files, repository_shas
 from rollin.tasks.schema import Commit, Task
 
@@ -38,6 +39,13 @@ def test_the_hosts_git_settings_change_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Someone")
     assert build_repository(FILES, HISTORY, tmp_path / "cache")[1] == HEAD
+
+
+def test_a_cache_may_be_named_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROLLIN_CACHE", "cache")
+    assert cache_folder() == tmp_path / "cache"
+    assert build_repository(FILES, HISTORY, Path("cache"))[1] == HEAD
 
 
 def test_each_commit_holds_its_files(tmp_path: Path) -> None:

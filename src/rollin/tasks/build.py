@@ -1,8 +1,8 @@
 """Builds task files: picks units and kinds in turn, makes tasks, keeps what grades as it should.
 
 Order      what to build: so many tasks of one family and one split, from katas or packages
-Turn       what one unit is asked for at once: a task, or several where many are ordered
-Candidate  what came of one turn; cached by everything it depends on, so a stopped build goes on where it was
+Visit      what one unit is asked for at once: a task, or several where many are ordered
+Candidate  what came of one visit; cached by everything it depends on, so a stopped build goes on where it was
 Built      the tasks that were kept, and why others were dropped
 """
 
@@ -33,7 +33,7 @@ SPLIT_SALT = "rollin-1"
 TRAIN_KATAS = 24
 WAVE = 8
 """Attempts between two looks at which kinds are rare. Fixed, so that the number of workers changes nothing."""
-MOST_OF_A_TURN = 8
+MOST_OF_A_VISIT = 8
 """Tasks that one unit gives at once. Few modules have more faults that differ."""
 PATIENCE = 3
 """A unit that failed so often in a row is left alone."""
@@ -72,7 +72,7 @@ class Order:
 
 
 class Candidate(BaseModel):
-    """What one unit's turn gave: tasks, and why not as many as were wanted."""
+    """What one visit to a unit gave: tasks, and why not as many as were wanted."""
 
     tasks: list[Task] = []
     dropped: list[str] = []
@@ -126,21 +126,23 @@ def build(
     if order.family not in MAKERS:
         known = ", ".join(family.value for family in MAKERS)
         raise UserError(f"the family {order.family.value!r} can't be built; choose from {known}")
-    folder, built, turns = cache_dir or cache_folder(), Built(), Rotation(_units(order), order)
+    folder, built, rotation = cache_dir or cache_folder(), Built(), Rotation(_units(order), order)
     seen, spent = set[str](), 0.0
     with ThreadPoolExecutor(workers) as pool:
         while len(built.tasks) < order.count:
-            wave = turns.next_wave(order.count - len(built.tasks), built.kinds)
+            wave = rotation.next_wave(order.count - len(built.tasks), built.kinds)
             if not wave:
                 break
-            for turn, candidate in zip(wave, pool.map(lambda turn: _candidate(order, turn, folder), wave), strict=True):
-                new = [task for task in candidate.tasks if task.base_commit not in seen]
+            for visit, candidate in zip(
+                wave, pool.map(lambda visit: _candidate(order, visit, folder), wave), strict=True
+            ):
+                new = [*{task.base_commit: task for task in candidate.tasks if task.base_commit not in seen}.values()]
                 kept = new[: order.count - len(built.tasks)]
                 built.tried.update(candidate.tried)
                 built.dropped.update(candidate.dropped)
                 built.dropped["the same task was made before"] += len(candidate.tasks) - len(new)
                 spent += candidate.seconds
-                turns.note(turn, succeeded=bool(new))
+                rotation.note(visit, succeeded=bool(new))
                 seen |= {task.base_commit for task in new}
                 built.tasks += kept
                 if new:
@@ -170,8 +172,8 @@ def build_file(order: Order, folder: Path, workers: int = 2, advance: Callable[[
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One unit's turn: its how-manieth, the kinds it should prefer, and how much of them."""
+class Visit:
+    """A visit to one unit: its how-manieth, the kinds it should prefer, and how much of them."""
 
     unit: Unit
     number: int
@@ -181,13 +183,13 @@ class Turn:
 
 
 class Rotation:
-    """Whose turn it is: modules take turns, and in each its units. Rare kinds come first; who fails often falls out."""
+    """Who is visited next: modules take turns, and in each its units. Rare kinds first; who fails often falls out."""
 
     def __init__(self, units: Sequence[Unit], order: Order) -> None:
         self._order = order
         self._rng = order.chance()
         self._modules: dict[str, deque[Unit]] = {}
-        self._wanted = _of_a_turn(order, len(units))
+        self._wanted = _of_a_visit(order, len(units))
         for unit in self._rng.sample(list(units), len(units)):
             self._modules.setdefault(unit.module, deque()).append(unit)
         self._queue = deque(self._modules)
@@ -196,21 +198,21 @@ class Rotation:
         self._failures: Counter[tuple[str, str]] = Counter()
         """By module and path."""
 
-    def next_wave(self, wanted: int, used: Counter[str]) -> list[Turn]:
-        """The next turns, at most as many as give the wanted number of tasks."""
-        wave: list[Turn] = []
+    def next_wave(self, wanted: int, used: Counter[str]) -> list[Visit]:
+        """The next visits, at most as many as give the wanted number of tasks."""
+        wave: list[Visit] = []
         while self._queue and len(wave) < min(ceil(wanted / self._wanted), WAVE):
             self._queue.rotate(-1)
             units = self._modules[self._queue[-1]]
             units.rotate(-1)
             unit = units[-1]
-            wave.append(Turn(unit, self._taken[unit.name], self._preference(used), self._wanted))
+            wave.append(Visit(unit, self._taken[unit.name], self._preference(used), self._wanted))
             self._taken[unit.name] += 1
         return wave
 
-    def note(self, turn: Turn, *, succeeded: bool) -> None:
-        """Remember how a turn ended."""
-        unit = turn.unit
+    def note(self, visit: Visit, *, succeeded: bool) -> None:
+        """Remember how a visit ended."""
+        unit = visit.unit
         key = (unit.module, unit.path)
         self._failures[key] = 0 if succeeded else self._failures[key] + 1
         if self._failures[key] >= PATIENCE and unit in self._modules[unit.module]:
@@ -225,21 +227,21 @@ class Rotation:
         return tuple(sorted(kinds, key=rank.__getitem__))
 
 
-def _of_a_turn(order: Order, units: int) -> int:
+def _of_a_visit(order: Order, units: int) -> int:
     """Tasks that a unit is asked for at once: of a package as many as the order needs of each anyway, for its tests
     and its syntax tree take long to be looked through. Katas are small."""
-    return min(max(1, order.count // units), MOST_OF_A_TURN) if order.source == "package" else 1
+    return min(max(1, order.count // units), MOST_OF_A_VISIT) if order.source == "package" else 1
 
 
-def _candidate(order: Order, turn: Turn, folder: Path) -> Candidate:
-    """Take the turn, or read what it gave before."""
-    unit, anywhere = turn.unit, replace(order, count=1, catalogue=Path())
+def _candidate(order: Order, visit: Visit, folder: Path) -> Candidate:
+    """Pay the visit, or read what it gave before."""
+    unit, anywhere = visit.unit, replace(order, count=1, catalogue=Path())
     identity = (
         code_version(),
         anywhere,
-        turn.number,
-        turn.kinds,
-        turn.wanted,
+        visit.number,
+        visit.kinds,
+        visit.wanted,
         unit.pristine,
         sorted(unit.files.items()),
     )
@@ -247,7 +249,7 @@ def _candidate(order: Order, turn: Turn, folder: Path) -> Candidate:
     if place.exists():
         return Candidate.model_validate_json(place.read_text())
     started = time.monotonic()
-    candidate = _make(order, turn, folder)
+    candidate = _make(order, visit, folder)
     candidate = candidate.model_copy(update={"seconds": time.monotonic() - started})
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_suffix(f".{id(candidate)}.part")
@@ -256,13 +258,13 @@ def _candidate(order: Order, turn: Turn, folder: Path) -> Candidate:
     return candidate
 
 
-def _make(order: Order, turn: Turn, folder: Path) -> Candidate:
+def _make(order: Order, visit: Visit, folder: Path) -> Candidate:
     make = maker_of(order.family, order.faults)
-    rng = order.chance(turn.unit.name, turn.number)
-    unit = turn.unit.within(rng.choice(FOLDERS)) if order.folders else turn.unit
-    with Workbench(unit, folder / "repositories", turn.wanted) as bench:
+    rng = order.chance(visit.unit.name, visit.number)
+    unit = visit.unit.within(rng.choice(FOLDERS)) if order.folders else visit.unit
+    with Workbench(unit, folder / "repositories", visit.wanted) as bench:
         try:
-            made = [*islice(make(bench, turn.kinds, rng), turn.wanted)]
+            made = [*islice(make(bench, visit.kinds, rng), visit.wanted)]
         except FlakyTestsError as error:
             made = [str(error)]
         tried = sorted(fault.kind for fault in bench.tried)
