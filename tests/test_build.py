@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rollin.errors import UserError
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.tasks.build import Candidate, Order, Rotation, build
+from rollin.tasks.build import Candidate, Order, Rotation, _candidate, build
 from rollin.tasks.cache import code_version
 from rollin.tasks.cli import app
 from rollin.tasks.grading import grade, run_tests
@@ -21,7 +21,7 @@ from rollin.tasks.reports import leaks
 from rollin.tasks.repository import materialise, repository_shas
 from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
 from rollin.tasks.sets import BuiltTasks
-from rollin.tasks.units import FOLDERS, Unit
+from rollin.tasks.units import FOLDERS, Unit, katas
 from rollin.tasks.workbench import Workbench
 
 COUNT = 3
@@ -100,7 +100,7 @@ def test_files_of_one_name_in_two_folders_fail_each_for_itself():
     wave = rotation.next_wave(6, Counter())
     assert len({(visit.unit.name, visit.number) for visit in wave}) == 6
     for visit in wave:
-        rotation.note(visit, succeeded=visit.unit.path == paths[0])
+        rotation.note(visit, [], succeeded=visit.unit.path == paths[0])
     assert {visit.unit.path for visit in rotation.next_wave(4, Counter())} == {paths[0]}
 
 
@@ -125,6 +125,19 @@ def test_what_a_unit_gives_at_once_are_different_tasks(cache, monkeypatch, famil
     for task in built.tasks:
         assert not grade(task, "", cache / "repositories").resolved
         assert grade(task, task.patch, cache / "repositories").resolved
+
+
+@pytest.mark.parametrize("family", [Family.VISIBLE, Family.REGRESSION, Family.SEMANTIC])
+def test_a_module_that_a_large_order_comes_back_to_tries_no_fault_again(cache, monkeypatch, family):
+    monkeypatch.setattr("rollin.tasks.build._of_a_visit", lambda order, units: 2)
+    monkeypatch.setattr("rollin.tasks.build.units_of", lambda *_: katas()[:1])
+    monkeypatch.setattr("rollin.tasks.build.WAVE", 1)
+    visits = []
+    monkeypatch.setattr("rollin.tasks.build._candidate", lambda *at: visits.append(_candidate(*at)) or visits[-1])
+    built = build(Order("kata", family, Split.EVAL, 4), cache)
+    faults = [fault for visit in visits for fault in visit.tried]
+    assert len(visits) > 1
+    assert len(faults) == len(set(faults)) == sum(built.tried.values())
 
 
 def test_a_task_that_two_mutations_make_counts_once(cache, tasks, monkeypatch):

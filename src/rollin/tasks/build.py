@@ -10,7 +10,7 @@ import hashlib
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from rollin.errors import UserError
 from rollin.tasks.cache import cache_folder, code_version
+from rollin.tasks.faults.base import Fault
 from rollin.tasks.grading import grade
 from rollin.tasks.makers import MAKERS, maker_of
 from rollin.tasks.packages import OWN, package_units
@@ -77,8 +78,8 @@ class Candidate(BaseModel):
     tasks: list[Task] = []
     dropped: list[str] = []
     """A reason for each that came to nothing."""
-    tried: list[str] = []
-    """The kinds of the faults that were put in, one for each fault."""
+    tried: list[Fault] = []
+    """The faults that were put in, whatever came of them."""
     seconds: float = 0.0
     """Wall time."""
 
@@ -138,11 +139,11 @@ def build(
             ):
                 new = [*{task.base_commit: task for task in candidate.tasks if task.base_commit not in seen}.values()]
                 kept = new[: order.count - len(built.tasks)]
-                built.tried.update(candidate.tried)
+                built.tried.update(fault.kind for fault in candidate.tried)
                 built.dropped.update(candidate.dropped)
                 built.dropped["the same task was made before"] += len(candidate.tasks) - len(new)
                 spent += candidate.seconds
-                rotation.note(visit, succeeded=bool(new))
+                rotation.note(visit, candidate.tried, succeeded=bool(new))
                 seen |= {task.base_commit for task in new}
                 built.tasks += kept
                 if new:
@@ -180,6 +181,8 @@ class Visit:
     kinds: tuple[str, ...]
     wanted: int
     """How many tasks."""
+    known: frozenset[Fault] = frozenset()
+    """Faults that need no other try: earlier visits had them."""
 
 
 class Rotation:
@@ -197,6 +200,8 @@ class Rotation:
         """By name: units that share one are told apart by the number, which decides their draws."""
         self._failures: Counter[tuple[str, str]] = Counter()
         """By module and path."""
+        self._known: dict[tuple[str, str], frozenset[Fault]] = {}
+        """By module and path; kept where a visit is asked for several tasks, for it has tried many faults."""
 
     def next_wave(self, wanted: int, used: Counter[str]) -> list[Visit]:
         """The next visits, at most as many as give the wanted number of tasks."""
@@ -206,14 +211,17 @@ class Rotation:
             units = self._modules[self._queue[-1]]
             units.rotate(-1)
             unit = units[-1]
-            wave.append(Visit(unit, self._taken[unit.name], self._preference(used), self._wanted))
+            known = self._known.get((unit.module, unit.path), frozenset())
+            wave.append(Visit(unit, self._taken[unit.name], self._preference(used), self._wanted, known))
             self._taken[unit.name] += 1
         return wave
 
-    def note(self, visit: Visit, *, succeeded: bool) -> None:
-        """Remember how a visit ended."""
+    def note(self, visit: Visit, tried: Iterable[Fault], *, succeeded: bool) -> None:
+        """Remember how a visit ended, and the faults that it tried."""
         unit = visit.unit
         key = (unit.module, unit.path)
+        if visit.wanted > 1:
+            self._known[key] = self._known.get(key, frozenset()).union(tried)
         self._failures[key] = 0 if succeeded else self._failures[key] + 1
         if self._failures[key] >= PATIENCE and unit in self._modules[unit.module]:
             self._modules[unit.module].remove(unit)
@@ -242,6 +250,7 @@ def _candidate(order: Order, visit: Visit, folder: Path) -> Candidate:
         visit.number,
         visit.kinds,
         visit.wanted,
+        sorted(visit.known),
         unit.pristine,
         sorted(unit.files.items()),
     )
@@ -262,12 +271,12 @@ def _make(order: Order, visit: Visit, folder: Path) -> Candidate:
     make = maker_of(order.family, order.faults)
     rng = order.chance(visit.unit.name, visit.number)
     unit = visit.unit.within(rng.choice(FOLDERS)) if order.folders else visit.unit
-    with Workbench(unit, folder / "repositories", visit.wanted) as bench:
+    with Workbench(unit, folder / "repositories", visit.wanted, visit.known) as bench:
         try:
             made = [*islice(make(bench, visit.kinds, rng), visit.wanted)]
         except FlakyTestsError as error:
             made = [str(error)]
-        tried = sorted(fault.kind for fault in bench.tried)
+        tried = sorted(bench.tried)
     tasks, dropped = list[Task](), [each for each in made if isinstance(each, str)]
     for task in made:
         # The repaired files passed in the workbench; now as an agent's patch would be judged, in a fresh sandbox.

@@ -87,7 +87,7 @@ def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
     second = []
     for kind in kinds:
         for path in (bench.unit.path, *bench.unit.beside):
-            faults = VISIBLE[kind](bench.unit.code, path, rng)
+            faults = [fault for fault in VISIBLE[kind](bench.unit.code, path, rng) if fault not in bench.known]
             if faults:
                 first, *others = rng.sample(faults, min(2, len(faults)))
                 second += others
@@ -224,7 +224,7 @@ def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
         for of in product(kinds, (bench.unit.path, *bench.unit.beside)):
             if of not in found:
                 kind, path = of
-                found[of] = SEMANTIC[kind](bench.unit.code, path, rng)
+                found[of] = [fault for fault in SEMANTIC[kind](bench.unit.code, path, rng) if fault not in bench.known]
             yield from found[of][first : first + 2]
 
 

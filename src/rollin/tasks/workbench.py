@@ -1,6 +1,6 @@
 """A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -28,10 +28,14 @@ class FlakyTestsError(Exception):
 class Workbench:
     """The sandbox of one unit, and what its tests say of the pristine files."""
 
-    def __init__(self, unit: Unit, cache_dir: Path, wanted: int = 1) -> None:
-        """`wanted` is how many tasks it is to give. Raises InfrastructureFault if the sandbox can't be made."""
+    def __init__(self, unit: Unit, cache_dir: Path, wanted: int = 1, known: Collection[Fault] = ()) -> None:
+        """`wanted` is how many tasks it is to give, `known` are faults that need no other try.
+
+        Raises InfrastructureFault if the sandbox can't be made.
+        """
         self.unit = unit
         self.wanted = wanted
+        self.known = known
         self.cache_dir = cache_dir
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
