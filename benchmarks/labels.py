@@ -21,7 +21,7 @@ from rollin.store import Store
 async def count(directory: Path) -> tuple[Counter[tuple[int, str, str]], Counter[tuple[int, str, str]]]:
     """(turns with a label, those whose label is the expert's)."""
     tokenizer = load_tokenizer(PACKAGED)
-    expert = Expert(lambda said: len(action_ids(tokenizer, said)))
+    expert = Expert(lambda content, calls: len(action_ids(tokenizer, content, calls)))
     turns, alike = Counter[tuple[int, str, str]](), Counter[tuple[int, str, str]]()
     with Store.read(directory / "run.db") as store:
         for iteration in (row.number for row in store.iterations()):

@@ -52,7 +52,7 @@ class Course:
 def repairer() -> Ask:
     """The scripted expert."""
     tokenizer = load_tokenizer(PACKAGED)
-    expert = Expert(lambda said: len(action_ids(tokenizer, said)))
+    expert = Expert(lambda content, calls: len(action_ids(tokenizer, content, calls)))
 
     def ask(store: Store, row: TrajectoryRow, turn: TurnRow) -> str:
         task = store.task(row.instance_id)

@@ -17,7 +17,7 @@ from rollin.harnesses.mini_swe_agent import ENV, FORMAT_ERROR, INSTANCE, SYSTEM
 from rollin.harnesses.observation import observation
 from rollin.messages import Message
 from rollin.policies.base import Action, Policy, Request, Sampling
-from rollin.policies.expert.screen import command_of
+from rollin.policies.expert.calls import command_of
 from rollin.policies.expert.steps import SUBMIT
 from rollin.sandboxes.base import Sandbox
 from rollin.sandboxes.workspace import open_workspace

@@ -17,7 +17,7 @@ from rollin.harnesses.base import HarnessExit
 from rollin.harnesses.command import CommandHarness, CommandSettings
 from rollin.messages import Function, ToolCall, offered
 from rollin.mixture import Actor, Student
-from rollin.policies.base import Action, Request
+from rollin.policies.base import Action, Policy, Request
 from rollin.progress import ConsoleReporter
 from rollin.recipe import load_recipe
 from rollin.rollout import Attempt, Cast, Rollouts
@@ -25,7 +25,7 @@ from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.store import Exit, Purpose, Store, TrajectoryRow
 from rollin.tasks.repository import build_repository
-from rollin.tasks.schema import Commit
+from rollin.tasks.schema import Commit, Task
 
 ROOT = Path(__file__).parents[1]
 AGENT = """
@@ -75,9 +75,12 @@ class Bench:
         finally:
             self.gateway.close_session(key)
 
-    def whole(self, cache: Path, command: str, policy: ScriptedPolicy, **more: object) -> TrajectoryRow:
+    def whole(
+        self, cache: Path, command: str, policy: Policy, task: Task | None = None, **more: object
+    ) -> TrajectoryRow:
         """A trajectory of a task that can be graded, as a run has it."""
-        task = finished([Commit(subject="Import", files={"roman.py": BUGGY, "test_roman.py": TESTS})], cache)
+        files = {"roman.py": BUGGY, "test_roman.py": TESTS}
+        task = task or finished([Commit(subject="Import", files=dict(files))], cache)
         self.store.add_tasks([task])
         settings = {"kind": "command", "command": command, "folder": self.folder, **more}
         harness = CommandHarness(CommandSettings.model_validate(settings))

@@ -28,9 +28,10 @@ from rollin.messages import Message
 from rollin.models import PACKAGED, load_tokenizer
 from rollin.policies.base import Action, Request
 from rollin.policies.expert import Expert, steps
+from rollin.policies.expert.calls import command_of
 from rollin.policies.expert.knowledge import faults_of
 from rollin.policies.expert.looks import place
-from rollin.policies.expert.screen import Event, Screen, command_of
+from rollin.policies.expert.screen import Event, Screen
 from rollin.policies.expert.steps import THEN_TEST, Step
 from rollin.policies.expert.visible import repairs
 from rollin.recipe import load_recipe

@@ -3,13 +3,17 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from expert_room import broken_task, regression_task
 from test_command import Bench, bench, template  # noqa: F401 - fixtures
 
 from rollin.messages import Function, ToolCall, offered
 from rollin.policies.base import Action, Request
+from rollin.policies.expert import Expert
 from rollin.store import Exit
+from rollin.tasks.schema import Family
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "openhands"
 NAMES = ("python3.12", "python3.13", "python3.14")
@@ -27,6 +31,22 @@ def openhands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def around(openhands: Path) -> dict[str, Any]:
+    """What the harness needs to be told of it."""
+    visible = [openhands, (openhands / "bin/python").resolve().parents[1]]
+    return {"visible": visible, "env": {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENHANDS_SUPPRESS_BANNER": "1"}}
+
+
+@pytest.mark.slow
+def test_the_expert_acts_by_openhands_tools(bench: Bench, openhands: Path, tmp_path: Path) -> None:  # noqa: F811
+    kinds = ("misspelled_key", "missing_colon", "missing_bracket")
+    tasks = [broken_task("password", Family.VISIBLE, kinds, tmp_path), regression_task(tmp_path, conflict=False)]
+    (bench.folder / "agent.py").write_text((EXAMPLE / "agent.py").read_text())
+    for task in tasks:
+        row = bench.whole(tmp_path, f"{openhands}/bin/python /agent/agent.py", Expert(), task, **around(openhands))
+        assert (row.exit, row.resolved) == (Exit.SUBMITTED, True)
+
+
 @pytest.mark.slow
 def test_openhands_repairs(bench: Bench, openhands: Path) -> None:  # noqa: F811
     tools = [("terminal", {"command": "cat module.py"}), ("terminal", {"command": "sed -i s/0/1/ module.py"})]
@@ -38,13 +58,7 @@ def test_openhands_repairs(bench: Bench, openhands: Path) -> None:  # noqa: F811
         return Action("", tool_calls=[ToolCall(id=f"call_{request.turn}", type="function", function=function)])
 
     (bench.folder / "agent.py").write_text((EXAMPLE / "agent.py").read_text())
-    python = openhands / "bin/python"
-    ending, module = bench.roll_out(
-        f"{python} /agent/agent.py",
-        act,
-        visible=[openhands, python.resolve().parents[1]],
-        env={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENHANDS_SUPPRESS_BANNER": "1"},
-    )
+    ending, module = bench.roll_out(f"{openhands}/bin/python /agent/agent.py", act, **around(openhands))
     assert (ending.exit, ending.detail, module) == (Exit.SUBMITTED, "", "VALUE = 1\n")
     turns = bench.store.turns(1)
     offers, state = offered(bench.store.state_messages(turns[2].state_id))

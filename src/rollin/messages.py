@@ -6,6 +6,7 @@ offered      the tools that a state offers, and the conversation without them
 joined       a message's content as one text
 storable     a value with text that a file takes
 validated    a pydantic model from JSON, with such text
+arguments_of what a call gives its tool
 usable       whether an action's calls are calls of tools that there are
 spelled      words and calls as one text, and `read` back: Hermes' form, which Qwen, SmolLM and others are trained on
 """
@@ -91,10 +92,19 @@ def offered(messages: Sequence[Message]) -> tuple[list[Tool], list[Message]]:
     return [], [*messages]
 
 
+def arguments_of(call: ToolCall) -> dict[str, Any] | None:
+    """A call's arguments; None where they are no JSON object."""
+    try:
+        arguments = json.loads(call["function"]["arguments"])
+        return storable(arguments) if isinstance(arguments, dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def usable(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> bool:
     """Whether each call names a tool that there is, and its arguments are a JSON object."""
     names = {tool.get("function", {}).get("name") for tool in tools}
-    return all(call["function"]["name"] in names and _arguments(call) is not None for call in calls)
+    return all(call["function"]["name"] in names and arguments_of(call) is not None for call in calls)
 
 
 def spelled(content: str, calls: Sequence[ToolCall]) -> str:
@@ -136,15 +146,6 @@ def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message
 
 
 def _spelled_call(call: ToolCall) -> str:
-    name, arguments = call["function"]["name"], _arguments(call)
+    name, arguments = call["function"]["name"], arguments_of(call)
     said = {"name": name, "arguments": call["function"]["arguments"] if arguments is None else arguments}
     return f"<tool_call>\n{json.dumps(said)}\n</tool_call>"
-
-
-def _arguments(call: ToolCall) -> dict[str, Any] | None:
-    """A call's arguments; None where they are no JSON object."""
-    try:
-        arguments = json.loads(call["function"]["arguments"])
-        return storable(arguments) if isinstance(arguments, dict) else None
-    except (ValueError, RecursionError):
-        return None

@@ -202,7 +202,7 @@ def _teacher(recipe: Recipe) -> Policy:
     settings = recipe.teacher
     if isinstance(settings, ExpertTeacher):
         tokenizer = load_tokenizer(recipe.student.model)
-        return Expert(lambda said: len(action_ids(tokenizer, said)))
+        return Expert(lambda content, calls: len(action_ids(tokenizer, content, calls)))
     if isinstance(settings, FunctionTeacher):
         tokenizer = load_tokenizer(recipe.student.model)
         return FunctionPolicy(load(settings.function), settings.function, lambda said: len(action_ids(tokenizer, said)))

@@ -6,6 +6,7 @@ after the screen has shown it, so it looks first where it has to. From wreckage 
 undoes what is wrong, and as a last resort starts over from the base commit.
 
 screen       the state, read: commands, outputs, test verdicts, lines shown
+calls        commands as calls of tools
 knowledge    the faults that the reference patch repairs
 sed          a repair as one exact command
 looks        where to look for what a repair needs
@@ -14,11 +15,14 @@ visible      the rules for faults in files (the visible and the semantic family)
 regression   the rules for a commit that broke something
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rollin.errors import UserError
+from rollin.messages import ToolCall
 from rollin.policies.base import Action, Request
 from rollin.policies.expert import regression, visible
+from rollin.policies.expert.calls import as_action
 from rollin.policies.expert.screen import Event, Screen
 from rollin.tasks.schema import Family
 
@@ -28,7 +32,7 @@ class Expert:
 
     name = "expert"
 
-    def __init__(self, count: Callable[[str], int] = lambda said: 0) -> None:
+    def __init__(self, count: Callable[[str, Sequence[ToolCall]], int] = lambda content, calls: 0) -> None:
         """`count` says how many tokens of the student an action is, so that its words cost what a teacher's do."""
         self._count = count
 
@@ -37,8 +41,9 @@ class Expert:
         if request.task is None:
             raise UserError("the expert was asked without a task; use it where tasks carry their reference patch")
         rules = regression if request.task.family is Family.REGRESSION else visible
-        said = str(rules.decide(Screen(request.messages), request.task))
-        return Action(content=said, completion_tokens=self._count(said))
+        screen = Screen(request.messages)
+        action = as_action(rules.decide(screen, request.task), screen.tools, request.turn)
+        return replace(action, completion_tokens=self._count(action.content, action.tool_calls))
 
     async def sound(self, request: Request) -> bool:
         """Whether the last turn of a state can be left alone: it was a command, brought something new, changed nothing

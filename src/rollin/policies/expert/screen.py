@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 
-from rollin.messages import Message
+from rollin.messages import Message, offered
+from rollin.policies.expert.calls import command_in
 from rollin.policies.expert.steps import (
     BASE,
     EXCHANGE,
@@ -26,7 +27,7 @@ from rollin.policies.expert.steps import (
     taken,
 )
 
-_BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)?[ \t]*\n(.*?)\n?```", re.DOTALL)
+SCAFFOLD = ("system", "developer")
 _VERDICT = re.compile(r"\b\d+ (?:passed|failed|errors?|skipped)\b.* in [\d.]+s|no tests ran")
 _PARTIAL = re.compile(r"::|\s-k")
 """What has pytest run some of the tests only."""
@@ -131,7 +132,9 @@ class Screen:
     """A state, read: what was asked, what was done, and what it showed."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        self.text = "\n".join(message["content"] for message in messages)
+        self.tools, messages = offered(messages)
+        self.text = "\n".join(message["content"] for message in messages if message["role"] not in SCAFFOLD)
+        """What was said of the task: the words of a scaffold's own prompt say nothing of it."""
         self.similar_words = ""
         """What the latest look for similar words printed."""
         self.readings: Readings | None = None
@@ -186,18 +189,12 @@ class Screen:
         return all(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.text) for word in words)
 
 
-def command_of(content: str) -> str:
-    """The one command of a message; empty if it holds none, or several."""
-    blocks = _BLOCK.findall(content)
-    return blocks[0].strip() if len(blocks) == 1 else ""
-
-
 def _events(messages: Sequence[Message]) -> Iterator[Event]:
     """Each assistant message, with what came after it up to the next."""
     acting = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
     for at, after in zip(acting, [*acting, len(messages)][1:], strict=True):
         output = "\n".join(message["content"] for message in messages[at + 1 : after])
-        yield from _parts(command_of(messages[at]["content"]), output)
+        yield from _parts(command_in(messages[at]), output)
 
 
 def _parts(command: str, output: str) -> Iterator[Event]:
