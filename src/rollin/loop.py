@@ -61,12 +61,12 @@ class Loop:
 
     def roll_in(self, iteration: int) -> None:
         """Student and teacher act, turn by turn as the roll-in says; the teacher labels every state they reach."""
-        rows, labels = self.trajectories.mixed(iteration, self.tasks_of(iteration), self.rolling_in(iteration))
+        rows, labels = self.trajectories.mixed(iteration, self.tasks_of(iteration), self.who_acts(iteration))
         self.store.advance_iteration(
             iteration, Phase.TRAINING, metrics={"collected": asdict(Rate.of(rows)), "labels": labels}
         )
 
-    def rolling_in(self, iteration: int) -> RollIn:
+    def who_acts(self, iteration: int) -> RollIn:
         """The method's roll-in; where it follows the student's progress, that is measured first."""
         roll_in = self.method.roll_in
         if not isinstance(roll_in, TurnMixture) or not isinstance(roll_in.beta, ByProgress):
@@ -78,17 +78,8 @@ class Loop:
         return settled
 
     def learn(self, iteration: int) -> None:
-        """Aggregate the labels of the iterations so far, as far as the method keeps them, and train on them."""
-        iterations = self.method.aggregate.of(iteration)
-        data = training_samples(self.store, iterations, self.learner.tokenizer, self.method)
-        labelled = [*self.shown(iteration), *data]
-        data = fitting(labelled, self.recipe.training.max_tokens)
-        left_out = sum(map(len, labelled)) - sum(map(len, data))
-        data = within(data, self.recipe.budget.labels, self.recipe.seed)
-        share = Share(self.recipe, self.store, iteration)
-        data = affordable(data, share.training_tokens, self.recipe.seed, self.recipe.training.max_tokens)
-        data = scored(data, self.scorer) if self.scorer else data
-        self.compare_lengths(iteration, data)
+        """Aggregate the labels of the iterations so far, and train on them."""
+        data, left_out = self.aggregate(iteration)
         if data or not self.may_find_nothing():
             result = self.train(iteration, data, left_out)
         else:
@@ -98,6 +89,20 @@ class Loop:
         self.store.advance_iteration(
             iteration, Phase.EVALUATING, checkpoint=checkpoint, metrics={"training": asdict(result)}
         )
+
+    def aggregate(self, iteration: int) -> tuple[list[list[Sample]], int]:
+        """(by trajectory the labels to learn from, how many were too long): what the method keeps of the iterations so
+        far, as much as the budget pays for."""
+        recipe, share = self.recipe, Share(self.recipe, self.store, iteration)
+        kept = training_samples(self.store, self.method.aggregate.of(iteration), self.learner.tokenizer, self.method)
+        labelled = [*self.shown(iteration), *kept]
+        data = fitting(labelled, recipe.training.max_tokens)
+        left_out = sum(map(len, labelled)) - sum(map(len, data))
+        data = within(data, recipe.budget.labels, recipe.seed)
+        data = affordable(data, share.training_tokens, recipe.seed, recipe.training.max_tokens)
+        data = scored(data, self.scorer) if self.scorer else data
+        self.compare_lengths(iteration, data)
+        return data, left_out
 
     def may_find_nothing(self) -> bool:
         """Whether it is no fault if there is nothing to learn from."""
