@@ -1,12 +1,19 @@
 """What tests of a policy behind a URL share: a server that answers as it is told, and questions to it."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
+import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
@@ -56,3 +63,34 @@ def completion(content: str | None = "ls", **choice: object) -> dict[str, object
 
 def error(status: int, message: str, code: str | None = None, param: str | None = None) -> Response:
     return JSONResponse({"error": {"message": message, "type": "x", "param": param, "code": code}}, status)
+
+
+@contextmanager
+def transformers_serve(model: Path) -> Iterator[str]:
+    """The base URL of a `transformers serve` with a checkpoint directory."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).parent / "transformers", "serve", str(model), "--device", "cpu"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as log:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            _await_health(f"http://127.0.0.1:{port}/health", running, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            running.terminate()
+            running.wait()
+
+
+def _await_health(url: str, running: subprocess.Popen[bytes], log: IO[str]) -> None:
+    for _ in range(600):
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+        if running.poll() is not None:
+            log.seek(0)
+            raise AssertionError(log.read())
+    raise AssertionError("transformers serve did not start in a minute")

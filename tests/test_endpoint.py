@@ -1,10 +1,6 @@
 """A policy behind a URL: `transformers serve` with a tiny model, our own gateway, and servers made for a test."""
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from endpoint_room import asking, completion, error, question, server
+from endpoint_room import asking, completion, error, question, server, transformers_serve
 from scripted import ScriptedPolicy, make_task
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -53,30 +49,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     """(base URL, model) of a `transformers serve`."""
     folder = tmp_path_factory.mktemp("tiny")
     make_tiny_model(folder)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "transformers", "serve", str(folder), "--device", "cpu"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "log").open("w") as log:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    try:
-        _await_health(f"http://127.0.0.1:{port}/health", server, folder / "log")
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _await_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        try:
-            if httpx.get(url).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-        assert server.poll() is None, log.read_text()
-    raise AssertionError("transformers serve did not start in a minute")
+    with transformers_serve(folder) as url:
+        yield url, str(folder)
 
 
 def test_a_served_model_answers(served: tuple[str, str]) -> None:

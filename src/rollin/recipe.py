@@ -62,8 +62,8 @@ class StudentSettings(Settings):
 
 
 class ExpertTeacher(Settings):
-    """The scripted teacher, which knows the task's reference patch. It gives commands in code blocks, or by the tool that
-    takes them where its agent offers one."""
+    """The scripted teacher, which knows the task's reference patch. It gives commands in code blocks, or by a tool that
+    takes them if its agent offers one."""
 
     kind: Literal["expert"] = "expert"
 
