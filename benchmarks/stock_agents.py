@@ -61,6 +61,7 @@ def main() -> None:
         sampling = recipe.student.sampling.model_copy(update={"temperature": 0.0})
         cast = Cast("student", Student(), {Actor.STUDENT: policy}, sampling={Actor.STUDENT: sampling})
         rows = rollouts.run([Attempt(task, 1, Purpose.EVAL) for task in tasks], cast, lambda row: bar.advance())
+        gateway.run(policy.close())
         turns = sum(len(store.turns(row.id)) for row in rows)
     for row in rows:
         print(row.instance_id, row.exit.value if row.exit else "", "resolved" if row.resolved else "not resolved")
