@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rollin.evaluation.rate import Rate
 from rollin.gateway import Gateway
-from rollin.harnesses.command import CommandHarness
+from rollin.harnesses.command import CommandHarness, CommandSettings
 from rollin.mixture import Actor, Student
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.progress import ConsoleReporter
@@ -37,6 +37,12 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=10, help="held-out tasks of each set")
     options = parser.parse_intermixed_args()
     recipe, reporter = load_recipe(options.recipe, options.changes), ConsoleReporter(Console(stderr=True))
+    if not isinstance(recipe.harness, CommandSettings):
+        parser.error(
+            f"{options.recipe} has a harness of kind {recipe.harness.kind}; name a recipe with one of kind command"
+        )
+    if not (options.checkpoint / "config.json").exists():
+        parser.error(f"there is no checkpoint in {options.checkpoint}; check the path")
     few = [each.model_copy(update={"count": options.limit}) for each in recipe.tasks.eval]
     settings = recipe.tasks.model_copy(update={"train": [], "eval": few})
     _, tasks = load_tasks(settings, cache_folder(), lambda done: None, print)

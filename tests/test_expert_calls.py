@@ -1,7 +1,6 @@
 """The scripted expert under agents whose commands are calls of tools."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,8 @@ from rollin.policies.expert.screen import Screen
 from rollin.policies.expert.steps import FINISH, Step
 from rollin.rollout import Attempt, Cast, Rollouts
 from rollin.sandboxes.base import Limits
-from rollin.store import Purpose, Store
-from rollin.tasks.schema import Family, Task
+from rollin.store import Exit, Purpose, Store
+from rollin.tasks.schema import Family
 
 
 def tool(name: str, required: list[str], **properties: dict[str, object]) -> Tool:
@@ -90,28 +89,6 @@ def test_what_a_scaffold_says_of_itself_is_not_on_the_screen() -> None:
     assert not screen.shows(["path"])
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def tasks(cache: Path) -> list[Task]:
-    return [
-        broken_task("password", Family.VISIBLE, ("misspelled_key", "missing_colon", "missing_bracket"), cache),
-        broken_task("roman", Family.SEMANTIC, ("wrong_constant",), cache),
-        regression_task(cache, conflict=True),
-    ]
-
-
-@pytest.fixture
-def bench(tmp_path: Path, tasks: list[Task], cache: Path) -> Iterator[Rollouts]:
-    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
-        store.add_tasks(tasks)
-        harness = MiniSweAgent(MiniSweAgentSettings(actions="tool_calls", max_turns=30))
-        yield Rollouts(store, gateway, harness, cache_dir=cache, limits=Limits(), concurrency=2, seed=0)
-
-
 class AfterVandal(Expert):
     """The expert, after three turns of a vandal that acts by calls."""
 
@@ -123,7 +100,16 @@ class AfterVandal(Expert):
 
 
 @pytest.mark.parametrize("policy", [Expert(), AfterVandal()], ids=["alone", "after three turns of a vandal"])
-def test_it_resolves_by_calls(bench: Rollouts, tasks: list[Task], policy: Expert) -> None:
+def test_it_resolves_by_calls(tmp_path: Path, policy: Expert) -> None:
+    tasks = [
+        broken_task("password", Family.VISIBLE, ("misspelled_key", "missing_colon", "missing_bracket"), tmp_path),
+        broken_task("roman", Family.SEMANTIC, ("wrong_constant",), tmp_path),
+        regression_task(tmp_path, conflict=True),
+    ]
+    harness = MiniSweAgent(MiniSweAgentSettings(actions="tool_calls", max_turns=30))
     cast = Cast("teacher", Teacher(), {Actor.TEACHER: policy})
-    rows = bench.run([Attempt(task, 1, Purpose.EVAL) for task in tasks], cast, lambda row: None)
-    assert [(row.exit.value, row.resolved) for row in rows] == [("submitted", True)] * len(tasks)
+    with Store.create(tmp_path / "run.db", {}) as store, Gateway(store) as gateway:
+        store.add_tasks(tasks)
+        rollouts = Rollouts(store, gateway, harness, cache_dir=tmp_path, limits=Limits(), concurrency=2, seed=0)
+        rows = rollouts.run([Attempt(task, 1, Purpose.EVAL) for task in tasks], cast, lambda row: None)
+    assert [(row.exit, row.resolved) for row in rows] == [(Exit.SUBMITTED, True)] * len(tasks)
