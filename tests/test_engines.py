@@ -1,6 +1,7 @@
 """Students and teachers at servers of vLLM and SGLang: our own server speaks as they do."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rollin.chat import IN_WORDS, state_ids
 from rollin.errors import InfrastructureFault, UserError
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.engines import engines
@@ -141,6 +143,19 @@ def test_another_tokenizer_is_refused(tiny_directory: Path, tmp_path: Path) -> N
     other = EngineServer(tiny_directory, tokenizer=str(tmp_path))
     with other.listening() as url, pytest.raises(UserError, match="another tokenizer than the student"):
         engines("vllm", url, "m", "NO_KEY").check_tokens(EngineServer(tiny_directory).tokenizer)
+
+
+def test_a_server_that_shows_its_model_other_chats_is_refused(
+    tmp_path: Path, tiny_directory: Path, server: tuple[EngineServer, str], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    served, url = server
+    engines("vllm", url, "m", "NO_KEY").check_chat(partial(state_ids, tokenizer), tmp_path)
+    template = str(served.tokenizer.chat_template)
+    for other, what in ((template.removeprefix(IN_WORDS) + "{# tools #}", "tools"), (f"Hi. {template}", "chats")):
+        served.tokenizer.chat_template = other
+        with pytest.raises(UserError, match=f"writes {what} otherwise .* start it with --chat-template {tmp_path}"):
+            engines("vllm", url, "m", "NO_KEY").check_chat(partial(state_ids, tokenizer), tmp_path)
+        engines("sglang", url, "m", "NO_KEY").check_chat(partial(state_ids, tokenizer), tmp_path)  # it can't be asked
 
 
 def test_scores_that_are_not_there_are_a_fault(tiny_directory: Path) -> None:

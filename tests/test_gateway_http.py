@@ -13,10 +13,12 @@ import pytest
 from gateway_room import HALF, Run, half_a_call
 from prometheus_client.parser import text_string_to_metric_families
 from scripted import make_task
+from transformers import PreTrainedTokenizerBase
 
+from rollin.chat import state_ids
 from rollin.errors import ContextOverflow, InfrastructureFault, UserError
 from rollin.gateway import Gateway
-from rollin.messages import in_words, offered
+from rollin.messages import Message, offered, offering
 from rollin.mixture import Student
 from rollin.policies.base import Action
 from rollin.store import Store
@@ -109,7 +111,7 @@ def test_what_is_between_an_agent_and_its_provider_goes_no_further(run: Run) -> 
     assert run.student.requests[0].asked == {"stop": ["#"]}
 
 
-def test_a_tools_fields_keep_their_order(run: Run) -> None:
+def test_a_tools_fields_keep_their_order(run: Run, tokenizer: PreTrainedTokenizerBase) -> None:
     """A model reads the first property first: `path` before `content`."""
     properties = {name: {"type": "string", "description": name} for name in ("path", "content", "at")}
     function: Any = {"name": "write", "parameters": {"type": "object", "properties": properties}, "description": "Do."}
@@ -118,8 +120,8 @@ def test_a_tools_fields_keep_their_order(run: Run) -> None:
     client.chat.completions.create(**ask, tools=[{"type": "function", "function": function}])
     tools, _ = offered(run.store.state_messages(run.store.turns(1)[0].state_id))
     assert json.dumps(tools[0]["function"]) == json.dumps(function)
-    (system, *_) = in_words([], tools)
-    assert json.dumps(function) in system["content"]
+    state: list[Message] = [offering(tools), {"role": "user", "content": "x"}]
+    assert json.dumps(function) in tokenizer.decode(state_ids(tokenizer, state))
 
 
 @pytest.mark.parametrize(

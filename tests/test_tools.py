@@ -10,9 +10,9 @@ import pytest
 from gateway_room import Run
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from rollin.chat import action_ids, state_ids
+from rollin.chat import IN_WORDS, action_ids, knowing_tools, state_ids
 from rollin.messages import Function, Message, Tool, ToolCall, offered, offering, read, spelled, usable
 from rollin.mixture import Actor, Constant, Student, TurnMixture
 from rollin.policies.base import Action, Request, Sampling
@@ -234,8 +234,12 @@ def test_usable_calls() -> None:
         assert not usable([{**call("ls"), "function": {"name": "bash", "arguments": arguments}}], [BASH])
 
 
-words = st.text(st.characters(codec="utf-8", exclude_characters="<>"), max_size=20).map(str.strip)
-arguments = st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.none(), max_size=3)
+plane = st.characters(codec="utf-8", max_codepoint=0xFFFF, exclude_categories=["Cc", "Cs"])
+"""What SmolLM2's tokenizer brings back: it lacks some bytes, of control characters and of what lies beyond."""
+words = st.text(plane.filter(lambda sign: sign not in "<>"), max_size=20).map(str.strip)
+arguments = st.dictionaries(
+    st.text(plane, max_size=5), st.text(plane, max_size=9) | st.integers() | st.none(), max_size=3
+)
 
 
 @given(said=words, called=st.lists(st.tuples(st.sampled_from(["bash", "look"]), arguments), max_size=3))
@@ -256,18 +260,51 @@ def test_what_is_no_call_stays_text(text: str) -> None:
     assert read(text, 0) == (text, [])
 
 
-def test_a_template_without_tools_hears_of_them_in_words(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert "tools" not in tokenizer.get_chat_template()
-    state: list[Message] = [
-        offering([BASH]),
-        {"role": "system", "content": "Repair."},
-        {"role": "user", "content": "x"},
+spoken = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), words), min_size=1, max_size=5)
+
+
+@given(said=spoken)
+def test_a_template_that_is_told_of_tools_writes_what_has_none_as_before(
+    tokenizer: PreTrainedTokenizerBase, said: list[tuple[str, str]]
+) -> None:
+    plain = tokenizer.get_chat_template().removeprefix(IN_WORDS)
+    assert "tools" not in plain
+    messages = [{"role": role, "content": content} for role, content in said]
+    ways = [
+        tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True)
+        for template in (plain, knowing_tools(plain))
     ]
-    text = tokenizer.decode(state_ids(tokenizer, state))
-    assert text.count("Repair.") == 1
-    assert '"name": "bash"' in text
-    said = tokenizer.decode(action_ids(tokenizer, "Look.", [call("ls")]))
-    assert read(said.removesuffix("<|im_end|>"), 0)[1][0]["function"] == call("ls")["function"]
+    assert ways[0] == ways[1]
+
+
+@given(said=spoken, called=st.lists(st.tuples(st.sampled_from(["bash", "look"]), arguments), min_size=1, max_size=3))
+def test_a_template_that_knew_no_tools_tells_of_them_and_of_calls(
+    tokenizer: PreTrainedTokenizerBase, said: list[tuple[str, str]], called: list[tuple[str, dict[str, object]]]
+) -> None:
+    state: list[Message] = [offering([BASH]), *({"role": role, "content": content} for role, content in said)]
+    calls: list[ToolCall] = [
+        {"id": f"call_3_{number}", "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+        for number, (name, given) in enumerate(called)
+    ]
+    acted: Message = {"role": "assistant", "content": "Look.", "tool_calls": calls}
+    told = tokenizer.decode(state_ids(tokenizer, [*state, acted]))
+    assert told.count(f"\n{json.dumps(BASH['function'])}\n") == 1
+    assert told.index("You may call these tools") < told.index("<|im_end|>")  # the system's message is the first
+    if said and said[0][0] == "system":
+        assert told.startswith(f"<|im_start|>system\n{said[0][1]}\n\nYou may call")
+    action = tokenizer.decode(action_ids(tokenizer, "Look.", calls)).removesuffix("<|im_end|>")
+    assert f"<|im_start|>assistant\n{action}<|im_end|>" in told
+    assert read(action, 3) == ("Look.", calls)
+
+
+def test_a_checkpoint_shows_tools_by_itself(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    """Whoever serves it: transformers alone reads its template."""
+    tokenizer.save_pretrained(tmp_path)
+    there = AutoTokenizer.from_pretrained(tmp_path)
+    said = [{"role": "user", "content": "x"}]
+    ids = there.apply_chat_template(said, tools=[BASH], add_generation_prompt=True, return_dict=False)
+    assert ids == state_ids(tokenizer, [offering([BASH]), {"role": "user", "content": "x"}])
+    assert knowing_tools(there.chat_template) == there.chat_template
 
 
 def test_a_developer_is_the_system_where_the_template_knows_none(tokenizer: PreTrainedTokenizerBase) -> None:

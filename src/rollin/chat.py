@@ -2,16 +2,24 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rollin.messages import Message, Tool, ToolCall, in_words, offered, spelled
+from rollin.messages import Message, Tool, ToolCall, offered, spelled
 
 ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
 """What chat templates close a turn with."""
 AS_SYSTEM = {"developer": "system"}
 """OpenAI's newer name."""
+IN_WORDS = Path(__file__).with_name("tools.jinja").read_text().removesuffix("\n")
+
+
+def knowing_tools(template: str) -> str:
+    """The chat template, or one that writes tools and their calls in words where it knows none. It goes into the
+    checkpoints: whoever serves them shows a model what it was trained on."""
+    return template if "tools" in template else IN_WORDS + template
 
 
 def state_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
@@ -47,7 +55,7 @@ def _token(tokenizer: PreTrainedTokenizerBase, mark: str) -> int | None:
 
 
 def _called(tokenizer: PreTrainedTokenizerBase, content: str, calls: Sequence[ToolCall]) -> str:
-    """An action with calls as the tokenizer's template writes it; in Hermes' form where the template knows none."""
+    """An action with calls as the tokenizer's template writes it; in Hermes' form where it doesn't write them."""
     asked: list[Message] = [{"role": "user", "content": ""}]
     answered: list[Message] = [*asked, {"role": "assistant", "content": content, "tool_calls": list(calls)}]
     opening, whole = _rendered(tokenizer, asked, opened=True), _rendered(tokenizer, answered)
@@ -64,10 +72,7 @@ def _rendered(
     template = tokenizer.get_chat_template()
     if "developer" not in template:  # it would leave such a message out without a word
         messages = [{**message, "role": AS_SYSTEM.get(message["role"], message["role"])} for message in messages]
-    if "tools" in template:
-        said: Any = [_for_template(message) for message in messages]
-    else:
-        said, tools = in_words(messages, tools), ()
+    said = [_for_template(message) for message in messages]
     rendered = tokenizer.apply_chat_template(said, tools=[*tools] or None, add_generation_prompt=opened, tokenize=False)
     return str(rendered)
 

@@ -1,10 +1,13 @@
 """The student: its weights after each iteration, and the policy that acts with them, here or at a server."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
+from rollin.chat import state_ids
 from rollin.errors import UserError
 from rollin.files import whole_folder
 from rollin.models import load_model, load_tokenizer
@@ -51,7 +54,7 @@ class Learner:
             return self.policy
         if not self.checkpoint(iteration).exists():  # 0: the server has perhaps seen another run's weights since
             self._save(iteration)
-        return self._remote.at(self.checkpoint(iteration))
+        return self._remote.at(self.checkpoint(iteration), self.tokenizer)
 
     def learn(
         self,
@@ -150,10 +153,11 @@ class _Remote:
         policy = endpoint(served.base_url, served.model, api_key_env=served.api_key_env, extra=kept)
         return cls(engines(served.engine, served.base_url, served.model, served.api_key_env), policy)
 
-    def at(self, checkpoint: Path) -> EndpointPolicy | Pool:
-        """The policy with a checkpoint's weights."""
+    def at(self, checkpoint: Path, tokenizer: PreTrainedTokenizerBase) -> EndpointPolicy | Pool:
+        """The policy with a checkpoint's weights. UserError where it is shown other chats than the student learns."""
         if checkpoint != self._loaded:
             self._loaded = None  # should one of several servers fail, all are told again
+            self._engines.check_chat(partial(state_ids, tokenizer), checkpoint)
             self._engines.load(checkpoint)
             self._loaded = checkpoint
         return self.policy

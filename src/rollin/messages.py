@@ -129,22 +129,6 @@ def read(text: str, turn: int) -> tuple[str, list[ToolCall]]:
     return (words.strip() if calls else text), calls
 
 
-def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-    """A conversation for a chat template that knows no tools: the system hears of them, calls are spelled out."""
-    said: list[Message] = [
-        {"role": message["role"], "content": spelled(message["content"], message.get("tool_calls", []))}
-        for message in messages
-    ]
-    if not tools:
-        return said
-    listed = "\n".join(json.dumps(tool.get("function", tool)) for tool in tools)
-    form = '<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>'
-    system = f"You may call these tools:\n{listed}\nCall one by writing\n{form}"
-    if said and said[0]["role"] == "system":
-        return [{"role": "system", "content": f"{said[0]['content']}\n\n{system}"}, *said[1:]]
-    return [{"role": "system", "content": system}, *said]
-
-
 def _spelled_call(call: ToolCall) -> str:
     name, arguments = call["function"]["name"], arguments_of(call)
     said = {"name": name, "arguments": call["function"]["arguments"] if arguments is None else arguments}

@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from rollin.chat import knowing_tools
 from rollin.converted import as_checkpoint
 from rollin.errors import UserError
 from rollin.training.settings import Precision
@@ -23,8 +24,11 @@ PACKAGED = "smollm2-135m"
 
 
 def any_tokenizer(spec: str) -> PreTrainedTokenizerBase:
-    """The tokenizer that belongs to `spec`, whether it knows chats or not. Raises UserError."""
-    return _load(AutoTokenizer, spec)  # type: ignore[no-any-return]
+    """The tokenizer that belongs to `spec`, whether it knows chats or not; if so, tools too. Raises UserError."""
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, spec)
+    if isinstance(tokenizer.chat_template, str):  # not several by name: of those one is for tools
+        tokenizer.chat_template = knowing_tools(tokenizer.chat_template)
+    return tokenizer
 
 
 def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:

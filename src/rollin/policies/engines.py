@@ -4,7 +4,8 @@
               (both want VLLM_SERVER_DEV_MODE=1), and `prompt_logprobs` of /v1/completions
     SGLang    POST /update_weights_from_disk {"model_path": ...}, and `return_logprob` of /generate
 
-By their documentation and source (vLLM 0.33, SGLang 0.5.23). The tests have a server of our own that speaks the same.
+By their documentation and source (vLLM 0.33, SGLang 0.5.23). Run against vLLM itself, 0.25 on a GPU and 0.32 on a CPU
+(`make test-vllm`); SGLang by a server of the tests' own that speaks as it does.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rollin.errors import InfrastructureFault, UserError
+from rollin.messages import Message, ToolCall, offered, offering
 from rollin.policies.endpoint import EndpointPolicy
 
 if TYPE_CHECKING:  # recipes are read without it
@@ -24,6 +26,16 @@ AT_ONCE = 16
 """Sequences that are scored at once, by each server."""
 PROBE = "def naïve(x):\n\treturn '→' + str(x)  # 1234567 <|im_start|>"
 """Two tokenizers that cut this alike are taken for the same."""
+CALL: ToolCall = {"id": "call_0_0", "type": "function", "function": {"name": "look", "arguments": '{"at": "naïve"}'}}
+NOTHING: dict[str, object] = {"type": "object", "properties": {}}
+CHAT: list[Message] = [
+    offering([{"type": "function", "function": {"name": "look", "description": "See.", "parameters": NOTHING}}]),
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "What is there?"},
+    {"role": "assistant", "content": "I look.", "tool_calls": [CALL]},
+    {"role": "tool", "content": "nothing", "tool_call_id": CALL["id"]},
+]
+"""Two chat templates that write this alike are taken for the same; its words alone tell where no tools are offered."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,25 @@ class Engines:
             asyncio.run(self._at_all(same))
         except InfrastructureFault as fault:
             raise UserError(f"{fault}; check that it is {self.name} that serves there") from fault
+
+    def check_chat(self, tokens_of: Callable[[Sequence[Message]], list[int]], checkpoint: Path) -> None:
+        """UserError where a server shows its model chats, or tools, otherwise than they are to be: as `tokens_of` them,
+        by the checkpoint's template. SGLang can't be asked."""
+        if self.name != "vllm":
+            return
+
+        async def alike(server: EndpointPolicy) -> None:
+            for messages in (CHAT[1:3], CHAT):
+                tools, said = offered(messages)
+                asked = {"model": self.model, "messages": said, "add_special_tokens": False}
+                answer = await server.call("/tokenize", asked | ({"tools": tools} if tools else {}))
+                if not isinstance(answer, dict) or answer.get("tokens") != tokens_of(messages):
+                    raise UserError(
+                        f"{server.base_url} writes {'tools' if tools else 'chats'} otherwise than the student's chat"
+                        f" template; start it with --chat-template {checkpoint / 'chat_template.jinja'}"
+                    )
+
+        asyncio.run(self._at_all(alike))
 
     async def _at_all(self, do: Callable[[EndpointPolicy], Coroutine[Any, Any, None]]) -> None:
         servers = self._servers()

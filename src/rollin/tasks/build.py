@@ -7,6 +7,7 @@ Built      the tasks that were kept, and why others were dropped
 """
 
 import hashlib
+import os
 import random
 import time
 from collections import Counter, deque
@@ -34,6 +35,8 @@ SPLIT_SALT = "rollin-1"
 TRAIN_KATAS = 24
 WAVE = 8
 """Attempts between two looks at which kinds are rare. Fixed, so that the number of workers changes nothing."""
+WORKERS = min(os.cpu_count() or 1, WAVE)
+"""Attempts at once, where it isn't said."""
 MOST_OF_A_VISIT = 8
 """Tasks that one unit gives at once. Few modules have more faults that differ."""
 PATIENCE = 3
@@ -116,7 +119,7 @@ def units_of(source: str, split: Split, catalogue: Path = OWN) -> list[Unit]:
 
 
 def build(
-    order: Order, cache_dir: Path | None = None, workers: int = 2, advance: Callable[[int], None] | None = None
+    order: Order, cache_dir: Path | None = None, workers: int = WORKERS, advance: Callable[[int], None] | None = None
 ) -> Built:
     """Make the ordered tasks, or as many as the units yield. `advance` hears of each kept task.
 
@@ -165,7 +168,9 @@ def _units(order: Order) -> list[Unit]:
     return units
 
 
-def build_file(order: Order, folder: Path, workers: int = 2, advance: Callable[[int], None] | None = None) -> Built:
+def build_file(
+    order: Order, folder: Path, workers: int = WORKERS, advance: Callable[[int], None] | None = None
+) -> Built:
     """Build and write `<source>-<family>-<split>.jsonl` in `folder`."""
     built = build(order, workers=workers, advance=advance)
     write_tasks(folder / order.file_name, built.tasks)

@@ -50,10 +50,13 @@ def build(
     packages: Annotated[Path, typer.Option(help="A catalogue by `rollin tasks scout` (default: rollin's own).")] = OWN,
     seed: Annotated[int, typer.Option(help="Another seed puts other faults into the same modules.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the task files go.")] = Path("tasks"),
-    workers: Annotated[int, typer.Option(help="Sandboxes at work at once; changes nothing but the time.", min=1)] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Sandboxes at work at once (default: one a processor, 8 at most); changes the time.", min=1),
+    ] = None,
 ) -> None:
     """Put faults into software, keep those that tests reveal and the reference patch repairs, write task files."""
-    from rollin.tasks.build import Order, build_file
+    from rollin.tasks.build import WORKERS, Order, build_file
 
     sizes = {Split.TRAIN: train, Split.EVAL: evaluation}
     if not any(sizes.values()):
@@ -70,16 +73,20 @@ def build(
         if count
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    seconds = list[float]()
     with Progress(*columns, console=console) as progress:
         for order in orders:
             bar = progress.add_task(order.file_name, total=order.count)
-            built = build_file(order, out, workers, lambda step, bar=bar: progress.advance(bar, step))  # type: ignore[misc]
+            built = build_file(order, out, workers or WORKERS, lambda step, bar=bar: progress.advance(bar, step))  # type: ignore[misc]
             progress.console.print(
                 f"{out / order.file_name}: {len(built.tasks)} tasks kept", highlight=False, markup=False
             )
             for reason, number in built.dropped.most_common():
                 progress.console.print(f"  dropped {number}: {reason}", highlight=False, markup=False)
             progress.console.print(_yield(built))
+            seconds += built.seconds
+    if len(orders) > 1 and seconds:
+        console.print(f"{len(seconds)} tasks in all: {_worth(seconds)}", highlight=False)
 
 
 def _yield(built: "Built") -> Table:
@@ -89,8 +96,12 @@ def _yield(built: "Built") -> Table:
         kept = built.kinds[kind]
         table.add_row(kind, str(tried), str(kept), f"{kept / tried:.0%}")
     if built.seconds:
-        table.caption = f"{median(built.seconds):.2f} s of a worker's time for a kept task (median)"
+        table.caption = _worth(built.seconds)
     return table
+
+
+def _worth(seconds: list[float]) -> str:
+    return f"{median(seconds):.2f} s of a worker's time for a kept task (median)"
 
 
 @app.command(epilog="Example: `rollin tasks scout toolz natsort==8.4.0 --out packages.json`")
