@@ -190,7 +190,7 @@ def test_a_step_divides_by_all_its_tokens_or_labels(tiny_directory: Path, tmp_pa
     model = load_model(str(tiny_directory), ATTENTION)
     batches = [as_inputs(pack(trajectory(turns)), model.device) for turns in (1, 4)]
     trainer = TrieTrainer(objective, None, torch.float32, model=model, args=arguments(tmp_path), train_dataset=[])
-    count = trainer._get_num_items_in_batch(batches, model.device)
+    count = trainer._get_num_items_in_batch([{"tries": batches}], model.device)
     assert count == (5 if objective.per_label else 3 + 3 + 4 + 5 + 6)
     total = sum(trainer.compute_loss(model, batch, num_items_in_batch=count) for batch in batches)
     assert total.item() == pytest.approx(sum(trie_loss(model, b, objective).item() for b in batches) / int(count))

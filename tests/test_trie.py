@@ -16,7 +16,7 @@ from rollin.policies.ragged import ATTENTION
 from rollin.training.masks import BLOCK, blocks, matrix
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import as_inputs, train, trie_loss
-from rollin.training.trie import Sample, pack, pack_groups, sees
+from rollin.training.trie import WORTH, Sample, joined, pack, pack_groups, sees
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 SAMPLES = st.lists(st.builds(Sample, TOKENS, TOKENS, st.sampled_from([0.5, 1.0, 2.0])), min_size=1, max_size=6)
@@ -52,6 +52,16 @@ def test_cutting_a_group_keeps_every_target_and_the_limit(samples: list[Sample],
     tries = pack_groups([samples], limit)
     assert all(len(trie) <= limit for trie in tries)
     assert sum(len(trie.target) for trie in tries) == sum(len(s.label) for s in samples)
+
+
+@given(SAMPLES, SAMPLES, st.integers(12, 60))
+def test_joined_tries_are_the_trie_of_all_their_samples(ours: list[Sample], theirs: list[Sample], limit: int) -> None:
+    first, second, both = pack(ours), pack(theirs), pack([*ours, *theirs])
+    found, saved = joined([first, second], limit), len(first) + len(second) - len(both)
+    expected = [both] if len(both) <= limit and saved >= WORTH * (len(first) + len(second)) else [first, second]
+    for made, wanted in zip(found, expected, strict=True):
+        for name, value in vars(wanted).items():
+            np.testing.assert_array_equal(getattr(made, name), value, err_msg=name)
 
 
 def test_a_sample_longer_than_the_limit_is_refused() -> None:
@@ -247,6 +257,25 @@ def test_on_a_gpu_blocks_and_the_matrix_give_the_same_loss_and_gradients() -> No
     (by_matrix, expected), (by_blocks, gradient) = found
     assert by_blocks == pytest.approx(by_matrix, rel=1e-5)
     assert (gradient - expected).norm() <= 1e-4 * expected.norm()
+
+
+def test_a_steps_trajectories_go_through_the_model_together(tiny_model: PreTrainedModel, tmp_path: Path) -> None:
+    """What they begin with alike goes through once; what is learned is what each alone would have taught."""
+    prompt = [7] * 200
+    tries = [
+        pack([Sample(prompt + sample.state, sample.label) for sample in trajectory(2, 1000, seed)]) for seed in range(4)
+    ]
+    twin, found = copy.deepcopy(tiny_model), []
+    for model, most in ((tiny_model, 1024), (twin, 256)):
+        some = TrainingSettings(learning_rate=1e-3, epochs=2, batch_trajectories=4, max_tokens=most)
+        result = train(model, tries, some, separate_tokens=1, work_dir=tmp_path, seed=0)
+        found.append((result.loss, result.steps, result.packed_tokens))
+    (loss, steps, nodes), (apart, as_many, all_nodes) = found
+    assert (steps, all_nodes) == (as_many, sum(len(trie) for trie in tries))
+    assert nodes == all_nodes - 3 * len(prompt)
+    assert loss == pytest.approx(apart, rel=1e-4)
+    for name, weight in tiny_model.named_parameters():
+        torch.testing.assert_close(weight, twin.get_parameter(name), rtol=1e-3, atol=1e-5)
 
 
 def test_training_without_labels_is_refused(tiny_model: PreTrainedModel, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ class TrainingSettings(BaseModel):
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "cosine"
     epochs: float = Field(default=1.0, gt=0)
     batch_trajectories: int = Field(default=1, ge=1)
-    """Trajectories in one optimizer step."""
+    """Trajectories in one optimizer step. What they begin with alike goes through the model once, as far as one trie of
+    `max_tokens` holds them."""
     max_tokens: int = Field(default=2048, ge=64)
     """Nodes of one packed trie; a longer trajectory is cut into several, a longer label left out and counted."""
     gradient_checkpointing: bool = False

@@ -27,7 +27,7 @@ from rollin.models import multiplied_in
 from rollin.training.masks import Mask, mask
 from rollin.training.objectives import CrossEntropy, Objective, Targets
 from rollin.training.settings import Precision, TrainingSettings
-from rollin.training.trie import Trie
+from rollin.training.trie import Trie, joined
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class TrainingResult:
 
 
 class TrieTrainer(Trainer):
-    """Each item of its data set is one packed trie; the loss of a step is the mean over its label tokens, or over its
-    labels where the objective says so."""
+    """Each item of its data set is one packed trie. Those of a step go through the model joined, as far as that is
+    bounded; the loss of a step is the mean over its label tokens, or over its labels where the objective says so."""
 
     def __init__(self, objective: Objective, teacher: torch.nn.Module | None, dtype: torch.dtype, **rest: Any) -> None:
         super().__init__(**rest)
@@ -59,6 +59,24 @@ class TrieTrainer(Trainer):
         self.objective: Objective = objective
         self.teacher: torch.nn.Module | None = teacher
         self.model_accepts_loss_kwargs = True  # `compute_loss` divides by a whole step's items, whatever the model is
+        self.nodes = 0
+        """That went through the model."""
+
+    def training_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Gradients of a step's tries, one after another; the step's loss."""
+        model.train()
+        losses = []
+        for trie in self._prepare_inputs(inputs)["tries"]:
+            loss = self.compute_loss(model, trie, num_items_in_batch=num_items_in_batch)
+            self.accelerator.backward(loss)
+            self.nodes += trie["input_ids"].numel()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self,
@@ -69,7 +87,7 @@ class TrieTrainer(Trainer):
     ) -> Any:
         total = trie_loss(model, inputs, self.objective, self.teacher, self.dtype)
         if num_items_in_batch is None:
-            return total / self._items([inputs])
+            return total / self._items([{"tries": [inputs]}])
         # The gradients of several processes will be averaged, and the items are those of all.
         return total * self.accelerator.num_processes / num_items_in_batch
 
@@ -88,9 +106,10 @@ class TrieTrainer(Trainer):
 
     def _items(self, batches: list[dict[str, Any]]) -> torch.Tensor:
         """What a step's loss is divided by."""
+        tries = [trie for batch in batches for trie in batch["tries"]]
         if self.objective.per_label:
-            return torch.stack([inputs["label_count"] for inputs in batches]).sum()
-        return torch.tensor(sum(inputs["labels"].numel() for inputs in batches))
+            return torch.stack([trie["label_count"] for trie in tries]).sum()
+        return torch.tensor(sum(trie["labels"].numel() for trie in tries))
 
 
 CROSS_ENTROPY = CrossEntropy()
@@ -220,7 +239,7 @@ def train(
         model=trained,
         args=_arguments(settings, steps, work_dir, seed),
         train_dataset=_Tries(tries),
-        data_collator=lambda items: as_inputs(items[0]),
+        data_collator=lambda items: {"tries": [as_inputs(trie) for trie in joined(items, settings.max_tokens)]},
         callbacks=[_GivesBack(), *([_Progress(progress, steps)] if progress else [])],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
@@ -241,7 +260,7 @@ def train(
         loss=outcome.training_loss,
         labels=sum(trie.labels for trie in tries),
         label_tokens=label_tokens,
-        packed_tokens=sum(len(trie) for trie in tries),
+        packed_tokens=round(trainer.nodes / settings.epochs),
         separate_tokens=separate_tokens,
         seconds=outcome.metrics["train_runtime"],
         left_out=left_out,
@@ -252,8 +271,7 @@ def _arguments(settings: TrainingSettings, steps: int, work_dir: Path, seed: int
     arguments = TrainingArguments(
         output_dir=str(work_dir),
         max_steps=steps,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=settings.batch_trajectories,
+        per_device_train_batch_size=settings.batch_trajectories,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=1 + int(steps * settings.warmup_fraction),

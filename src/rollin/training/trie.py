@@ -23,6 +23,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+WORTH = 0.25
+"""Share of the nodes that joining has to save: attention takes more of a long trie than of two that are half as long."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -119,6 +122,33 @@ def _targets(sample: Sample) -> Iterator[_Target]:
 
 def _child(node: _Node, token: int) -> _Node:
     return node.children.setdefault(token, _Node(token))
+
+
+def joined(tries: Sequence[Trie], max_tokens: int) -> list[Trie]:
+    """Neighbours as one trie where that pays and has at most `max_tokens` nodes: what they begin with alike is in it
+    once. Its loss is the sum of theirs, and so is its gradient."""
+    together = [*tries[:1]]
+    for trie in tries[1:]:
+        both = _join(together[-1], trie)
+        if len(both) <= min(max_tokens, (1 - WORTH) * (len(together[-1]) + len(trie))):
+            together[-1] = both
+        else:
+            together.append(trie)
+    return together
+
+
+def _join(first: Trie, second: Trie) -> Trie:
+    root = _Node(token=-1)
+    for trie in (first, second):
+        nodes, path = list[_Node](), [root]
+        for token, level in zip(trie.ids.tolist(), trie.depth.tolist(), strict=True):
+            del path[level + 1 :]
+            path.append(_child(path[level], token))
+            nodes.append(path[-1])
+        known = (trie.target, trie.weight, trie.behaviour, trie.teacher)
+        for place, *target in zip(trie.source.tolist(), *(each.tolist() for each in known), strict=True):
+            nodes[place].targets.append(_Target(*target))
+    return _layout(root, first.labels + second.labels)
 
 
 def _layout(root: _Node, labels: int) -> Trie:
