@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 WORTH = 0.25
-"""Share of the nodes that joining has to save: attention takes more of a long trie than of two that are half as long."""
+"""Share of the nodes that joining has to save: attention takes more of one long trie than of two half as long."""
 
 
 @dataclass(frozen=True)
