@@ -83,6 +83,7 @@ def vllm_serve(model: Path, *options: str) -> Iterator[str]:
     command = [str(VLLM), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", "student", "--max-model-len", "8192", "--logprobs-mode", "processed_logprobs"]
     command += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enforce-eager", *options]
+    command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"]  # see docs/scale-out.md
     environment = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
     openmp = VLLM.parents[1] / "lib" / "libiomp5.so"
     if openmp.exists():  # vLLM on a processor wants Intel's

@@ -234,10 +234,12 @@ def test_usable_calls() -> None:
         assert not usable([{**call("ls"), "function": {"name": "bash", "arguments": arguments}}], [BASH])
 
 
+words = st.text(st.characters(codec="utf-8", exclude_characters="<>"), max_size=20).map(str.strip)
+arguments = st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.none(), max_size=3)
 plane = st.characters(codec="utf-8", max_codepoint=0xFFFF, exclude_categories=["Cc", "Cs"])
 """What SmolLM2's tokenizer brings back: it lacks some bytes, of control characters and of what lies beyond."""
-words = st.text(plane.filter(lambda sign: sign not in "<>"), max_size=20).map(str.strip)
-arguments = st.dictionaries(
+cut_words = st.text(plane.filter(lambda sign: sign not in "<>"), max_size=20).map(str.strip)
+cut_arguments = st.dictionaries(
     st.text(plane, max_size=5), st.text(plane, max_size=9) | st.integers() | st.none(), max_size=3
 )
 
@@ -260,7 +262,9 @@ def test_what_is_no_call_stays_text(text: str) -> None:
     assert read(text, 0) == (text, [])
 
 
-spoken = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), words), min_size=1, max_size=5)
+spoken = st.lists(
+    st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), cut_words), min_size=1, max_size=5
+)
 
 
 @given(said=spoken)
@@ -277,7 +281,9 @@ def test_a_template_that_is_told_of_tools_writes_what_has_none_as_before(
     assert ways[0] == ways[1]
 
 
-@given(said=spoken, called=st.lists(st.tuples(st.sampled_from(["bash", "look"]), arguments), min_size=1, max_size=3))
+@given(
+    said=spoken, called=st.lists(st.tuples(st.sampled_from(["bash", "look"]), cut_arguments), min_size=1, max_size=3)
+)
 def test_a_template_that_knew_no_tools_tells_of_them_and_of_calls(
     tokenizer: PreTrainedTokenizerBase, said: list[tuple[str, str]], called: list[tuple[str, dict[str, object]]]
 ) -> None:

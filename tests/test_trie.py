@@ -16,7 +16,7 @@ from rollin.policies.ragged import ATTENTION
 from rollin.training.masks import BLOCK, blocks, matrix
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import as_inputs, train, trie_loss
-from rollin.training.trie import WORTH, Sample, joined, pack, pack_groups, sees
+from rollin.training.trie import LEAST_SAVED, Sample, joined, pack, pack_groups, sees
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 SAMPLES = st.lists(st.builds(Sample, TOKENS, TOKENS, st.sampled_from([0.5, 1.0, 2.0])), min_size=1, max_size=6)
@@ -58,7 +58,7 @@ def test_cutting_a_group_keeps_every_target_and_the_limit(samples: list[Sample],
 def test_joined_tries_are_the_trie_of_all_their_samples(ours: list[Sample], theirs: list[Sample], limit: int) -> None:
     first, second, both = pack(ours), pack(theirs), pack([*ours, *theirs])
     found, saved = joined([first, second], limit), len(first) + len(second) - len(both)
-    expected = [both] if len(both) <= limit and saved >= WORTH * (len(first) + len(second)) else [first, second]
+    expected = [both] if len(both) <= limit and saved >= LEAST_SAVED * (len(first) + len(second)) else [first, second]
     for made, wanted in zip(found, expected, strict=True):
         for name, value in vars(wanted).items():
             np.testing.assert_array_equal(getattr(made, name), value, err_msg=name)

@@ -132,7 +132,8 @@ def test_a_student_that_learned_to_call_calls_there(
 
 
 def test_a_run_there_says_what_a_run_here_says(tmp_path: Path, url: str, checkpoint: Path) -> None:
-    recipe = write_recipe(tmp_path / "small.yaml", checkpoint)
+    training = {"learning_rate": 1e-3, "parameters": "top_layers", "top_layers": 12}  # see TIED
+    recipe = write_recipe(tmp_path / "small.yaml", checkpoint, training=training)
     cache = tmp_path / "cache"
     finish(rollin(cache, "run", recipe, "--out", tmp_path / "here"))
     there = f"student.served={{engine: vllm, base_url: {url}, model: student}}"

@@ -52,7 +52,9 @@ def build(
     out: Annotated[Path, typer.Option(help="Where the task files go.")] = Path("tasks"),
     workers: Annotated[
         int | None,
-        typer.Option(help="Sandboxes at work at once (default: one a processor, 8 at most); changes the time.", min=1),
+        typer.Option(
+            help="Sandboxes at work at once (default: one a processor, 8 at most); changes nothing but the time.", min=1
+        ),
     ] = None,
 ) -> None:
     """Put faults into software, keep those that tests reveal and the reference patch repairs, write task files."""
@@ -86,7 +88,7 @@ def build(
             progress.console.print(_yield(built))
             seconds += built.seconds
     if len(orders) > 1 and seconds:
-        console.print(f"{len(seconds)} tasks in all: {_worth(seconds)}", highlight=False)
+        console.print(f"{len(seconds)} tasks in all: {_typical(seconds)}", highlight=False)
 
 
 def _yield(built: "Built") -> Table:
@@ -96,11 +98,11 @@ def _yield(built: "Built") -> Table:
         kept = built.kinds[kind]
         table.add_row(kind, str(tried), str(kept), f"{kept / tried:.0%}")
     if built.seconds:
-        table.caption = _worth(built.seconds)
+        table.caption = _typical(built.seconds)
     return table
 
 
-def _worth(seconds: list[float]) -> str:
+def _typical(seconds: list[float]) -> str:
     return f"{median(seconds):.2f} s of a worker's time for a kept task (median)"
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-WORTH = 0.25
+LEAST_SAVED = 0.25
 """Share of the nodes that joining has to save: attention takes more of one long trie than of two half as long."""
 
 
@@ -130,7 +130,7 @@ def joined(tries: Sequence[Trie], max_tokens: int) -> list[Trie]:
     together = [*tries[:1]]
     for trie in tries[1:]:
         both = _join(together[-1], trie)
-        if len(both) <= min(max_tokens, (1 - WORTH) * (len(together[-1]) + len(trie))):
+        if len(both) <= min(max_tokens, (1 - LEAST_SAVED) * (len(together[-1]) + len(trie))):
             together[-1] = both
         else:
             together.append(trie)
