@@ -69,7 +69,7 @@ def error(status: int, message: str, code: str | None = None, param: str | None 
 def transformers_serve(model: Path) -> Iterator[str]:
     """The base URL of a `transformers serve` with a checkpoint directory."""
     command = [str(Path(sys.executable).parent / "transformers"), "serve", str(model), "--device", "cpu"]
-    with _serving(command, {}) as url:
+    with _serving(command, {}, free_port()) as url:
         yield url
 
 
@@ -78,8 +78,8 @@ VLLM = Path(os.environ.get("VLLM_PYTHON", Path(__file__).parents[1] / ".venv-vll
 
 
 @contextmanager
-def vllm_serve(model: Path, *options: str) -> Iterator[str]:
-    """The base URL of a vLLM with a checkpoint directory, which it calls `student`."""
+def vllm_serve(model: Path, *options: str, port: int | None = None) -> Iterator[str]:
+    """The base URL of a vLLM with a checkpoint directory, which it calls `student`; at a port that is free, or this."""
     command = [str(VLLM), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", "student", "--max-model-len", "8192", "--logprobs-mode", "processed_logprobs"]
     command += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--enforce-eager", *options]
@@ -88,14 +88,18 @@ def vllm_serve(model: Path, *options: str) -> Iterator[str]:
     openmp = VLLM.parents[1] / "lib" / "libiomp5.so"
     if openmp.exists():  # vLLM on a processor wants Intel's
         environment["LD_PRELOAD"] = str(openmp)
-    with _serving(command, environment) as url:
+    with _serving(command, environment, port or free_port()) as url:
         yield url
 
 
-@contextmanager
-def _serving(command: list[str], environment: dict[str, str]) -> Iterator[str]:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _serving(command: list[str], environment: dict[str, str], port: int) -> Iterator[str]:
     command = [*command, "--host", "127.0.0.1", "--port", str(port)]
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "OMP_NUM_THREADS")}
     with tempfile.TemporaryFile("w+") as log:

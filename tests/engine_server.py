@@ -106,8 +106,8 @@ class EngineServer:
         return logits.log_softmax(-1).gather(1, torch.tensor(tokens[1:])[:, None])[:, 0].tolist()  # type: ignore[no-any-return]
 
     @contextmanager
-    def listening(self) -> Iterator[str]:
-        """Its base URL, while it serves."""
+    def listening(self, port: int = 0) -> Iterator[str]:
+        """Its base URL, while it serves, at a port of its own or at one that it had before."""
         routes = {
             "/v1/chat/completions": self.complete,
             "/v1/completions": self.prompt_logprobs,
@@ -118,7 +118,7 @@ class EngineServer:
         if self.dev_mode:
             routes |= {"/collective_rpc": self.collective_rpc, "/reset_prefix_cache": self.reset_prefix_cache}
         app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path, answer in routes.items()])
-        listening = socket.create_server(("127.0.0.1", 0))
+        listening = socket.create_server(("127.0.0.1", port))
         running = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         thread = threading.Thread(target=running.run, args=([listening],))
         thread.start()

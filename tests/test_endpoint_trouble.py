@@ -13,7 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
-from rollin.policies.endpoint import EndpointPolicy, backoff
+from rollin.policies.endpoint import Call, EndpointPolicy, backoff
 
 
 def test_a_server_in_trouble_is_asked_again() -> None:
@@ -42,6 +42,51 @@ def test_what_another_try_may_mend_is_tried_again(status: int) -> None:
     with server(tired) as url:
         policy = EndpointPolicy(url, "m", retries=1)
         assert asking(policy, lambda: policy.act(question()))[0].content == "ls"
+
+
+def test_a_server_that_was_gone_is_restored_before_it_is_asked_again_when_nothing_is_under_way() -> None:
+    events = list[str]()
+
+    async def answer(request: HttpRequest) -> Response:
+        [message] = (await request.json())["messages"]
+        if "down" in message["content"] and not events.count("restored"):
+            return error(503, "no engine")
+        events.append(f"{message['content']} begins")
+        await asyncio.sleep(1.0 if message["content"] == "slow" else 0.0)
+        events.append(f"{message['content']} ends")
+        return JSONResponse(completion())
+
+    async def restore(call: Call) -> None:
+        assert await call("/v1/chat/completions", {"messages": [{"content": "restoring"}]})
+        events.append("restored")
+
+    async def work(policy: EndpointPolicy) -> None:
+        asked = [policy.act(question(text)) for text in ("slow", "down", "down too")]
+        await asyncio.gather(*asked)
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m", retries=3, restore=restore)
+        asking(policy, lambda: work(policy))
+    begun = [event for event in events if "down" not in event]
+    assert begun == ["slow begins", "slow ends", "restoring begins", "restoring ends", "restored"]
+    assert sorted(events[5:]) == ["down begins", "down ends", "down too begins", "down too ends"]
+
+
+def test_a_server_that_can_not_be_restored_is_not_asked() -> None:
+    asked = []
+
+    async def answer(request: HttpRequest) -> Response:
+        asked.append(request.url.path)
+        return error(502, "starting")
+
+    async def restore(call: Call) -> None:
+        await call("/load", {})
+
+    with server(answer) as url:
+        policy = EndpointPolicy(url, "m", retries=2, restore=restore)
+        with pytest.raises(InfrastructureFault, match=r"m at .* /load failed \(404\)"):
+            asking(policy, lambda: policy.act(question()))
+    assert len(asked) == 1
 
 
 class Reasoning:

@@ -1,12 +1,16 @@
 """Students and teachers at servers of vLLM and SGLang: our own server speaks as they do."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import torch
+from endpoint_room import question
 from engine_server import EngineServer
 from run_room import finish, rollin, write_recipe
 from starlette.requests import Request as HttpRequest
@@ -15,9 +19,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import IN_WORDS, state_ids
 from rollin.errors import InfrastructureFault, UserError
+from rollin.learner import Learner
 from rollin.models import load_model, load_tokenizer
+from rollin.policies.base import Policy
 from rollin.policies.engines import engines
-from rollin.recipe import parse_recipe
+from rollin.recipe import Served, StudentSettings, parse_recipe
 from rollin.store import Purpose, Store
 from rollin.training.samples import scored
 from rollin.training.trie import Sample
@@ -83,6 +89,41 @@ def test_a_server_that_takes_no_weights_stops_the_run_which_goes_on_later(
     assert len(served.loaded) == 2
     finish(rollin(cache, "resume", tmp_path / "run"))  # which is remembered
     assert url in (tmp_path / "run" / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_server_that_was_started_anew_takes_the_weights_again(
+    tmp_path: Path, tiny_directory: Path, tokenizer: PreTrainedTokenizerBase, engine: Any
+) -> None:
+    """It comes back with those that it was started with."""
+    trained, first = load_model(str(tiny_directory)), EngineServer(tiny_directory)
+    with torch.no_grad():
+        trained.get_output_embeddings().weight.normal_(generator=torch.Generator().manual_seed(1))
+    asked = question("Which way?", temperature=1.0, max_tokens=12)
+
+    async def work(policy: Policy) -> list[list[int] | None]:
+        said = []
+        try:
+            said.append((await policy.act(asked)).token_ids)
+            await asyncio.to_thread(down.close)
+            with pytest.raises(InfrastructureFault):
+                await policy.act(asked)
+            with second.listening(port):
+                said += [(await policy.act(asked)).token_ids for _ in range(2)]
+        finally:
+            await learner.close()
+        return said
+
+    with ExitStack() as down:
+        url = down.enter_context(first.listening())
+        port, second = urlsplit(url).port or 0, EngineServer(tiny_directory)
+        served = Served(engine=engine, base_url=url, model="m")
+        learner = Learner(StudentSettings(model=str(tiny_directory), served=served), tmp_path, slots=1)
+        trained.save_pretrained(learner.checkpoint(1))
+        tokenizer.save_pretrained(learner.checkpoint(1))
+        before, *after = asyncio.run(work(learner.at(1)))
+    assert after == [before, before]
+    assert second.loaded == [str(learner.checkpoint(1))]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,23 +1,28 @@
 """A vLLM itself, on the processor: `make test-vllm`. What it is asked for stands in policies/engines.py."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from endpoint_room import VLLM, asking, question, vllm_serve
+from endpoint_room import VLLM, asking, free_port, question, vllm_serve
 from run_room import finish, rollin, write_recipe
 from test_engines import said
 from test_tools import BASH, call
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rollin.chat import action_ids, state_ids
+from rollin.errors import InfrastructureFault
+from rollin.learner import Learner
 from rollin.messages import Message, arguments_of, offering
 from rollin.models import PACKAGED, load_model
-from rollin.policies.base import Request, Sampling
+from rollin.policies.base import Policy, Request, Sampling
 from rollin.policies.endpoint import EndpointPolicy
 from rollin.policies.engines import Engines, engines
+from rollin.recipe import Served, StudentSettings
 from rollin.store import Store
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import train
@@ -129,6 +134,41 @@ def test_a_student_that_learned_to_call_calls_there(
     [made] = action.tool_calls
     assert (made["function"]["name"], arguments_of(made)) == ("bash", {"command": "grep -n é a.py"})
     assert action.token_ids == label
+
+
+def test_started_anew_it_takes_the_weights_again(
+    checkpoint: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    model, port = load_model(PACKAGED), free_port()
+    with torch.no_grad():
+        for layer in model.get_decoder().layers:
+            layer.mlp.down_proj.weight *= 1.1
+    asked = question("Name three colours.", max_tokens=24)
+    served = Served(engine="vllm", base_url=f"http://127.0.0.1:{port}/v1", model="student")
+    settings = StudentSettings(model=str(checkpoint), served=served)
+
+    def serving() -> AbstractContextManager[str]:
+        return vllm_serve(checkpoint, "--dtype", "float32", port=port)
+
+    async def work(policy: Policy, down: ExitStack) -> list[str]:
+        said = [(await policy.act(asked)).content]
+        await asyncio.to_thread(down.close)
+        with pytest.raises(InfrastructureFault):
+            await policy.act(asked)
+        with serving():
+            said += [(await policy.act(asked)).content for _ in range(2)]
+        await policy.close()
+        return said
+
+    with ExitStack() as down:
+        down.enter_context(serving())
+        learner = Learner(settings, tmp_path, slots=1)
+        saved(model, tokenizer, learner.checkpoint(1))
+        before, *after = asyncio.run(work(learner.at(1), down))
+    assert after == [before, before]
+    with serving() as url:
+        untrained = EndpointPolicy(url, "student")
+        assert asking(untrained, lambda: untrained.act(asked))[0].content != before
 
 
 def test_a_run_there_says_what_a_run_here_says(tmp_path: Path, url: str, checkpoint: Path) -> None:

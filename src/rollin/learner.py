@@ -1,5 +1,6 @@
 """The student: its weights after each iteration, and the policy that acts with them, here or at a server."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ from rollin.errors import UserError
 from rollin.files import whole_folder
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.base import Policy
-from rollin.policies.endpoint import EndpointPolicy
-from rollin.policies.engines import Engines, engines
+from rollin.policies.endpoint import Call, EndpointPolicy
+from rollin.policies.engines import engines
 from rollin.policies.local import LocalPolicy
 from rollin.policies.pool import Pool, endpoint
 from rollin.policies.ragged import ATTENTION
@@ -22,6 +23,8 @@ from rollin.training.objectives import Need, Objective
 from rollin.training.settings import TrainingSettings
 from rollin.training.trainer import TrainingResult, give_back_memory, train
 from rollin.training.trie import Sample, pack_groups
+
+log = logging.getLogger(__name__)
 
 
 class Learner:
@@ -44,7 +47,7 @@ class Learner:
             context_tokens=settings.context_tokens,
             precision=settings.precision,
         )
-        self._remote = _Remote.of(settings.served) if settings.served else None
+        self._remote = _Remote(settings.served) if settings.served else None
 
     def at(self, iteration: int) -> Policy:
         """The policy with the weights that this iteration's training left (0: before any). InfrastructureFault where a
@@ -141,23 +144,26 @@ class Learner:
 class _Remote:
     """The student at its server."""
 
-    def __init__(self, engines: Engines, policy: EndpointPolicy | Pool) -> None:
-        self.policy = policy
-        self._engines = engines
-        self._loaded: Path | None = None
-
-    @classmethod
-    def of(cls, served: Served) -> "_Remote":
+    def __init__(self, served: Served) -> None:
         """UserError where it doesn't answer."""
-        kept = {"logprobs": True, "return_token_ids": True}
-        policy = endpoint(served.base_url, served.model, api_key_env=served.api_key_env, extra=kept)
-        return cls(engines(served.engine, served.base_url, served.model, served.api_key_env), policy)
+        self._engines = engines(served.engine, served.base_url, served.model, served.api_key_env)
+        self.policy = endpoint(
+            served.base_url,
+            served.model,
+            api_key_env=served.api_key_env,
+            extra={"logprobs": True, "return_token_ids": True},
+            restore=self._load_again,
+        )
+        self._checkpoint: Path | None = None
 
     def at(self, checkpoint: Path, tokenizer: PreTrainedTokenizerBase) -> EndpointPolicy | Pool:
         """The policy with a checkpoint's weights. UserError where it is shown other chats than the student learns."""
-        if checkpoint != self._loaded:
-            self._loaded = None  # should one of several servers fail, all are told again
-            self._engines.check_chat(partial(state_ids, tokenizer), checkpoint)
-            self._engines.load(checkpoint)
-            self._loaded = checkpoint
+        self._engines.check_chat(partial(state_ids, tokenizer), checkpoint)
+        self._engines.load(checkpoint)  # each time: a server that was started anew has what it was started with
+        self._checkpoint = checkpoint
         return self.policy
+
+    async def _load_again(self, call: Call) -> None:
+        if self._checkpoint is not None:
+            log.warning("the student's server was gone; it takes the weights of %s again", self._checkpoint.name)
+            await self._engines.load_by(call, self._checkpoint)

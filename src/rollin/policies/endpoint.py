@@ -13,7 +13,8 @@ import re
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ NO_ANSWER, NO_COMPLETION, BROKEN_OFF = 0, -1, -2
 """Statuses of a refusal that has none of HTTP's: the server did not answer, or with something else, or with a part."""
 TRANSIENT = {NO_ANSWER, NO_COMPLETION, BROKEN_OFF, 408, 409, 429}
 """Statuses that another try may mend, with all from 500 on."""
+ABSENT = {NO_ANSWER, 502, 503, 504}
+"""Statuses of a server that is perhaps being started anew, behind a proxy or not."""
 OF_THE_QUESTION = {400, 413, 422}
 """Statuses of a refusal of what was asked; others are about the server, the key or the model."""
 UNSUPPORTED, UNSUPPORTED_VALUE = "unsupported_parameter", "unsupported_value"
@@ -75,11 +78,52 @@ class _RefusalError(Exception):
         """Seconds that the server asks to wait."""
         self.overflow = overflow
         """Whether the conversation is too long."""
+        self.path = ""
+        """Where it was asked, if not for a completion."""
 
     @property
     def is_transient(self) -> bool:
         """Whether another try may mend it."""
         return self.status in TRANSIENT or self.status >= 500
+
+
+Call = Callable[[str, dict[str, object]], Coroutine[Any, Any, Any]]
+"""(a path of a server, what is posted there) -> its answer."""
+Restore = Callable[[Call], Coroutine[Any, Any, None]]
+"""What a server wants that was perhaps started anew."""
+
+
+class _Presence:
+    """Whether a server was there all the time. One that was gone is restored before it is asked again, when nothing is
+    under way there."""
+
+    def __init__(self, restore: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+        self._restore = restore
+        self._gone = False
+        self._door = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._asking = 0
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """Ask within."""
+        async with self._door:
+            if self._gone and self._restore:
+                await self._idle.wait()
+                await self._restore()
+            self._gone = False
+            self._asking += 1
+            self._idle.clear()
+        try:
+            yield
+        except _RefusalError as refusal:
+            self._gone = self._gone or refusal.status in ABSENT
+            raise
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._idle.set()
 
 
 class EndpointPolicy:
@@ -95,6 +139,7 @@ class EndpointPolicy:
         seconds: float = 600.0,
         retries: int = RETRIES,
         requests_per_minute: float | None = None,
+        restore: Restore | None = None,
     ) -> None:
         """`api_key_env` names the variable that holds the key; unset will do for a server that wants none.
 
@@ -103,7 +148,8 @@ class EndpointPolicy:
         A field that the model does not take (`unsupported_parameter`) is left out from then on, or renamed; one of
         which it does not take the value, only if it is ours.
         `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
-        beyond `requests_per_minute` wait for their turn. UserError for a URL that is none or holds a password, and for
+        beyond `requests_per_minute` wait for their turn. A server that was gone is given to `restore` before its model
+        is asked again. UserError for a URL that is none or holds a password, and for
         a key that no header takes.
         """
         self.name = model
@@ -118,6 +164,7 @@ class EndpointPolicy:
         self._interval = 60 / requests_per_minute if requests_per_minute else 0.0
         self._free = 0.0
         """When the next request may begin."""
+        self._presence = _Presence(restore and (lambda: restore(self._call)))
         self._proxy = _proxy(base_url)
         self._session: aiohttp.ClientSession | None = None
 
@@ -157,15 +204,10 @@ class EndpointPolicy:
     async def call(self, path: str, body: dict[str, object]) -> Any:
         """Post to another path of the server (`/v1/...`, or what an engine has beside it) as patiently; its answer, or
         None where that is no JSON. InfrastructureFault where it refuses, or doesn't answer in the end."""
-        url = self.base_url.removesuffix("/v1") + path
         try:
-            answer = await self._patiently(lambda: self._post(url, body), self._retries)
+            return await self._patiently(lambda: self._call(path, body), self._retries)
         except _RefusalError as refusal:
-            raise self._fault(refusal, path) from refusal
-        try:
-            return json.loads(answer)
-        except ValueError:
-            return None
+            raise self._fault(refusal) from refusal
 
     def forget(self, trajectory: str) -> None:
         """Nothing is kept here."""
@@ -181,17 +223,31 @@ class EndpointPolicy:
         ours = {"model": self.name, "messages": messages} | sampling.model_dump() | self._extra
         return {"seed": seed % 2**SEED_BITS} | dict(asked) | ours
 
-    def _fault(self, refusal: _RefusalError, path: str = "") -> InfrastructureFault:
+    def _fault(self, refusal: _RefusalError) -> InfrastructureFault:
         if refusal.status in (NO_COMPLETION, BROKEN_OFF):
             return InfrastructureFault(f"{self.base_url} {refusal.reason}")
         said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
+        if refusal.path:
+            return InfrastructureFault(f"{self.name} at {self.base_url} {refusal.path} {said}")
         kind = Refused if refusal.status in OF_THE_QUESTION else InfrastructureFault
-        return kind(f"{self.name} at {self.base_url} {f'{path} {said}' if path else said}", pause=refusal.pause)
+        return kind(f"{self.name} at {self.base_url} {said}", pause=refusal.pause)
+
+    async def _call(self, path: str, body: dict[str, object]) -> Any:
+        try:
+            answer = await self._post(self.base_url.removesuffix("/v1") + path, body)
+        except _RefusalError as refusal:
+            refusal.path = path
+            raise
+        try:
+            return json.loads(answer)
+        except ValueError:
+            return None
 
     async def _complete(self, body: dict[str, object]) -> Completion:
         sent = self._supported(body)
         try:
-            content = await self._post(f"{self.base_url}/chat/completions", sent)
+            async with self._presence.asking():
+                content = await self._post(f"{self.base_url}/chat/completions", sent)
         except _RefusalError as refusal:
             if _is_cut(refusal):
                 return CUT

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.messages import Message, ToolCall, offered, offering
-from rollin.policies.endpoint import EndpointPolicy
+from rollin.policies.endpoint import Call, EndpointPolicy
 
 if TYPE_CHECKING:  # recipes are read without it
     from transformers import PreTrainedTokenizerBase
@@ -51,8 +51,11 @@ class Engines:
     def load(self, weights: Path) -> None:
         """Let every server act with the weights of a checkpoint directory, which it has to see under the same path.
         InfrastructureFault where one doesn't: with servers that differ there is nothing to go on with."""
-        place = weights.resolve()
-        asyncio.run(self._at_all(lambda server: _LOAD[self.name](server, place)))
+        asyncio.run(self._at_all(lambda server: self.load_by(server.call, weights)))
+
+    async def load_by(self, call: Call, weights: Path) -> None:
+        """Let one server act with them. InfrastructureFault where it keeps something of others."""
+        await _LOAD[self.name](call, weights.resolve())
 
     def score(self, sequences: Sequence[tuple[list[int], int]]) -> list[list[float]]:
         """For each (tokens, number of the first that counts), the log-probability of each token from there on, given
@@ -138,15 +141,15 @@ def engines(name: EngineName, base_url: str | Sequence[str], model: str, api_key
     return Engines(name, [base_url] if isinstance(base_url, str) else base_url, model, api_key_env)
 
 
-async def _load_vllm(server: EndpointPolicy, weights: Path) -> None:
-    await server.call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights)}})
-    answer = await server.call("/reset_prefix_cache", {})
+async def _load_vllm(call: Call, weights: Path) -> None:
+    await call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights)}})
+    answer = await call("/reset_prefix_cache", {})
     if isinstance(answer, dict) and answer.get("success") is False:  # older ones say nothing
-        raise InfrastructureFault(f"{server.base_url} keeps keys and values of its old weights; does it serve others?")
+        raise InfrastructureFault("vLLM keeps keys and values of its old weights; does it serve others?")
 
 
-async def _load_sglang(server: EndpointPolicy, weights: Path) -> None:
-    await server.call("/update_weights_from_disk", {"model_path": str(weights)})  # it empties its cache by itself
+async def _load_sglang(call: Call, weights: Path) -> None:
+    await call("/update_weights_from_disk", {"model_path": str(weights)})  # it empties its cache by itself
 
 
 async def _score_vllm(server: EndpointPolicy, tokens: list[int], first: int) -> list[float]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from rollin.errors import InfrastructureFault, Refused
 from rollin.policies.base import Action, Request
-from rollin.policies.endpoint import RETRIES, EndpointPolicy, backoff
+from rollin.policies.endpoint import RETRIES, EndpointPolicy, Restore, backoff
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +85,20 @@ def endpoint(
     api_key_env: str,
     requests_per_minute: float | None = None,
     extra: Mapping[str, object] | None = None,
+    restore: Restore | None = None,
 ) -> EndpointPolicy | Pool:
-    """The policy of a model behind one URL or several, which was found to answer; the limit is each server's. UserError
-    where it doesn't, InfrastructureFault where it is in trouble."""
+    """The policy of a model behind one URL or several, which was found to answer; the limit is each server's, and so is
+    what restores one that was gone. UserError where it doesn't answer, InfrastructureFault where it is in trouble."""
 
     def one(url: str, retries: int) -> EndpointPolicy:
-        limit = requests_per_minute
         return EndpointPolicy(
-            url, model, api_key_env=api_key_env, extra=extra, retries=retries, requests_per_minute=limit
+            url,
+            model,
+            api_key_env=api_key_env,
+            extra=extra,
+            retries=retries,
+            requests_per_minute=requests_per_minute,
+            restore=restore,
         )
 
     def made() -> EndpointPolicy | Pool:
