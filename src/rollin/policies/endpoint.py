@@ -149,8 +149,7 @@ class EndpointPolicy:
         which it does not take the value, only if it is ours.
         `seconds` limits one try; lost connections, 429 and 5xx are tried again `retries` times, with backoff. Requests
         beyond `requests_per_minute` wait for their turn. A server that was gone is given to `restore` before its model
-        is asked again. UserError for a URL that is none or holds a password, and for
-        a key that no header takes.
+        is asked again. UserError for a URL that is none or holds a password, and for a key that no header takes.
         """
         self.name = model
         self.base_url = base_url.rstrip("/")
