@@ -39,7 +39,7 @@ from rollin.store import Purpose, Store
 from rollin.tasks.schema import Task
 
 TRAJECTORIES = int(sys.argv[3]) if len(sys.argv) > 3 else 16
-BAR_MS = 5.0
+BAR_MS, P99_BAR_MS = 3.0, 20.0
 ACTION = "I look at the tests.\n```bash\npython -m pytest -q\n```"
 UPSTREAM_SECONDS = 0.1
 COMMAND_SECONDS = 1.0
@@ -177,16 +177,16 @@ def main() -> None:
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     results = measure(turns, rounds)
-    base = statistics.median(results["straight to the upstream"][0])
     print(f"{TRAJECTORIES} trajectories x {turns} turns x {rounds}; histories to {turns} kB; half of them labelled")
     print(f"{'way':30} {'median ms':>10} {'p99 ms':>8} {'added ms':>9} {'CPU ms/turn':>12}")
-    for name, (times, cpu) in results.items():
-        median, p99 = statistics.median(times), statistics.quantiles(times, n=100)[98]
-        print(f"{name:30} {median:10.1f} {p99:8.1f} {median - base:9.1f} {cpu:12.1f}")
-    added = statistics.median(results["gateway -> upstream"][0]) - base
-    print(
-        f"the gateway adds {added:.1f} ms at the median; bar {BAR_MS:.0f} ms: {'held' if added < BAR_MS else 'MISSED'}"
-    )
+    quantiles = {name: statistics.quantiles(times, n=100) for name, (times, _) in results.items()}
+    base, through = quantiles["straight to the upstream"], quantiles["gateway -> upstream"]
+    for name, (_, cpu) in results.items():
+        median, p99 = quantiles[name][49], quantiles[name][98]
+        print(f"{name:30} {median:10.1f} {p99:8.1f} {median - base[49]:9.1f} {cpu:12.1f}")
+    for what, place, bar in (("at the median", 49, BAR_MS), ("at the 99th percentile", 98, P99_BAR_MS)):
+        added = through[place] - base[place]
+        print(f"the gateway adds {added:.1f} ms {what}; bar {bar:.0f} ms: {'held' if added < bar else 'MISSED'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Scouting a package: a real sandbox runs the tests of a small one that is made here, so no network is needed."""
 
 import json
+import random
 import tarfile
 from pathlib import Path
 
@@ -11,14 +12,17 @@ from typer.testing import CliRunner
 
 from rollin.errors import UserError
 from rollin.tasks import sources
-from rollin.tasks.build import Order, build
+from rollin.tasks.build import Order, build, units_of
 from rollin.tasks.cli import app
+from rollin.tasks.faults.revisions import additions
 from rollin.tasks.git import can_hold
+from rollin.tasks.makers import addable
 from rollin.tasks.packages import Package, origin_of, read_catalogue, write_catalogue
 from rollin.tasks.repository import files_below
 from rollin.tasks.schema import Family, Split
 from rollin.tasks.scout import UnfitPackageError, scout, survey
 from rollin.tasks.sources import Origin, digest, keep
+from rollin.tasks.workbench import Workbench
 
 SHAPES = '''
 """Areas."""
@@ -27,18 +31,21 @@ from pairs.numbers import clamp, half, mean
 
 
 def square(side):
+    """Of a square."""
     if side < 0:
         return 0
     return side * side
 
 
 def triangle(base, height):
+    """Of a triangle."""
     if base <= 0 or height <= 0:
         return 0
     return half(base * height)
 
 
 def trapezoid(lower, upper, height):
+    """Of a trapezoid."""
     if height <= 0:
         return 0
     return mean(lower, upper) * clamp(height, 0, 100)
@@ -48,16 +55,19 @@ NUMBERS = '''
 
 
 def half(value):
+    """The half, or nothing."""
     if value < 0:
         return 0
     return value / 2
 
 
 def mean(left, right):
+    """Between two."""
     return (left + right) / 2
 
 
 def clamp(value, low, high):
+    """Within bounds."""
     if value < low:
         return low
     if value > high:
@@ -66,6 +76,7 @@ def clamp(value, low, high):
 
 
 def sign(value):
+    """Which side."""
     if value > 0:
         return 1
     return -1 if value < 0 else 0
@@ -91,11 +102,21 @@ def test_trapezoid():
     assert trapezoid(2, 2, 200) == 200
 
 
-def test_numbers():
+def test_half():
     assert half(5) == 2.5
+    assert half(-5) == 0
+
+
+def test_mean():
     assert mean(2, 4) == 3
+
+
+def test_clamp():
     assert clamp(7, 0, 5) == 5
     assert clamp(-7, 0, 5) == 0
+
+
+def test_sign():
     assert [sign(value) for value in (-2, 0, 2)] == [-1, 0, 1]
 """
 FILES = {
@@ -149,6 +170,21 @@ def test_faults_can_lie_in_several_files_of_a_scouted_package(package, tmp_path,
         assert origin_of(task.pristine.removeprefix("pypi:")) == package.origin
     assert len(built.seconds) == 2
     assert all(built.tried[kind] >= kept for kind, kept in built.kinds.items())
+
+
+def test_what_a_commit_of_a_package_added_is_what_its_other_files_can_do_without(package, tmp_path):
+    """A unit knows its own file and its tests; `pairs/shapes.py` needs three functions of `pairs/numbers.py`."""
+    write_catalogue(tmp_path / "packages.json", [package])
+    order = Order("package", Family.REGRESSION, Split.EVAL, 4, catalogue=tmp_path / "packages.json")
+    [numbers] = [unit for unit in units_of("package", Split.EVAL, order.catalogue) if unit.path == "pairs/numbers.py"]
+    assert len([*additions(numbers.files, numbers.path, random.Random(0))]) == 4
+    with Workbench(numbers, tmp_path / "built") as bench:
+        assert addable(bench, random.Random(0)) == {"sign"}
+    built = build(order, tmp_path / "built")
+    assert {task.patch.split()[2] for task in built.tasks} == {"a/pairs/numbers.py", "a/pairs/shapes.py"}
+    added = {commit.subject for task in built.tasks for commit in task.history if commit.subject.startswith("Add ")}
+    assert "Add sign" in added
+    assert not added & {"Add half", "Add mean", "Add clamp"}
 
 
 def test_configuration_that_breaks_pytest_is_left_out(tmp_path):

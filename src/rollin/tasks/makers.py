@@ -11,7 +11,7 @@ from itertools import combinations, islice, product
 
 from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs, syntax_tree
 from rollin.tasks.faults.regression import ROOT_SUBJECT, synthesise
-from rollin.tasks.faults.revisions import README
+from rollin.tasks.faults.revisions import README, additions
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
 from rollin.tasks.probe import Failure, Outcome
@@ -31,6 +31,8 @@ WINDOW = 3
 """Mutations tried at once, for each of the next tasks."""
 AHEAD = 4
 """Tasks that are looked for at once."""
+ADDITIONS = 8
+"""Functions that are tried as what a commit of a package added."""
 
 
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
@@ -231,9 +233,16 @@ def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Made:
     """Tasks whose history holds one commit that broke it."""
     reason, files = "no history fits a mutation", bench.unit.files
-    for fault in islice(_mutations(bench, kinds, rng), TRIES * bench.wanted):
+    mutations, added = _mutations(bench, kinds, rng), None
+    if bench.unit.source == "package":  # its other files are not known here, and its tests take long
+        added = addable(bench, rng)
+        if not added:
+            yield "no function can have been added later"
+            return
+        mutations = (fault for fault, _ in _noticed(bench, kinds, rng))
+    for fault in islice(mutations, TRIES * bench.wanted):
         bench.note([fault])
-        history = synthesise(_with_readme(bench), fault, rng)
+        history = synthesise(_with_readme(bench), fault, rng, added)
         if history is None:
             continue
         states = (*history.states, history.states[-1], history.repaired)
@@ -247,6 +256,15 @@ def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) 
             found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
             yield bench.task(Family.REGRESSION, found, statement, history.commits(files), fixed, outcomes[-1])
     yield reason
+
+
+def addable(bench: Workbench, rng: random.Random) -> frozenset[str]:
+    """Functions that a commit may have added: without them and their tests, all others pass."""
+    files = bench.unit.files
+    found = [*islice(additions(files, bench.unit.path, rng), ADDITIONS)]
+    outcomes = bench.outcomes([_changes(files, addition.files) for addition in found])
+    sound = [bool(outcome.passed) and not outcome.failed for outcome in outcomes]
+    return frozenset(addition.function for addition, good in zip(found, sound, strict=True) if good)
 
 
 def _objection(bad: int, outcomes: Sequence[Outcome]) -> str | None:

@@ -6,9 +6,10 @@ stands in every state from the bad commit on.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from rollin.tasks.faults import revisions
@@ -94,8 +95,11 @@ class _Break:
         return self.old[: len(self.old) - len(self.old.lstrip())]
 
 
-def synthesise(files: Files, fault: Fault, rng: random.Random) -> History | None:
-    """A history that ends in `files` (and some harmless additions) with `fault` in; None where it can't be had."""
+def synthesise(
+    files: Files, fault: Fault, rng: random.Random, addable: Collection[str] | None = None
+) -> History | None:
+    """A history that ends in `files` (and some harmless additions) with `fault` in; None where it can't be had.
+    Functions that commits add are of the `addable` ones, where they are given."""
     count, conflicts = rng.randint(*COMMITS), rng.random() < CONFLICTS
     bad = rng.randint(2, count - (3 if conflicts else 2))
     line = line_of(files[fault.path], fault.start)
@@ -103,9 +107,11 @@ def synthesise(files: Files, fault: Fault, rng: random.Random) -> History | None
     broken = _broken_lines(files, fault)
     if broken is None or broken.apply(head) is None:
         return None
-    plan: list[Sequence[Undo]] = [HARMLESS] * (count - 1 - bad)
+    added = partial(revisions.undo_function, among=addable)
+    harmless = [added if undo is revisions.undo_function else undo for undo in HARMLESS]
+    plan: list[Sequence[Undo]] = [harmless] * (count - 1 - bad)
     special = rng.sample(range(len(plan)), 1 + conflicts)
-    plan[special[0]] = [revisions.undo_function]
+    plan[special[0]] = [added]
     if conflicts:
         comment = rng.choice(revisions.COMMENTS)
         head = broken.commented(head, comment)
@@ -115,7 +121,7 @@ def synthesise(files: Files, fault: Fault, rng: random.Random) -> History | None
         return None
     before = later[-1].files
     tidying = _first(TIDYING, before, broken, rng) if rng.random() < WITH_A_TIDYING else None
-    earlier = _back(tidying.files if tidying else before, [HARMLESS] * (bad - 1), broken, rng)
+    earlier = _back(tidying.files if tidying else before, [harmless] * (bad - 1), broken, rng)
     if earlier is None:
         return None
     sound = [*(step.files for step in earlier[::-1]), tidying.files if tidying else before]

@@ -10,7 +10,7 @@ Undo       (files, the source's path, rng) -> a revision, or None where there is
 import ast
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from rollin.tasks.faults.base import Files, Source, occurs, syntax_tree, words
@@ -63,17 +63,21 @@ def mentions(node: ast.AST, name: str) -> bool:
     )
 
 
-def undo_function(files: Files, path: str, rng: random.Random) -> Revision | None:
-    """A public function that nothing else uses, added together with its tests."""
+def undo_function(files: Files, path: str, rng: random.Random, among: Collection[str] | None = None) -> Revision | None:
+    """A public function that nothing else uses, added together with its tests; one of these, where they are given."""
+    return next(additions(files, path, rng, among), None)
+
+
+def additions(files: Files, path: str, rng: random.Random, among: Collection[str] | None = None) -> Iterator[Revision]:
+    """Each such function, taken back alone, in random order."""
     source = Source.parse(files, path)
     public = [node for node in functions(source) if not node.name.startswith("_")]
     if len(public) < 3:
-        return None
+        return
     for node in rng.sample(public, len(public)):
-        earlier = _without_function(files, source, node)
+        earlier = _without_function(files, source, node) if among is None or node.name in among else None
         if earlier is not None:
-            return Revision(f"Add {node.name}", earlier, node.name)
-    return None
+            yield Revision(f"Add {node.name}", earlier, node.name)
 
 
 def _without_function(files: Files, source: Source, node: Function) -> dict[str, str] | None:
