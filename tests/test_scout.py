@@ -80,9 +80,16 @@ def sign(value):
     if value > 0:
         return 1
     return -1 if value < 0 else 0
+
+
+def double(value):
+    """Twice."""
+    if value < 0:
+        return 0
+    return 2 * value
 '''
 TESTS = """
-from pairs.numbers import clamp, half, mean, sign
+from pairs.numbers import clamp, double, half, mean, sign
 from pairs.shapes import square, trapezoid, triangle
 
 
@@ -116,13 +123,31 @@ def test_clamp():
     assert clamp(-7, 0, 5) == 0
 
 
+def test_double():
+    assert double(2) == 4
+
+
 def test_sign():
     assert [sign(value) for value in (-2, 0, 2)] == [-1, 0, 1]
+"""
+REPORT = """
+from pairs import numbers
+
+
+def lines(values):
+    found = []
+    for value in values:
+        if value:
+            found.append(f"{value} {numbers.double(value)}")
+    return found
 """
 FILES = {
     "pairs/__init__.py": "",
     "pairs/shapes.py": SHAPES,
     "pairs/numbers.py": NUMBERS,
+    "pairs/report.py": REPORT,
+    "tests/test_report.py": "from pairs.report import lines\n\n\n"
+    "def test_lines():\n    assert lines([0, 2, 3]) == ['2 4', '3 6']\n",
     "pairs/unused.py": "def nobody(calls, me):\n    return calls, me\n" * 12,
     "tests/test_pairs.py": TESTS,
     "tests/test_slow.py": "import time\n\n\ndef test_slow():\n    end = time.process_time() + 3\n"
@@ -173,18 +198,19 @@ def test_faults_can_lie_in_several_files_of_a_scouted_package(package, tmp_path,
 
 
 def test_what_a_commit_of_a_package_added_is_what_its_other_files_can_do_without(package, tmp_path):
-    """A unit knows its own file and its tests; `pairs/shapes.py` needs three functions of `pairs/numbers.py`."""
+    """A unit knows its own file and its tests; four functions of `pairs/numbers.py` are needed elsewhere, one of
+    them by a file with tests of its own."""
     write_catalogue(tmp_path / "packages.json", [package])
     order = Order("package", Family.REGRESSION, Split.EVAL, 4, catalogue=tmp_path / "packages.json")
     [numbers] = [unit for unit in units_of("package", Split.EVAL, order.catalogue) if unit.path == "pairs/numbers.py"]
-    assert len([*additions(numbers.files, numbers.path, random.Random(0))]) == 4
+    assert len([*additions(numbers.files, numbers.path, random.Random(0))]) == 5
     with Workbench(numbers, tmp_path / "built") as bench:
         assert addable(bench, random.Random(0)) == {"sign"}
     built = build(order, tmp_path / "built")
     assert {task.patch.split()[2] for task in built.tasks} == {"a/pairs/numbers.py", "a/pairs/shapes.py"}
     added = {commit.subject for task in built.tasks for commit in task.history if commit.subject.startswith("Add ")}
     assert "Add sign" in added
-    assert not added & {"Add half", "Add mean", "Add clamp"}
+    assert not added & {"Add half", "Add mean", "Add clamp", "Add double"}
 
 
 def test_configuration_that_breaks_pytest_is_left_out(tmp_path):

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import combinations, islice, product
 
 from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs, syntax_tree
-from rollin.tasks.faults.regression import ROOT_SUBJECT, synthesise
+from rollin.tasks.faults.regression import ROOT_SUBJECT, History, synthesise
 from rollin.tasks.faults.revisions import README, additions
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
@@ -251,6 +251,7 @@ def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) 
         statement = report(bench, outcomes[-1], [fault.answer], rng, used_to=True)
         reason = _objection(history.bad, outcomes) or ("" if steady else "its tests don't say the same twice")
         reason = reason or ("" if statement else "every report would give the repair away")
+        reason = reason or ("" if _stands_before(bench, history) else "other units' tests fail before the bad commit")
         if statement and not reason:
             fixed = {fault.path: history.repaired[fault.path]}
             found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
@@ -258,13 +259,19 @@ def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) 
     yield reason
 
 
+def _stands_before(bench: Workbench, history: History) -> bool:
+    """Whether all tests of a package pass at its first commit, and at the last one before it broke; a kata has no
+    others."""
+    ends = (history.states[0], history.states[history.bad - 1]) if bench.unit.source == "package" else ()
+    return all(bench.stands([_changes(bench.unit.files, state) for state in ends]))
+
+
 def addable(bench: Workbench, rng: random.Random) -> frozenset[str]:
-    """Functions that a commit may have added: without them and their tests, all others pass."""
+    """Functions that a commit may have added: without them and their tests, all others of the package pass."""
     files = bench.unit.files
     found = [*islice(additions(files, bench.unit.path, rng), ADDITIONS)]
-    outcomes = bench.outcomes([_changes(files, addition.files) for addition in found])
-    sound = [bool(outcome.passed) and not outcome.failed for outcome in outcomes]
-    return frozenset(addition.function for addition, good in zip(found, sound, strict=True) if good)
+    stands = bench.stands([_changes(files, addition.files) for addition in found])
+    return frozenset(addition.function for addition, sound in zip(found, stands, strict=True) if sound)
 
 
 def _objection(bad: int, outcomes: Sequence[Outcome]) -> str | None:

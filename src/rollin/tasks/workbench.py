@@ -17,8 +17,8 @@ from rollin.tasks.units import Unit
 TEST_COMMAND = "python -m pytest -rA --tb=no -q -p no:cacheprovider"
 LIMITS = Limits(memory_mb=2048, output_kb=8192, disk_mb=512)
 """Of a workbench's sandbox: a probe's record of a package's tests is long."""
-TRACING_SECONDS = 20
-"""CPU time for the tests while their lines are noted, which makes them several times slower."""
+LONG_SECONDS = 20
+"""CPU time for a unit's tests while their lines are noted, which makes them several times slower, and for all tests."""
 
 
 class FlakyTestsError(Exception):
@@ -58,6 +58,12 @@ class Workbench:
         self._baseline = pristine
         return outcomes
 
+    def stands(self, trees: Sequence[Tree]) -> list[bool]:
+        """Whether the whole repository's tests say of each tree what they say of the pristine files: other units' tests
+        need this one, too, and an agent runs them all."""
+        pristine, *outcomes = probe(self._sandbox, [{}, *trees], [], seconds=LONG_SECONDS)
+        return [bool(found.passed) and found.failed.keys() <= pristine.failed.keys() for found in outcomes]
+
     @property
     def baseline(self) -> Outcome:
         """What the tests say of the pristine files."""
@@ -69,7 +75,7 @@ class Workbench:
     @cached_property
     def executed(self) -> Mapping[str, frozenset[int]]:
         """The lines of each file that the tests execute; empty where tracing them takes too long."""
-        [traced] = probe(self._sandbox, [{}], self.unit.test_files, traced=True, seconds=TRACING_SECONDS)
+        [traced] = probe(self._sandbox, [{}], self.unit.test_files, traced=True, seconds=LONG_SECONDS)
         return traced.lines
 
     def broken(self, outcome: Outcome) -> list[str]:
