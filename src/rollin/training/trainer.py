@@ -243,7 +243,7 @@ def train(
         callbacks=[_GivesBack(), *([_Progress(progress, steps)] if progress else [])],
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary a step
-    with freed_memory_kept():
+    with freed_memory_kept(SPARING_MB if is_sparing(settings) else PLENTY_MB):
         outcome = trainer.train()
     if not math.isfinite(outcome.training_loss) or not all(weight.isfinite().all() for weight in trained.parameters()):
         raise UserError(
@@ -304,21 +304,33 @@ def give_back_memory() -> None:
         libc.malloc_trim(0)
 
 
+PLENTY_MB, SPARING_MB = 32, 1
+
+
+def is_sparing(settings: TrainingSettings) -> bool:
+    """Whether a recipe trains otherwise in order to take less memory."""
+    return settings.parameters == "lora" or settings.gradient_checkpointing
+
+
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """glibc gives the memory of large tensors back as they are freed, and the kernel zeroes it again for the next ones:
-    an eighth of a training's time. Within, what is freed serves the next tensors; only those of more than 32 MB, the
-    logits, are mapped one by one. What collects between tensors is given back every few steps (`_GivesBack`)."""
+def freed_memory_kept(mb: int = PLENTY_MB) -> Iterator[None]:
+    """Within, tensors of up to so many MB are served from what was freed before; larger ones are mapped one by one.
+
+    glibc gives the memory of those back as they are freed, and the kernel zeroes it again for the next ones: with 1 MB
+    an eighth more time. With 32 MB only the logits are, but small tensors come to lie in the gaps of large ones, where
+    nothing large fits any more: a tenth more memory, with LoRA a half more (benchmarks/plan_memory.py). What collects
+    between tensors is given back every few steps (`_GivesBack`)."""
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
         yield
         return
-    libc.mallopt(MMAP_THRESHOLD, 32 * MB)
+    libc.mallopt(MMAP_THRESHOLD, mb * MB)
     libc.mallopt(TRIM_THRESHOLD, 1024 * MB)
     try:
         yield
     finally:
-        libc.mallopt(TRIM_THRESHOLD, 64 * MB)  # where glibc's own rule leads
+        libc.mallopt(MMAP_THRESHOLD, 32 * MB)  # where glibc's own rule leads
+        libc.mallopt(TRIM_THRESHOLD, 64 * MB)
         give_back_memory()
 
 
