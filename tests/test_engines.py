@@ -61,8 +61,9 @@ def test_a_student_acts_at_its_server_with_the_weights_of_each_iteration(
     there = f"student.served={{engine: {engine}, base_url: {url}, model: m}}"
     finish(rollin(cache, "run", recipe, there, "--out", tmp_path / "there"))
     checkpoints = tmp_path / "there" / "checkpoints"
-    assert served.loaded == [str(checkpoints / f"iteration-{number}") for number in range(3)]
-    assert served.emptied == (3 if engine == "vllm" else 0)
+    # each before it acts, whether or not it was the last one: the server may have been started anew
+    assert [*dict.fromkeys(served.loaded)] == [str(checkpoints / f"iteration-{number}") for number in range(3)]
+    assert served.emptied == (len(served.loaded) if engine == "vllm" else 0)
     last = load_model(str(checkpoints / "iteration-2")).state_dict()
     assert all(torch.equal(last[name], weight) for name, weight in served.policy.model.state_dict().items())
     assert said(tmp_path / "here") == said(tmp_path / "there")
@@ -86,7 +87,7 @@ def test_a_server_that_takes_no_weights_stops_the_run_which_goes_on_later(
     assert "training.learning_rate can't change in a run that has begun" in " ".join(refused.split())
     served, url = server
     finish(rollin(cache, "resume", tmp_path / "run", f"student.served.base_url={url}"))  # it is elsewhere by now
-    assert len(served.loaded) == 2
+    assert [Path(place).name for place in dict.fromkeys(served.loaded)] == ["iteration-0", "iteration-1"]
     finish(rollin(cache, "resume", tmp_path / "run"))  # which is remembered
     assert url in (tmp_path / "run" / "recipe.yaml").read_text()
 
@@ -106,8 +107,8 @@ def test_a_server_that_was_started_anew_takes_the_weights_again(
         try:
             said.append((await policy.act(asked)).token_ids)
             await asyncio.to_thread(down.close)
-            with pytest.raises(InfrastructureFault):
-                await policy.act(asked)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(policy.act(asked), 1)
             with second.listening(port):
                 said += [(await policy.act(asked)).token_ids for _ in range(2)]
         finally:
