@@ -13,7 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserError
-from rollin.policies.endpoint import Call, EndpointPolicy, backoff
+from rollin.policies.endpoint import EndpointPolicy, Post, backoff
 
 
 def test_a_server_in_trouble_is_asked_again() -> None:
@@ -56,8 +56,8 @@ def test_a_server_that_was_gone_is_restored_before_it_is_asked_again_when_nothin
         events.append(f"{message['content']} ends")
         return JSONResponse(completion())
 
-    async def restore(call: Call) -> None:
-        assert await call("/v1/chat/completions", {"messages": [{"content": "restoring"}]})
+    async def restore(base_url: str, post: Post) -> None:
+        assert await post("/v1/chat/completions", {"messages": [{"content": "restoring"}]})
         events.append("restored")
 
     async def work(policy: EndpointPolicy) -> None:
@@ -79,8 +79,8 @@ def test_a_server_that_can_not_be_restored_is_not_asked() -> None:
         asked.append(request.url.path)
         return error(502, "starting")
 
-    async def restore(call: Call) -> None:
-        await call("/load", {})
+    async def restore(base_url: str, post: Post) -> None:
+        await post("/load", {})
 
     with server(answer) as url:
         policy = EndpointPolicy(url, "m", retries=2, restore=restore)

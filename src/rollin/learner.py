@@ -13,7 +13,7 @@ from rollin.errors import UserError
 from rollin.files import whole_folder
 from rollin.models import load_model, load_tokenizer
 from rollin.policies.base import Policy
-from rollin.policies.endpoint import Call, EndpointPolicy
+from rollin.policies.endpoint import EndpointPolicy, Post
 from rollin.policies.engines import engines
 from rollin.policies.local import LocalPolicy
 from rollin.policies.pool import Pool, endpoint
@@ -163,7 +163,7 @@ class _Remote:
         self._checkpoint = checkpoint
         return self.policy
 
-    async def _load_again(self, call: Call) -> None:
+    async def _load_again(self, url: str, post: Post) -> None:
         if self._checkpoint is not None:
-            log.warning("the student's server was gone; it takes the weights of %s again", self._checkpoint.name)
-            await self._engines.load_by(call, self._checkpoint)
+            log.warning("%s was gone; it takes the weights of %s again", url, self._checkpoint.name)
+            await self._engines.load_at(url, post, self._checkpoint)

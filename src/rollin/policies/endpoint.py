@@ -87,10 +87,10 @@ class _RefusalError(Exception):
         return self.status in TRANSIENT or self.status >= 500
 
 
-Call = Callable[[str, dict[str, object]], Coroutine[Any, Any, Any]]
+Post = Callable[[str, dict[str, object]], Coroutine[Any, Any, Any]]
 """(a path of a server, what is posted there) -> its answer."""
-Restore = Callable[[Call], Coroutine[Any, Any, None]]
-"""What a server wants that was perhaps started anew."""
+Restore = Callable[[str, Post], Coroutine[Any, Any, None]]
+"""(a server's base URL, how to post there): does what it wants, where it was perhaps started anew."""
 
 
 class _Presence:
@@ -163,7 +163,7 @@ class EndpointPolicy:
         self._interval = 60 / requests_per_minute if requests_per_minute else 0.0
         self._free = 0.0
         """When the next request may begin."""
-        self._presence = _Presence(restore and (lambda: restore(self._call)))
+        self._presence = _Presence(restore and (lambda: restore(self.base_url, self._call)))
         self._proxy = _proxy(base_url)
         self._session: aiohttp.ClientSession | None = None
 

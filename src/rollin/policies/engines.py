@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.messages import Message, ToolCall, offered, offering
-from rollin.policies.endpoint import Call, EndpointPolicy
+from rollin.policies.endpoint import EndpointPolicy, Post
 
 if TYPE_CHECKING:  # recipes are read without it
     from transformers import PreTrainedTokenizerBase
@@ -51,11 +51,11 @@ class Engines:
     def load(self, weights: Path) -> None:
         """Let every server act with the weights of a checkpoint directory, which it has to see under the same path.
         InfrastructureFault where one doesn't: with servers that differ there is nothing to go on with."""
-        asyncio.run(self._at_all(lambda server: self.load_by(server.call, weights)))
+        asyncio.run(self._at_all(lambda server: self.load_at(server.base_url, server.call, weights)))
 
-    async def load_by(self, call: Call, weights: Path) -> None:
+    async def load_at(self, url: str, post: Post, weights: Path) -> None:
         """Let one server act with them. InfrastructureFault where it keeps something of others."""
-        await _LOAD[self.name](call, weights.resolve())
+        await _LOAD[self.name](url, post, weights.resolve())
 
     def score(self, sequences: Sequence[tuple[list[int], int]]) -> list[list[float]]:
         """For each (tokens, number of the first that counts), the log-probability of each token from there on, given
@@ -141,15 +141,15 @@ def engines(name: EngineName, base_url: str | Sequence[str], model: str, api_key
     return Engines(name, [base_url] if isinstance(base_url, str) else base_url, model, api_key_env)
 
 
-async def _load_vllm(call: Call, weights: Path) -> None:
-    await call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights)}})
-    answer = await call("/reset_prefix_cache", {})
+async def _load_vllm(url: str, post: Post, weights: Path) -> None:
+    await post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights)}})
+    answer = await post("/reset_prefix_cache", {})
     if isinstance(answer, dict) and answer.get("success") is False:  # older ones say nothing
-        raise InfrastructureFault("vLLM keeps keys and values of its old weights; does it serve others?")
+        raise InfrastructureFault(f"{url} keeps keys and values of its old weights; does it serve others?")
 
 
-async def _load_sglang(call: Call, weights: Path) -> None:
-    await call("/update_weights_from_disk", {"model_path": str(weights)})  # it empties its cache by itself
+async def _load_sglang(url: str, post: Post, weights: Path) -> None:
+    await post("/update_weights_from_disk", {"model_path": str(weights)})  # it empties its cache by itself
 
 
 async def _score_vllm(server: EndpointPolicy, tokens: list[int], first: int) -> list[float]:
