@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rollin.tasks.faults.base import Fault, apart, apply, diff, faulty_lines, occurs
 from rollin.tasks.faults.regression import BAD_SUBJECTS, synthesise
+from rollin.tasks.faults.revisions import additions
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE, misspell
 from rollin.tasks.probe import Failure
@@ -107,6 +108,77 @@ def test_semantic_faults_compile():
         for propose in SEMANTIC.values():
             for fault in propose(kata.code, kata.path, random.Random(1)):
                 compile(apply(kata.code, [fault])[kata.path], kata.path, "exec")
+
+
+MODULE = """
+def half(value):
+    return value / 2
+
+
+def twice(value):
+    return half(4 * value)
+
+
+class Box:
+    def area(self):
+        return 1
+
+    def wide(self):
+        return 2
+
+
+def chart(box):
+    return f"{box.area()}"
+"""
+MODULE_TESTS = """
+import pytest
+from module import Box, half, twice
+
+
+class Plain(Box):
+    size = 3
+
+
+# twice twice
+@pytest.mark.parametrize("value", [1])
+def test_twice(value):
+    assert twice(value) == 2
+def test_box():
+    assert Plain().size == 3
+
+
+class TestWide:
+    def test_wide(self):
+        assert Box().wide() == 2
+
+    def test_wide_again(self):
+        assert Plain().wide() == 2
+
+
+class TestBoth:
+    def test_twice(self):
+        assert twice(2) == 4
+
+    def test_half(self):
+        assert half(2) == 1
+"""
+
+
+def test_a_function_is_taken_back_with_its_tests_and_nothing_else():
+    """`half` and `area` have other users, one of them in an f-string; `chart` has no test. A class without tests that
+    its tests use stays."""
+    found = additions({"module.py": MODULE, "test_module.py": MODULE_TESTS}, "module.py", random.Random(0))
+    earlier = {addition.function: addition.files for addition in found}
+    assert earlier.keys() == {"twice", "wide"}
+    for name, files in earlier.items():
+        for text in files.values():
+            compile(text, name, "exec")
+            assert not occurs(name, text)
+    assert "TestWide" not in earlier["wide"]["test_module.py"]
+    kept = earlier["twice"]["test_module.py"]
+    kept = earlier["twice"]["test_module.py"]
+    assert "class Plain(Box):\n    size = 3\ndef test_box" in kept
+    assert "class TestBoth:\n\n    def test_half" in kept
 
 
 @pytest.mark.parametrize("kata", KATAS[::7], ids=lambda kata: kata.module)

@@ -263,15 +263,15 @@ def _stands_before(bench: Workbench, history: History) -> bool:
     """Whether all tests of a package pass at its first commit, and at the last one before it broke; a kata has no
     others."""
     ends = (history.states[0], history.states[history.bad - 1]) if bench.unit.source == "package" else ()
-    return all(bench.stands([_changes(bench.unit.files, state) for state in ends]))
+    return all(bench.stands(said) for said in bench.all_outcomes([_changes(bench.unit.files, end) for end in ends]))
 
 
 def addable(bench: Workbench, rng: random.Random) -> frozenset[str]:
     """Functions that a commit may have added: without them and their tests, all others of the package pass."""
     files = bench.unit.files
     found = [*islice(additions(files, bench.unit.path, rng), ADDITIONS)]
-    stands = bench.stands([_changes(files, addition.files) for addition in found])
-    return frozenset(addition.function for addition, sound in zip(found, stands, strict=True) if sound)
+    said = bench.all_outcomes([_changes(files, addition.files) for addition in found])
+    return frozenset(addition.function for addition, of in zip(found, said, strict=True) if bench.stands(of))
 
 
 def _objection(bad: int, outcomes: Sequence[Outcome]) -> str | None:

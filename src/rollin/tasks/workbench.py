@@ -40,6 +40,8 @@ class Workbench:
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
         self._baseline: Outcome | None = None
+        self._failing_anyway: frozenset[str] | None = None
+        """Tests of the whole repository, once they ran."""
         self.tried: set[Fault] = set()
         """Faults that were put in, whatever came of it."""
 
@@ -58,11 +60,20 @@ class Workbench:
         self._baseline = pristine
         return outcomes
 
-    def stands(self, trees: Sequence[Tree]) -> list[bool]:
-        """Whether the whole repository's tests say of each tree what they say of the pristine files: other units' tests
-        need this one, too, and an agent runs them all."""
-        pristine, *outcomes = probe(self._sandbox, [{}, *trees], [], seconds=LONG_SECONDS)
-        return [bool(found.passed) and found.failed.keys() <= pristine.failed.keys() for found in outcomes]
+    def all_outcomes(self, trees: Sequence[Tree]) -> list[Outcome]:
+        """What the whole repository's tests say of each tree: other units' tests need this one, too, and an agent runs
+        them all."""
+        if not trees:
+            return []
+        first: list[Tree] = [{}] if self._failing_anyway is None else []
+        outcomes = probe(self._sandbox, [*first, *trees], [], seconds=LONG_SECONDS)
+        if first:
+            self._failing_anyway = frozenset(outcomes.pop(0).failed)
+        return outcomes
+
+    def stands(self, said: Outcome) -> bool:
+        """Whether no test of the whole repository fails but those that fail on the pristine files, too."""
+        return bool(said.passed) and said.failed.keys() <= (self._failing_anyway or frozenset())
 
     @property
     def baseline(self) -> Outcome:

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 Files = Mapping[str, str]
 
@@ -121,8 +121,8 @@ class Source:
 
     @classmethod
     def parse(cls, files: Files, path: str) -> "Source":
-        """Raises SyntaxError on what is not Python."""
-        return cls(path, files[path], syntax_tree(files[path]))
+        """Raises SyntaxError on what is not Python. The same file is parsed once: nobody changes a tree."""
+        return _parsed(path, files[path])
 
     @cached_property
     def lines(self) -> list[str]:
@@ -151,6 +151,24 @@ class Source:
         assert node.end_col_offset is not None
         return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
 
+    @cached_property
+    def users(self) -> dict[str, list[ast.stmt]]:
+        """Name -> the statements that read it or look it up: a module's own, and those of its classes."""
+        users: dict[str, list[ast.stmt]] = {}
+        for statement, parts in self._statements():
+            for name in {name for part in parts for node in ast.walk(part) if (name := _named(node))}:
+                users.setdefault(name, []).append(statement)
+        return users
+
+    def _statements(self) -> Iterator[tuple[ast.stmt, Sequence[ast.AST]]]:
+        """A module's statements and those of its classes, each with the parts that are its own."""
+        for statement in self.tree.body:
+            if isinstance(statement, ast.ClassDef):
+                yield statement, [*statement.decorator_list, *statement.bases, *statement.keywords]
+                yield from ((inner, [inner]) for inner in statement.body)
+            else:
+                yield statement, [statement]
+
     def nodes(self) -> Iterator[ast.AST]:
         """All nodes in the order of `ast.walk`, but none inside an f-string, whose positions Python 3.11 gets wrong."""
         stack: list[ast.AST] = [self.tree]
@@ -159,3 +177,13 @@ class Source:
             yield node
             if not isinstance(node, ast.JoinedStr):
                 stack.extend(ast.iter_child_nodes(node))
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: str, text: str) -> Source:
+    return Source(path, text, syntax_tree(text))
+
+
+def _named(node: ast.AST) -> str:
+    """The name that an expression is, or looks up."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""

@@ -10,10 +10,10 @@ Undo       (files, the source's path, rng) -> a revision, or None where there is
 import ast
 import random
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from rollin.tasks.faults.base import Files, Source, occurs, syntax_tree, words
+from rollin.tasks.faults.base import Files, Source, occurs, words
 
 README = "README.md"
 EARLIER_NAMES = ("value", "item", "data", "result", "current", "temp", "found", "entry", "part", "thing")
@@ -43,24 +43,19 @@ def functions(source: Source) -> Iterator[Function]:
         yield from (node for node in body if isinstance(node, Function))
 
 
-def without(source: Source, node: ast.stmt) -> str:
-    """The text without a statement, its decorators, the comments right above it and the blank lines before."""
-    assert node.end_lineno is not None
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(decorator.lineno for decorator in decorators)]) - 1
-    while first > 0 and source.lines[first - 1].lstrip().startswith("#"):
-        first -= 1
-    while first > 0 and not source.lines[first - 1].strip():
-        first -= 1
-    return "".join(source.lines[:first] + source.lines[node.end_lineno :])
-
-
-def mentions(node: ast.AST, name: str) -> bool:
-    """Whether a name is read or looked up anywhere below a node."""
-    return any(
-        (isinstance(part, ast.Name) and part.id == name) or (isinstance(part, ast.Attribute) and part.attr == name)
-        for part in ast.walk(node)
-    )
+def without(source: Source, *nodes: ast.stmt) -> str:
+    """The text without these statements, their decorators, the comments right above them and the blank lines before."""
+    lines = list(source.lines)
+    for node in sorted(nodes, key=lambda node: node.lineno, reverse=True):
+        assert node.end_lineno is not None
+        decorators = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(decorator.lineno for decorator in decorators)]) - 1
+        while first > 0 and lines[first - 1].lstrip().startswith("#"):
+            first -= 1
+        while first > 0 and not lines[first - 1].strip():
+            first -= 1
+        del lines[first : node.end_lineno]
+    return "".join(lines)
 
 
 def undo_function(files: Files, path: str, rng: random.Random, among: Collection[str] | None = None) -> Revision | None:
@@ -82,13 +77,10 @@ def additions(files: Files, path: str, rng: random.Random, among: Collection[str
 
 def _without_function(files: Files, source: Source, node: Function) -> dict[str, str] | None:
     """The files without a function and its tests, or None if something else needs it or nothing tests it."""
-    used = sum(mentions(other, node.name) for other in functions(source) if other is not node)
-    text = without(source, node)
     again = sum(other.name == node.name for other in functions(source)) > 1
-    if used or again or mentions(syntax_tree(text), node.name):
+    if again or any(user is not node for user in source.users.get(node.name, ())):
         return None
-    text = _unlisted(text, node.name)
-    earlier, tested = {**files, source.path: text}, False
+    earlier, tested = {**files, source.path: _unlisted(without(source, node), node.name)}, False
     for name, content in files.items():
         if name != source.path and name.endswith(".py"):
             tests = _without_tests(Source.parse(files, name), node.name)
@@ -111,20 +103,22 @@ def _unlisted(text: str, name: str) -> str:
 
 def _without_tests(source: Source, name: str) -> str | None:
     """A test file without the tests of a function and its import; None if something else in it needs the function."""
-    while tests := [node for node in functions(source) if node.name.startswith("test") and mentions(node, name)]:
-        whole = [
-            node
-            for node in source.tree.body
-            if isinstance(node, ast.ClassDef) and all(part in tests for part in node.body if isinstance(part, Function))
-        ]
-        text = without(source, (whole or tests)[0])
-        source = Source.parse({source.path: text}, source.path)
-    if mentions(source.tree, name):
+    users = source.users.get(name, [])
+    if not all(isinstance(user, Function) and user.name.startswith("test") for user in users):
         return None
+    whole = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and _holds_only(node, users)]
+    single = [user for user in users if not any(user in node.body for node in whole)]
+    source = Source.parse({source.path: without(source, *whole, *single)}, source.path)
     for node in source.tree.body:
         if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
             return _without_import(source, node, name)
     return source.text
+
+
+def _holds_only(node: ast.ClassDef, tests: Sequence[ast.stmt]) -> bool:
+    """Whether a class has functions, and all of them are among these tests."""
+    held = [part for part in node.body if isinstance(part, Function)]
+    return bool(held) and all(part in tests for part in held)
 
 
 def _without_import(source: Source, node: ast.ImportFrom, name: str) -> str:
@@ -197,7 +191,7 @@ def undo_test(files: Files, path: str, rng: random.Random) -> Revision | None:
     public = [node.name for node in functions(Source.parse(files, path)) if not node.name.startswith("_")]
     own = [node for node in functions(tests) if node.name.startswith("test")]
     for name in rng.sample(public, len(public)):
-        about = [node for node in own if mentions(node, name)]
+        about = [node for node in own if node in tests.users.get(name, ())]
         if len(about) > 1 and len(own) > 3:
             subject = rng.choice(("Test {} more", "Another test of {}", "Cover more of {}")).format(name)
             return Revision(subject, {**files, tests.path: without(tests, about[-1])}, name)
