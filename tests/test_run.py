@@ -112,7 +112,9 @@ def test_what_a_student_began_with_is_learnt_from_again(tmp_path: Path, cache: P
             own = sum(len(store.turns(row.id)) for row in store.trajectories(purpose=Purpose.COLLECT))
             assert labels[-1] == own + (labels[0] if name == "second" else 0)
     with Store.read(tmp_path / "first" / "run.db") as store:
-        seen = {task.module: task for task in store.tasks() if task.split == "train"}
+        collected = {row.instance_id for row in store.trajectories(purpose=Purpose.COLLECT)}
+        seen = {task.module: task for task in store.tasks() if task.instance_id in collected}
+    assert len(seen) == 2
     files = [tmp_path / "train.jsonl", tmp_path / "eval.jsonl"]
     for file, task in zip(files, seen.values(), strict=False):
         write_tasks(file, [task])
