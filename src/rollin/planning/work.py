@@ -162,13 +162,13 @@ class Work:
         shown = self.shown * self._per_trajectory * aggregate.share(iteration)
         return shown + sum(self._kept[of - 1] * aggregate.share(iteration - of) for of in aggregate.of(iteration))
 
-    def _operations(self) -> float:
-        """Of one token in training."""
+    def operations(self, length: float) -> float:
+        """Of one token in training, in a trajectory so many tokens long."""
         size = self.student
         moving = min(1.0, self.trainable / size.inner)
         passes = {"full": 3.0, "lora": 2.0, "top_layers": 1 + 2 * moving}[self.recipe.training.parameters]
         weights = 2 * (size.inner + size.output * self.assumed.label_share) * passes
-        attention = 4 * size.layers * size.attended * self._per_trajectory / 2 * passes
+        attention = 4 * size.layers * size.attended * length / 2 * passes
         again = (weights + attention) / passes if self.recipe.training.gradient_checkpointing else 0.0
         return weights + attention + again
 
@@ -177,7 +177,8 @@ class Work:
         student = (self._student_tokens + self._evaluating) / a.student_tokens_per_second
         teacher = self._teacher_tokens / a.teacher_tokens_per_second if self._model_teaches else 0.0
         commands = (self._collected() + self._evaluated) * self.turns * a.command_seconds
-        training = self._trained * self._operations() / (a.training_tflops * 1e12)
+        operations = self.operations(self._per_trajectory)
+        training = self._trained * operations / (a.training_tflops * 1e12)
         rows = [
             ("student acts", student, f"{a.student_tokens_per_second:g} tokens/s (assumed)"),
             ("teacher acts and labels", teacher, f"{a.teacher_tokens_per_second:g} tokens/s (assumed)"),
@@ -189,7 +190,7 @@ class Work:
             (
                 "training",
                 training,
-                f"{self._operations():.2e} operations a token, {a.training_tflops:g}e12/s (assumed)",
+                f"{operations:.2e} operations a token, {a.training_tflops:g}e12/s (assumed)",
             ),
         ]
         figures = [Figure("hours", name, seconds / 3600, Unit.HOURS, origin) for name, seconds, origin in rows]
