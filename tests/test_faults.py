@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollin.tasks.faults.base import Fault, apart, apply, diff, faulty_lines, occurs
 from rollin.tasks.faults.regression import BAD_SUBJECTS, synthesise
-from rollin.tasks.faults.revisions import additions
+from rollin.tasks.faults.revisions import undo_function, undo_tests
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE, misspell
 from rollin.tasks.probe import Failure
@@ -167,8 +167,9 @@ class TestBoth:
 def test_a_function_is_taken_back_with_its_tests_and_nothing_else():
     """`half` and `area` have other users, one of them in an f-string; `chart` has no test. A class without tests that
     its tests use stays."""
-    found = additions({"module.py": MODULE, "test_module.py": MODULE_TESTS}, "module.py", random.Random(0))
-    earlier = {addition.function: addition.files for addition in found}
+    files = {"module.py": MODULE, "test_module.py": MODULE_TESTS}
+    found = [undo_function(files, "module.py", random.Random(seed)) for seed in range(9)]
+    earlier = {addition.function: addition.files for addition in found if addition}
     assert earlier.keys() == {"twice", "wide"}
     for name, files in earlier.items():
         for text in files.values():
@@ -179,6 +180,32 @@ def test_a_function_is_taken_back_with_its_tests_and_nothing_else():
     kept = earlier["twice"]["test_module.py"]
     assert "class Plain(Box):\n    size = 3\ndef test_box" in kept
     assert "class TestBoth:\n\n    def test_half" in kept
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [
+        (["test_twice[1]", "TestBoth::test_half"], ["test_box", "TestWide", "TestBoth::test_twice"]),
+        (["TestWide::test_wide", "TestWide::test_wide_again"], ["test_twice", "test_box", "TestBoth"]),
+    ],
+)
+def test_tests_are_taken_back_by_their_names(ids, kept):
+    files = {"test_module.py": MODULE_TESTS}
+    earlier = undo_tests(files, [f"test_module.py::{name}" for name in ids])
+    assert earlier is not None
+    text = earlier["test_module.py"]
+    compile(text, "test_module.py", "exec")
+    assert all(f"def {name.split('::')[-1]}" in text or f"class {name}" in text for name in kept)
+    assert len(text.split("def test")) == len(MODULE_TESTS.split("def test")) - 2
+    assert ("class TestWide" in text) == ("TestWide" in kept)
+
+
+@pytest.mark.parametrize(
+    "ids", [["test_module.py::Nested::Deep::test_x"], ["elsewhere.py::test_x"], ["test_module.py"], []]
+)
+def test_tests_that_are_not_found_keep_the_others(ids):
+    found = ["test_module.py::test_box"] if ids else []
+    assert undo_tests({"test_module.py": MODULE_TESTS}, [*ids, *found]) is None
 
 
 @pytest.mark.parametrize("kata", KATAS[::7], ids=lambda kata: kata.module)

@@ -1,7 +1,8 @@
 """Scouting a package: a real sandbox runs the tests of a small one that is made here, so no network is needed."""
 
 import json
-import random
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -12,17 +13,14 @@ from typer.testing import CliRunner
 
 from rollin.errors import UserError
 from rollin.tasks import sources
-from rollin.tasks.build import Order, build, units_of
+from rollin.tasks.build import Order, build
 from rollin.tasks.cli import app
-from rollin.tasks.faults.revisions import additions
 from rollin.tasks.git import can_hold
-from rollin.tasks.makers import addable
 from rollin.tasks.packages import Package, origin_of, read_catalogue, write_catalogue
-from rollin.tasks.repository import files_below
+from rollin.tasks.repository import files_below, materialise, repository_shas
 from rollin.tasks.schema import Family, Split
 from rollin.tasks.scout import UnfitPackageError, scout, survey
 from rollin.tasks.sources import Origin, digest, keep
-from rollin.tasks.workbench import Workbench
 
 SHAPES = '''
 """Areas."""
@@ -197,20 +195,33 @@ def test_faults_can_lie_in_several_files_of_a_scouted_package(package, tmp_path,
     assert all(built.tried[kind] >= kept for kind, kept in built.kinds.items())
 
 
-def test_what_a_commit_of_a_package_added_is_what_its_other_files_can_do_without(package, tmp_path):
-    """A unit knows its own file and its tests; four functions of `pairs/numbers.py` are needed elsewhere, one of
-    them by a file with tests of its own."""
+def test_all_tests_of_a_package_pass_until_a_commit_breaks_it_and_later_ones_repair_something(package, tmp_path):
+    """A unit knows its own file and its tests; `lines`, which has tests of its own, needs `double`."""
     write_catalogue(tmp_path / "packages.json", [package])
     order = Order("package", Family.REGRESSION, Split.EVAL, 4, catalogue=tmp_path / "packages.json")
-    [numbers] = [unit for unit in units_of("package", Split.EVAL, order.catalogue) if unit.path == "pairs/numbers.py"]
-    assert len([*additions(numbers.files, numbers.path, random.Random(0))]) == 5
-    with Workbench(numbers, tmp_path / "built") as bench:
-        assert addable(bench, random.Random(0)) == {"sign"}
-    built = build(order, tmp_path / "built")
-    assert {task.patch.split()[2] for task in built.tasks} == {"a/pairs/numbers.py", "a/pairs/shapes.py"}
-    added = {commit.subject for task in built.tasks for commit in task.history if commit.subject.startswith("Add ")}
-    assert "Add sign" in added
-    assert not added & {"Add half", "Add mean", "Add clamp", "Add double"}
+    tasks = build(order, tmp_path / "built").tasks
+    assert len(tasks) == 4
+    for task in tasks:
+        said = outcomes_of_commits(materialise(task, tmp_path / "built"), tmp_path / task.instance_id)
+        bad = next(number for number, (_, failed) in enumerate(said) if failed)
+        assert all(failed for _, failed in said[bad:])
+        assert {*task.FAIL_TO_PASS} <= said[-1][1]
+        later = {commit.subject for commit in task.history[bad + 1 :] if commit.subject.startswith("Fix ")}
+        assert later, "a feature that going back would lose"
+        assert said[-1][0] - said[bad - 1][0], "its tests"
+
+
+def outcomes_of_commits(repository: Path, work: Path) -> list[tuple[set[str], set[str]]]:
+    """The tests that passed and those that failed, of all that there are, commit by commit."""
+    subprocess.run(["git", "clone", "--quiet", repository, work], check=True)
+    said = []
+    for commit in repository_shas(repository):
+        subprocess.run(["git", "checkout", "--quiet", commit], cwd=work, check=True)
+        command = [sys.executable, "-B", "-m", "pytest", "-q", "-rA", "--tb=no", "-p", "no:cacheprovider"]
+        lines = subprocess.run(command, cwd=work, text=True, capture_output=True).stdout.splitlines()
+        passed, failed = ({line.split()[1] for line in lines if line.startswith(word)} for word in ("PASSED", "FAILED"))
+        said.append((passed, failed))
+    return said
 
 
 def test_configuration_that_breaks_pytest_is_left_out(tmp_path):

@@ -10,8 +10,8 @@ from functools import partial
 from itertools import combinations, islice, product
 
 from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs, syntax_tree
-from rollin.tasks.faults.regression import ROOT_SUBJECT, History, synthesise
-from rollin.tasks.faults.revisions import README, additions
+from rollin.tasks.faults.regression import ROOT_SUBJECT, History, synthesise, undo_repair
+from rollin.tasks.faults.revisions import README, Undo, undo_function
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
 from rollin.tasks.probe import Failure, Outcome
@@ -31,8 +31,6 @@ WINDOW = 3
 """Mutations tried at once, for each of the next tasks."""
 AHEAD = 4
 """Tasks that are looked for at once."""
-ADDITIONS = 8
-"""Functions that are tried as what a commit of a package added."""
 
 
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
@@ -233,17 +231,13 @@ def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Made:
     """Tasks whose history holds one commit that broke it."""
     reason, files = "no history fits a mutation", bench.unit.files
-    mutations, added = _mutations(bench, kinds, rng), None
-    if bench.unit.source == "package":  # its other files are not known here, and its tests take long
-        added = addable(bench, rng)
-        if not added:
-            yield "no function can have been added later"
-            return
-        mutations = (fault for fault, _ in _noticed(bench, kinds, rng))
-    for fault in islice(mutations, TRIES * bench.wanted):
+    for fault, feature in islice(_breaking(bench, kinds, rng), TRIES * bench.wanted):
         bench.note([fault])
-        history = synthesise(_with_readme(bench), fault, rng, added)
+        history = synthesise(_with_readme(bench), fault, rng, feature)
         if history is None:
+            continue
+        if not _stands_before(bench, history):
+            reason = "other units' tests fail before the bad commit"
             continue
         states = (*history.states, history.states[-1], history.repaired)
         *outcomes, again, repaired = bench.outcomes([_changes(files, state) for state in states])
@@ -251,7 +245,6 @@ def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) 
         statement = report(bench, outcomes[-1], [fault.answer], rng, used_to=True)
         reason = _objection(history.bad, outcomes) or ("" if steady else "its tests don't say the same twice")
         reason = reason or ("" if statement else "every report would give the repair away")
-        reason = reason or ("" if _stands_before(bench, history) else "other units' tests fail before the bad commit")
         if statement and not reason:
             fixed = {fault.path: history.repaired[fault.path]}
             found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
@@ -259,19 +252,27 @@ def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) 
     yield reason
 
 
+def _breaking(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, Undo]]:
+    """What a commit may break, each with how to take back a feature that came later. Of a kata that is a function. Any
+    function of a package may be needed elsewhere in it, so there something else was repaired, which other tests
+    notice."""
+    if bench.unit.source == "kata":
+        yield from ((fault, undo_function) for fault in _mutations(bench, kinds, rng))
+        return
+    known = list[tuple[Fault, set[str]]]()
+    for fault, outcome in _noticed(bench, kinds, rng):
+        tests = {name.partition("[")[0] for name in outcome.failed}
+        others = [(other, seen_by) for other, seen_by in known if not seen_by & tests]
+        if others:
+            yield fault, undo_repair(bench.unit.files, others)
+        known.append((fault, tests))
+
+
 def _stands_before(bench: Workbench, history: History) -> bool:
-    """Whether all tests of a package pass at its first commit, and at the last one before it broke; a kata has no
-    others."""
-    ends = (history.states[0], history.states[history.bad - 1]) if bench.unit.source == "package" else ()
-    return all(bench.stands(said) for said in bench.all_outcomes([_changes(bench.unit.files, end) for end in ends]))
-
-
-def addable(bench: Workbench, rng: random.Random) -> frozenset[str]:
-    """Functions that a commit may have added: without them and their tests, all others of the package pass."""
-    files = bench.unit.files
-    found = [*islice(additions(files, bench.unit.path, rng), ADDITIONS)]
-    said = bench.all_outcomes([_changes(files, addition.files) for addition in found])
-    return frozenset(addition.function for addition, of in zip(found, said, strict=True) if bench.stands(of))
+    """Whether all tests of a package pass at its first commit, which lacks all that others brought; a kata has no other
+    tests than its own."""
+    first = _changes(bench.unit.files, history.states[0])
+    return bench.unit.source == "kata" or bench.stands(first)
 
 
 def _objection(bad: int, outcomes: Sequence[Outcome]) -> str | None:

@@ -1,6 +1,6 @@
 """A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +40,7 @@ class Workbench:
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
         self._baseline: Outcome | None = None
-        self._failing_anyway: frozenset[str] | None = None
+        self._failing_anyway: Set[str] | None = None
         """Tests of the whole repository, once they ran."""
         self.tried: set[Fault] = set()
         """Faults that were put in, whatever came of it."""
@@ -60,20 +60,14 @@ class Workbench:
         self._baseline = pristine
         return outcomes
 
-    def all_outcomes(self, trees: Sequence[Tree]) -> list[Outcome]:
-        """What the whole repository's tests say of each tree: other units' tests need this one, too, and an agent runs
-        them all."""
-        if not trees:
-            return []
-        first: list[Tree] = [{}] if self._failing_anyway is None else []
-        outcomes = probe(self._sandbox, [*first, *trees], [], seconds=LONG_SECONDS)
+    def stands(self, tree: Tree) -> bool:
+        """Whether no test of the whole repository fails in a tree but those that fail on the pristine files, too: other
+        units' tests need this one, and an agent runs them all."""
+        pristine: list[Tree] = [{}] if self._failing_anyway is None else []
+        *first, said = probe(self._sandbox, [*pristine, tree], [], seconds=LONG_SECONDS)
         if first:
-            self._failing_anyway = frozenset(outcomes.pop(0).failed)
-        return outcomes
-
-    def stands(self, said: Outcome) -> bool:
-        """Whether no test of the whole repository fails but those that fail on the pristine files, too."""
-        return bool(said.passed) and said.failed.keys() <= (self._failing_anyway or frozenset())
+            self._failing_anyway = first[0].failed.keys()
+        return bool(said.passed) and said.failed.keys() <= (self._failing_anyway or set())
 
     @property
     def baseline(self) -> Outcome:

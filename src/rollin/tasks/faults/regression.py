@@ -1,15 +1,14 @@
 """Regressions: a history of plausible commits, one of which broke the code while it seemed to tidy it.
 
-The history is made backwards from the files as they are: commits after the bad one (at least one adds a tested
-function, so going back to before loses it), the bad one, commits before it. The fault itself is a semantic one, and
-stands in every state from the bad commit on.
+The history is made backwards from the files as they are: commits after the bad one (at least one is a feature, which
+brings tests that fail without it, so going back to before loses it), the bad one, commits before it. The fault itself
+is a semantic one, and stands in every state from the bad commit on. A feature adds a function, or repairs something.
 """
 
 import random
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 
 from rollin.tasks.faults import revisions
@@ -30,11 +29,12 @@ HARMLESS: Sequence[Undo] = (
     revisions.undo_docstring,
     revisions.undo_rename,
     revisions.undo_test,
-    revisions.undo_function,
     revisions.undo_hint,
     revisions.undo_comment,
     revisions.undo_readme,
 )
+FEATURE = 3
+"""Where among these features stand. (The draws of histories that were measured depend on it.)"""
 TIDYING: Sequence[Undo] = (revisions.undo_rename, revisions.undo_docstring, revisions.undo_hint)
 
 
@@ -95,11 +95,26 @@ class _Break:
         return self.old[: len(self.old) - len(self.old.lstrip())]
 
 
+def undo_repair(files: Files, noticed: Collection[tuple[Fault, Collection[str]]]) -> Undo:
+    """Takes back that someone repaired one of these faults in `files`, together with the tests that notice it."""
+    breaks = [(broken, tests) for fault, tests in noticed if (broken := _broken_lines(files, fault))]
+
+    def undo(state: Files, path: str, rng: random.Random) -> Revision | None:
+        for broken, tests in rng.sample(breaks, len(breaks)):
+            untested = revisions.undo_tests(state, tests)
+            earlier = broken.apply(untested) if untested else None
+            if earlier:
+                return Revision(f"Fix {broken.function}", earlier, broken.function)
+        return None
+
+    return undo
+
+
 def synthesise(
-    files: Files, fault: Fault, rng: random.Random, addable: Collection[str] | None = None
+    files: Files, fault: Fault, rng: random.Random, feature: Undo = revisions.undo_function
 ) -> History | None:
     """A history that ends in `files` (and some harmless additions) with `fault` in; None where it can't be had.
-    Functions that commits add are of the `addable` ones, where they are given."""
+    `feature` takes back what commits brought together with tests."""
     count, conflicts = rng.randint(*COMMITS), rng.random() < CONFLICTS
     bad = rng.randint(2, count - (3 if conflicts else 2))
     line = line_of(files[fault.path], fault.start)
@@ -107,11 +122,10 @@ def synthesise(
     broken = _broken_lines(files, fault)
     if broken is None or broken.apply(head) is None:
         return None
-    added = partial(revisions.undo_function, among=addable)
-    harmless = [added if undo is revisions.undo_function else undo for undo in HARMLESS]
+    harmless = [*HARMLESS[:FEATURE], feature, *HARMLESS[FEATURE:]]
     plan: list[Sequence[Undo]] = [harmless] * (count - 1 - bad)
     special = rng.sample(range(len(plan)), 1 + conflicts)
-    plan[special[0]] = [added]
+    plan[special[0]] = [feature]
     if conflicts:
         comment = rng.choice(revisions.COMMENTS)
         head = broken.commented(head, comment)

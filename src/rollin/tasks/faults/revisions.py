@@ -58,21 +58,17 @@ def without(source: Source, *nodes: ast.stmt) -> str:
     return "".join(lines)
 
 
-def undo_function(files: Files, path: str, rng: random.Random, among: Collection[str] | None = None) -> Revision | None:
-    """A public function that nothing else uses, added together with its tests; one of these, where they are given."""
-    return next(additions(files, path, rng, among), None)
-
-
-def additions(files: Files, path: str, rng: random.Random, among: Collection[str] | None = None) -> Iterator[Revision]:
-    """Each such function, taken back alone, in random order."""
+def undo_function(files: Files, path: str, rng: random.Random) -> Revision | None:
+    """A public function that nothing else uses, added together with its tests."""
     source = Source.parse(files, path)
     public = [node for node in functions(source) if not node.name.startswith("_")]
     if len(public) < 3:
-        return
+        return None
     for node in rng.sample(public, len(public)):
-        earlier = _without_function(files, source, node) if among is None or node.name in among else None
+        earlier = _without_function(files, source, node)
         if earlier is not None:
-            yield Revision(f"Add {node.name}", earlier, node.name)
+            return Revision(f"Add {node.name}", earlier, node.name)
+    return None
 
 
 def _without_function(files: Files, source: Source, node: Function) -> dict[str, str] | None:
@@ -83,7 +79,7 @@ def _without_function(files: Files, source: Source, node: Function) -> dict[str,
     earlier, tested = {**files, source.path: _unlisted(without(source, node), node.name)}, False
     for name, content in files.items():
         if name != source.path and name.endswith(".py"):
-            tests = _without_tests(Source.parse(files, name), node.name)
+            tests = _without_tests_of(Source.parse(files, name), node.name)
             if tests is None:
                 return None
             earlier[name], tested = tests, tested or tests != content
@@ -101,24 +97,47 @@ def _unlisted(text: str, name: str) -> str:
     return text
 
 
-def _without_tests(source: Source, name: str) -> str | None:
+def _without_tests_of(source: Source, name: str) -> str | None:
     """A test file without the tests of a function and its import; None if something else in it needs the function."""
     users = source.users.get(name, [])
-    if not all(isinstance(user, Function) and user.name.startswith("test") for user in users):
+    tests = [user for user in users if isinstance(user, Function) and user.name.startswith("test")]
+    if len(tests) < len(users):
         return None
-    whole = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and _holds_only(node, users)]
-    single = [user for user in users if not any(user in node.body for node in whole)]
-    source = Source.parse({source.path: without(source, *whole, *single)}, source.path)
+    source = Source.parse({source.path: without_tests(source, tests)}, source.path)
     for node in source.tree.body:
         if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
             return _without_import(source, node, name)
     return source.text
 
 
-def _holds_only(node: ast.ClassDef, tests: Sequence[ast.stmt]) -> bool:
-    """Whether a class has functions, and all of them are among these tests."""
-    held = [part for part in node.body if isinstance(part, Function)]
-    return bool(held) and all(part in tests for part in held)
+def without_tests(source: Source, tests: Sequence[Function]) -> str:
+    """A test file without these tests, and without the classes that hold no others."""
+    classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef)]
+    held = {node: [part for part in node.body if isinstance(part, Function)] for node in classes}
+    whole = [node for node in classes if held[node] and all(part in tests for part in held[node])]
+    return without(source, *whole, *(test for test in tests if not any(test in held[node] for node in whole)))
+
+
+def undo_tests(files: Files, ids: Collection[str]) -> Files | None:
+    """The files without these tests, by pytest's names; None where one of them isn't found, or there is none."""
+    files, paths = dict(files), {name.split("::")[0] for name in ids}
+    for path in sorted(paths):
+        if path not in files:
+            return None
+        source = Source.parse(files, path)
+        names = {name.partition("::")[2].partition("[")[0] for name in ids if name.split("::")[0] == path}
+        tests = _named_tests(source)
+        if not names <= tests.keys():
+            return None
+        files[path] = without_tests(source, [tests[name] for name in sorted(names)])
+    return files if paths else None
+
+
+def _named_tests(source: Source) -> dict[str, Function]:
+    """Functions and methods, by what pytest calls them within a file."""
+    classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef)]
+    holders = [("", source.tree.body), *((f"{node.name}::", node.body) for node in classes)]
+    return {f"{holder}{part.name}": part for holder, body in holders for part in body if isinstance(part, Function)}
 
 
 def _without_import(source: Source, node: ast.ImportFrom, name: str) -> str:
