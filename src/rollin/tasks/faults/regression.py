@@ -29,12 +29,11 @@ HARMLESS: Sequence[Undo] = (
     revisions.undo_docstring,
     revisions.undo_rename,
     revisions.undo_test,
+    revisions.undo_function,
     revisions.undo_hint,
     revisions.undo_comment,
     revisions.undo_readme,
 )
-FEATURE = 3
-"""Where among these features stand. (The draws of histories that were measured depend on it.)"""
 TIDYING: Sequence[Undo] = (revisions.undo_rename, revisions.undo_docstring, revisions.undo_hint)
 
 
@@ -114,7 +113,7 @@ def synthesise(
     files: Files, fault: Fault, rng: random.Random, feature: Undo = revisions.undo_function
 ) -> History | None:
     """A history that ends in `files` (and some harmless additions) with `fault` in; None where it can't be had.
-    `feature` takes back what commits brought together with tests."""
+    Its features are those that `feature` takes back."""
     count, conflicts = rng.randint(*COMMITS), rng.random() < CONFLICTS
     bad = rng.randint(2, count - (3 if conflicts else 2))
     line = line_of(files[fault.path], fault.start)
@@ -122,7 +121,7 @@ def synthesise(
     broken = _broken_lines(files, fault)
     if broken is None or broken.apply(head) is None:
         return None
-    harmless = [*HARMLESS[:FEATURE], feature, *HARMLESS[FEATURE:]]
+    harmless = [feature if undo is revisions.undo_function else undo for undo in HARMLESS]
     plan: list[Sequence[Undo]] = [harmless] * (count - 1 - bad)
     special = rng.sample(range(len(plan)), 1 + conflicts)
     plan[special[0]] = [feature]
