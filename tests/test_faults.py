@@ -161,6 +161,10 @@ class TestBoth:
 
     def test_half(self):
         assert half(2) == 1
+
+
+class TestLater(TestBoth):
+    pass
 """
 
 
@@ -187,6 +191,7 @@ def test_a_function_is_taken_back_with_its_tests_and_nothing_else():
     [
         (["test_twice[1]", "TestBoth::test_half"], ["test_box", "TestWide", "TestBoth::test_twice"]),
         (["TestWide::test_wide", "TestWide::test_wide_again"], ["test_twice", "test_box", "TestBoth"]),
+        (["TestLater::test_half", "test_box"], ["test_twice", "TestWide", "TestBoth::test_twice"]),
     ],
 )
 def test_tests_are_taken_back_by_their_names(ids, kept):

@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 
 from rollin.tasks.faults.base import Files, Source, occurs, words
 
@@ -120,24 +121,28 @@ def without_tests(source: Source, tests: Sequence[Function]) -> str:
 
 def undo_tests(files: Files, ids: Collection[str]) -> Files | None:
     """The files without these tests, by pytest's names; None where one of them isn't found, or there is none."""
-    files, paths = dict(files), {name.split("::")[0] for name in ids}
-    for path in sorted(paths):
+    files = dict(files)
+    for path, group in groupby(sorted(ids), lambda name: name.partition("::")[0]):
         if path not in files:
             return None
         source = Source.parse(files, path)
-        names = {name.partition("::")[2].partition("[")[0] for name in ids if name.split("::")[0] == path}
-        tests = _named_tests(source)
-        if not names <= tests.keys():
+        found = [_tests_called(source, name.partition("::")[2].partition("[")[0]) for name in group]
+        if not all(found):
             return None
-        files[path] = without_tests(source, [tests[name] for name in sorted(names)])
-    return files if paths else None
+        files[path] = without_tests(source, [*{*chain(*found)}])
+    return files if ids else None
 
 
-def _named_tests(source: Source) -> dict[str, Function]:
-    """Functions and methods, by what pytest calls them within a file."""
+def _tests_called(source: Source, name: str) -> list[Function]:
+    """The function, or the class's method; where the class has inherited it, those of other classes."""
+    holder, _, last = name.rpartition("::")
     classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef)]
-    holders = [("", source.tree.body), *((f"{node.name}::", node.body) for node in classes)]
-    return {f"{holder}{part.name}": part for holder, body in holders for part in body if isinstance(part, Function)}
+    own = [node for node in classes if node.name == holder] if holder else [source.tree]
+    found, inherited = (
+        [part for node in nodes for part in node.body if isinstance(part, Function) and part.name == last]
+        for nodes in (own, classes if own and holder else [])
+    )
+    return found or inherited
 
 
 def _without_import(source: Source, node: ast.ImportFrom, name: str) -> str:
