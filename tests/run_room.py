@@ -1,8 +1,11 @@
 """Parts for tests of whole runs: a small recipe, and the command line as a process."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +47,32 @@ def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
     out, err = process.communicate(timeout=300)
     assert process.returncode == expected, out + err
     return out + err
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["rollin.runs", "rollin.comparison", "rollin.cli"])
+"""To load torch and transformers takes longer than a small run does."""
+
+
+def ran(cache: Path, *arguments: object, expected: int = 0) -> str:
+    """What the command line prints, in a process of its own that need not load everything anew."""
+    env = {"ROLLIN_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    with tempfile.NamedTemporaryFile() as screen:
+        process = FORKS.Process(target=_command, args=([*map(str, arguments)], env, screen.name))
+        process.start()
+        process.join(300)
+        process.kill()
+        printed = screen.read().decode()
+    assert process.exitcode == expected, printed
+    return printed
+
+
+def _command(arguments: list[str], env: Mapping[str, str], screen: str) -> None:
+    os.environ |= env
+    sys.argv = ["rollin", *arguments]
+    with open(screen, "wb", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    from rollin.cli import main
+
+    main()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from run_room import finish, rollin, write_recipe
+from run_room import ran, write_recipe
 
 from rollin.comparison import MATCHED, Comparison
 from rollin.errors import UserError
@@ -40,7 +40,7 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
 ) -> None:
     path = write_recipe(tmp_path / "small.yaml", tiny_directory, arms={"sft": {"tasks_per_iteration": 1}})
     options = ("--methods", f"{MATCHED},sft,dagger", "--seeds", 1, "--out", tmp_path / "compared")
-    printed = finish(rollin(cache, "compare", path, *options))
+    printed = ran(cache, "compare", path, *options)
     assert "3 of 3: sft-matched, seed 0" in printed
     assert printed.count("building tasks: ") >= 4
     comparison = Comparison(load_recipe(path), ["sft", MATCHED, "dagger"], [0], tmp_path / "compared")
@@ -64,11 +64,11 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     assert {name: (found.turns, found.teacher_tokens, found.trained_tokens) for name, found in results.items()} == {
         name: counted_by_sql(arm.directory / DATABASE) for name, arm in arms.items()
     }
-    again = finish(rollin(cache, "compare", path, *options))  # nothing is left to do
+    again = ran(cache, "compare", path, *options)  # nothing is left to do
     assert " of 3: " not in again
     shutil.copytree(tmp_path / "compared" / "results", tmp_path / "elsewhere" / "results")
     there = (*options[:-1], tmp_path / "elsewhere")
-    again = finish(rollin(cache, "compare", path, *there))  # nor is where only the results are
+    again = ran(cache, "compare", path, *there)  # nor is where only the results are
     assert " of 3: " not in again
     elsewhere = Comparison(load_recipe(path), ["sft", MATCHED, "dagger"], [0], tmp_path / "elsewhere")
     assert Findings.of(elsewhere).tables("dagger") == found.tables("dagger")
@@ -78,14 +78,14 @@ def test_a_comparison_runs_every_arm_once_and_finds_nothing_where_nothing_is(
     said = Console(file=io.StringIO())
     elsewhere.run(ConsoleReporter(said))
     assert f"its tasks gave {labels - 1} labels; dagger had {labels}" in " ".join(said.file.getvalue().split())
-    other = finish(rollin(cache, "compare", path, "training.learning_rate=0.5", *options), 2)
+    other = ran(cache, "compare", path, "training.learning_rate=0.5", *options, expected=2)
     assert "begun with other settings" in " ".join(other.split())
     base = tmp_path / "elsewhere" / "results" / "base.json"
     base.write_text(base.read_text().replace('"max_turns": 12', '"max_turns": 11'))
-    assert "base was begun with other settings" in " ".join(finish(rollin(cache, "compare", path, *there), 2).split())
+    assert "base was begun with other settings" in " ".join(ran(cache, "compare", path, *there, expected=2).split())
     shutil.copy(tmp_path / "compared" / "results" / "base.json", base)
     (tmp_path / "elsewhere" / "results" / "sft-0.json").write_text("{}")
-    assert "sft-0.json holds no run's result" in " ".join(finish(rollin(cache, "compare", path, *there), 2).split())
+    assert "sft-0.json holds no run's result" in " ".join(ran(cache, "compare", path, *there, expected=2).split())
 
 
 def test_outcomes_that_cannot_be_written_are_one_sentence() -> None:
@@ -115,8 +115,8 @@ def test_drift_from_a_local_teacher_is_measured_where_that_is_asked_for(
     teacher = {"kind": "local", "model": str(brief_directory)}
     path = write_recipe(tmp_path / "small.yaml", brief_directory, teacher=teacher, iterations=1)
     options = ("--methods", "dagger", "--seeds", 1, "--out", tmp_path / "compared")
-    finish(rollin(cache, "compare", path, *options))
-    printed = finish(rollin(cache, "compare", path, *options, "--drift", 1))  # the runs are still there
+    ran(cache, "compare", path, *options)
+    printed = ran(cache, "compare", path, *options, "--drift", 1)  # the runs are still there
     assert "Covariate shift" in printed
     (before,) = Result.read(tmp_path / "compared" / "results" / "base.json").drifts
     (after,) = Result.read(tmp_path / "compared" / "results" / "dagger-0.json").drifts
