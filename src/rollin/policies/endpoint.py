@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import random
-import re
 import time
 import urllib.parse
 import urllib.request
@@ -25,67 +24,30 @@ from rollin.errors import ContextOverflow, InfrastructureFault, Refused, UserErr
 from rollin.messages import offered
 from rollin.policies.base import Action, Request, Sampling
 from rollin.policies.completion import CUT, FINISHES, Completion, action, parsed
+from rollin.policies.refusals import (
+    ABSENT,
+    BROKEN_OFF,
+    NO_ANSWER,
+    NO_COMPLETION,
+    OF_THE_QUESTION,
+    UNSUPPORTED,
+    UNSUPPORTED_VALUE,
+    RefusalError,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SEED_BITS = 31
 """What every server takes; ours have 63."""
-NO_ANSWER, NO_COMPLETION, BROKEN_OFF = 0, -1, -2
-"""Statuses of a refusal that has none of HTTP's: the server did not answer, or with something else, or with a part."""
-TRANSIENT = {NO_ANSWER, NO_COMPLETION, BROKEN_OFF, 408, 409, 429}
-"""Statuses that another try may mend, with all from 500 on."""
-ABSENT = {NO_ANSWER, 502, 503, 504}
-"""Statuses of a server that is perhaps being started anew, behind a proxy or not."""
-OF_THE_QUESTION = {400, 413, 422}
-"""Statuses of a refusal of what was asked; others are about the server, the key or the model."""
-UNSUPPORTED, UNSUPPORTED_VALUE = "unsupported_parameter", "unsupported_value"
-"""What OpenAI calls it where a model takes a field not at all, or not as it is."""
 NEWER = {"max_tokens": "max_completion_tokens"}
 """What a field is called by now. Reasoning models refuse the older name, most servers know no other."""
 QUESTION = {"model", "messages", "tools"}
 """Fields without which something else would be asked."""
-OVERFLOW = {"context_length_exceeded", "exceed_context_size_error"}
-"""A refusal's code at OpenAI, its type at llama.cpp, where a conversation is too long."""
-TOO_LONG = re.compile(
-    "context length|context window|context size|maximum model length|prompt is too long", re.IGNORECASE
-)
-"""As OpenAI, SGLang, llama.cpp, vLLM and Anthropic put it."""
 LONGEST_PAUSE = 60.0
 RETRIES, CHECKED_AGAIN, ODD_AGAIN = 5, 3, 1
 """How often a server in trouble is asked again: for an action, whether it is there, and where its answer was no
 completion, which it may want to be paid for."""
-
-
-class _RefusalError(Exception):
-    """A request that failed: its status, and what the server said with it."""
-
-    def __init__(
-        self,
-        status: int,
-        reason: str,
-        *,
-        code: str = "",
-        param: str = "",
-        pause: float | None = None,
-        overflow: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.code = status, reason, code
-        self.param = param
-        """The field that it is about."""
-        self.pause = pause
-        """Seconds that the server asks to wait."""
-        self.overflow = overflow
-        """Whether the conversation is too long."""
-        self.path = ""
-        """Where it was asked, if not for a completion."""
-
-    @property
-    def is_transient(self) -> bool:
-        """Whether another try may mend it."""
-        return self.status in TRANSIENT or self.status >= 500
-
 
 Post = Callable[[str, dict[str, object]], Coroutine[Any, Any, Any]]
 """(a path of a server, what is posted there) -> its answer."""
@@ -117,7 +79,7 @@ class _Presence:
             self._idle.clear()
         try:
             yield
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             self._gone = self._gone or refusal.status in ABSENT
             raise
         finally:
@@ -175,14 +137,14 @@ class EndpointPolicy:
         async def once() -> None:
             try:
                 await self._complete(body)
-            except _RefusalError as refusal:
+            except RefusalError as refusal:
                 if refusal.is_transient and refusal.status not in (NO_ANSWER, NO_COMPLETION):
                     raise
                 raise UserError(self._advice(refusal)) from refusal
 
         try:
             await self._patiently(once, CHECKED_AGAIN)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             raise self._fault(refusal) from refusal
 
     async def act(self, request: Request) -> Action:
@@ -194,7 +156,7 @@ class EndpointPolicy:
         started = time.perf_counter()
         try:
             completion = await self._patiently(lambda: self._complete(body), self._retries)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             if refusal.overflow:
                 raise ContextOverflow(refusal.reason) from refusal
             raise self._fault(refusal) from refusal
@@ -205,7 +167,7 @@ class EndpointPolicy:
         None where that is no JSON. InfrastructureFault where it refuses, or doesn't answer in the end."""
         try:
             return await self._patiently(lambda: self._call(path, body), self._retries)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             raise self._fault(refusal) from refusal
 
     def forget(self, trajectory: str) -> None:
@@ -222,7 +184,7 @@ class EndpointPolicy:
         ours = {"model": self.name, "messages": messages} | sampling.model_dump() | self._extra
         return {"seed": seed % 2**SEED_BITS} | dict(asked) | ours
 
-    def _fault(self, refusal: _RefusalError) -> InfrastructureFault:
+    def _fault(self, refusal: RefusalError) -> InfrastructureFault:
         if refusal.status in (NO_COMPLETION, BROKEN_OFF):
             return InfrastructureFault(f"{self.base_url} {refusal.reason}")
         said = f"failed ({refusal.status or 'no answer'}): {refusal.reason}"
@@ -234,7 +196,7 @@ class EndpointPolicy:
     async def _call(self, path: str, body: dict[str, object]) -> Any:
         try:
             answer = await self._post(self.base_url.removesuffix("/v1") + path, body)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             refusal.path = path
             raise
         try:
@@ -247,8 +209,8 @@ class EndpointPolicy:
         try:
             async with self._presence.asking():
                 content = await self._post(f"{self.base_url}/chat/completions", sent)
-        except _RefusalError as refusal:
-            if _is_cut(refusal):
+        except RefusalError as refusal:
+            if refusal.is_cut:
                 return CUT
             if not self._heeds(refusal, sent):
                 raise
@@ -257,10 +219,10 @@ class EndpointPolicy:
             completion = parsed(content)
         except ValueError as error:
             why = self._line(f"answered with something that is no chat completion ({error})")
-            raise _RefusalError(NO_COMPLETION, why) from error
+            raise RefusalError(NO_COMPLETION, why) from error
         if completion.finish_reason not in FINISHES:
             why = self._line(f"broke off its answer (finish_reason {completion.finish_reason})")
-            raise _RefusalError(BROKEN_OFF, why)
+            raise RefusalError(BROKEN_OFF, why)
         return completion
 
     def _supported(self, body: dict[str, object]) -> dict[str, object]:
@@ -268,7 +230,7 @@ class EndpointPolicy:
         renamed = {NEWER.get(name, name) if name in self._unsupported else name: v for name, v in body.items()}
         return {name: v for name, v in renamed.items() if name not in self._unsupported and v is not None}
 
-    def _heeds(self, refusal: _RefusalError, sent: dict[str, object]) -> bool:
+    def _heeds(self, refusal: RefusalError, sent: dict[str, object]) -> bool:
         """Whether it is about a field that can be done without; it is remembered. An agent that asks for a value which
         the model does not take may ask for another, and other agents do."""
         ours = {"seed", *Sampling.model_fields, *NEWER.values(), *self._extra}
@@ -284,7 +246,7 @@ class EndpointPolicy:
         for attempt in range(retries):
             try:
                 return await ask()
-            except _RefusalError as refusal:
+            except RefusalError as refusal:
                 if not refusal.is_transient or (refusal.status == NO_COMPLETION and attempt >= ODD_AGAIN):
                     raise
                 await asyncio.sleep(backoff(attempt, refusal.pause))
@@ -311,34 +273,18 @@ class EndpointPolicy:
             async with self._session.post(url, data=data, headers=headers, proxy=self._proxy) as answer:
                 content = await answer.read()
         except TimeoutError as error:
-            raise _RefusalError(NO_ANSWER, f"no answer within {self._timeout.total:.0f} s") from error
+            raise RefusalError(NO_ANSWER, f"no answer within {self._timeout.total:.0f} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _RefusalError(NO_ANSWER, self._line(str(error) or type(error).__name__)) from error
+            raise RefusalError(NO_ANSWER, self._line(str(error) or type(error).__name__)) from error
         if answer.status != 200:
-            raise self._refusal(answer, content)
+            raise RefusalError.read(answer.status, answer.headers, content, str(answer.reason), self._line)
         return content
-
-    def _refusal(self, answer: aiohttp.ClientResponse, content: bytes) -> _RefusalError:
-        """Servers put their reason under `error`, under `detail`, or in plain text."""
-        try:
-            said = json.loads(content)
-        except ValueError:
-            said = None
-        found = said.get("error", said) if isinstance(said, dict) else None
-        details = found if isinstance(found, dict) else {"message": found or content.decode(errors="replace")}
-        reason = str(details.get("message") or details.get("detail") or answer.reason)
-        after = answer.headers.get("Retry-After", "")
-        pause = float(after) if after.isdigit() else None
-        code, param = str(details.get("code")), str(details.get("param"))
-        named = bool(OVERFLOW & {code, str(details.get("type"))})
-        overflow = answer.status in OF_THE_QUESTION and (named or bool(TOO_LONG.search(reason)))
-        return _RefusalError(answer.status, self._line(reason), code=code, param=param, pause=pause, overflow=overflow)
 
     def _line(self, text: str) -> str:
         """One short line. Some servers quote the key they were given; it is taken out."""
         return " ".join((text.replace(self._key, "[key]") if self._key else text).split())[:300]
 
-    def _advice(self, refusal: _RefusalError) -> str:
+    def _advice(self, refusal: RefusalError) -> str:
         url, status, reason = self.base_url, refusal.status, refusal.reason
         if status == NO_ANSWER:
             return f"nothing answers at {url} ({reason}); start the server, or mend the URL"
@@ -380,8 +326,3 @@ def _proxy(url: str) -> str | None:
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None
     return urllib.request.getproxies().get(parts.scheme)
-
-
-def _is_cut(refusal: _RefusalError) -> bool:
-    """Whether all of a limit went into reasoning: OpenAI's models have no answer then, but a refusal."""
-    return refusal.status == 400 and "max_tokens or model output limit was reached" in refusal.reason
