@@ -2,6 +2,7 @@
 
 import random
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -64,6 +65,24 @@ def test_dots_and_tabs_are_no_trap_for_a_repair(wrong: str, right: str, tmp_path
 def test_a_thought_says_what_is_lost_and_where(wrong: str, right: str, said: str) -> None:
     (fault,) = faults_of(f"--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{wrong}\n+{right}\n")
     assert str(insertion(fault)) == said
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        'SAID: typing.Final = "yes"\n\n\nclass Missing:\n    """None."""\n',
+        "KINDS = (typing.Any,)\n\n\nimport re\n",
+        "SAID: typing.Final = 1\n",
+        "def f(x: typing.Any):\n    return x\n\n\nSAID = typing.cast(int, f(1))\n",
+    ],
+)
+def test_a_lost_import_comes_above_its_first_use(rest: str, tmp_path: Path) -> None:
+    whole = f'"""A module.\n\ntyping: as it is.\n"""\n\nimport typing\n\n{rest}'
+    broken = whole.replace("import typing\n", "")
+    (fault,) = faults_of(diff({"a.py": broken}, {"a.py": whole}))
+    (tmp_path / "a.py").write_text(broken)
+    subprocess.run(["bash", "-c", repair(fault, fault.line, broken)], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "a.py"], cwd=tmp_path, check=True)
 
 
 def above_the_others(broken: str, whole: str) -> str:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from rollin.policies.expert.knowledge import Fault
-from rollin.policies.expert.steps import exchange_word, put_first
+from rollin.policies.expert.steps import comes_first, exchange_word, put_first
 
 LONGEST = 10
 """Tokens of context and change together; what needs more gets a line number instead."""
@@ -23,7 +23,7 @@ def repair(fault: Fault, number: int, text: str) -> str:
     if fault.is_spelling and len(re.findall(rf"\b{fault.old}\b", text)) == 1:
         return exchange_word(fault.old, fault.new)
     exchanged = exchange(fault, text)
-    if fault.is_import:
+    if fault.is_import and comes_first(text, fault.right[0].split()[-1]):
         return put_first(_replacement(fault.right[0]), fault.path)
     return _sed(substitution(*exchanged) if exchanged else _script(fault, number), fault.path)
 

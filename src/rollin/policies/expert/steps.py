@@ -185,6 +185,15 @@ def put_first(line: str, path: str) -> str:
     return rf"sed -i -E '0,/{_TOP}/s//{line}\n&/' ./{path}"
 
 
+def comes_first(text: str, word: str) -> bool:
+    """Whether a line that is put first comes above the module's first assignment that has a word; nothing is put first
+    where there is neither an import nor a definition."""
+    lines = text.split("\n")
+    top = next((number for number, line in enumerate(lines) if re.match(_TOP, line)), None)
+    used = (re.match(r"\w+(: [^=]+)? = ", line) and re.search(rf"\b{word}\b", line) for line in lines[:top])
+    return top is not None and not any(used)
+
+
 EXCHANGE = rf'read a b <{LIKE}; sed -i "s/\<$a\>/$b/" {EVERY_FILE}'
 """Exchanges the words that the last look found. It reads them there: a small student misspells what it has to copy."""
 PUT_FIRST = rf'sed -i -E "0,/{_TOP}/s//$(cat {LIKE})\n&/" ./'
