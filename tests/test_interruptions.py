@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_room import finish, rollin, write_recipe
+from run_room import finish, ran, rollin, write_recipe
 
 from rollin.store import Phase, Store
 
@@ -50,7 +50,7 @@ def test_ctrl_c_in_the_middle_of_a_trajectory_loses_no_turn(tmp_path: Path, cach
     assert process.returncode == 130
     assert f"rollin resume {directory}" in " ".join(said.split())
     before = committed(directory / "run.db")
-    finish(rollin(cache, "resume", directory))
+    ran(cache, "resume", directory)
     assert before <= committed(directory / "run.db")
     with Store.read(directory / "run.db") as store:
         assert [row.phase for row in store.iterations()] == [Phase.DONE] * 3
