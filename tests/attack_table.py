@@ -282,6 +282,7 @@ echo; echo TRIED
 
 REFUSED, TEXT, TIMED_OUT = Outcome.REFUSED, Outcome.TEXT, Outcome.TIMED_OUT
 KILLED, ENDED, RUINS = Outcome.KILLED, Outcome.ENDED, Outcome.RUINS
+GROUP = "a control group"
 NO_GROUPS = "memory that is mapped, shared and given out of sight shows in no process: that needs control groups"
 UNPRIVILEGED = "only CAP_SYS_RESOURCE can fix a process's oom_score_adj"
 
@@ -330,7 +331,8 @@ ATTACKS = (
         KILLED,
         BUBBLEWRAP,
         seconds=3.0,
-        not_held=dict.fromkeys(BUBBLEWRAP, NO_GROUPS),
+        not_held={ORDINARY: NO_GROUPS},
+        wants=GROUP,
         slow=True,
     ),
     Attack(

@@ -16,7 +16,7 @@ from container_room import build, found_engine
 
 import rollin
 from rollin.errors import UserError
-from rollin.sandboxes import bubblewrap
+from rollin.sandboxes import bubblewrap, groups
 from rollin.sandboxes.base import Limits, Sandbox
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.sandboxes.docker import DockerSandbox
@@ -70,6 +70,7 @@ def _become(name: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
     _as_nobody(folder)
     patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     patch.setattr(bubblewrap, "check", lambda: True)
+    patch.setattr(groups, "home", lambda: None)  # which belong to root
     words = ["bwrap", "--unshare-user", "--ro-bind", "/", "/", "--proc", "/proc", "--unshare-pid", sys.executable, "-V"]
     tried = subprocess.run(words, capture_output=True, text=True)
     if tried.returncode != 0:

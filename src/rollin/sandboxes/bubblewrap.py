@@ -6,14 +6,15 @@ the number of processes; open files of each; what /repo, /tmp and /dev/shm hold 
 `seccomp`); what a command prints. Looked at every 0.1 s, so that a fast one passes it for a moment: the memory and the
 sockets of all processes together, the number of files, the number of processes where the kernel can't count them. A
 crowd of processes gets the CPU of a few. No process outlives its command.
-Not enforced: shares of disk bandwidth, and memory that is mapped, shared and then given out of sight: those need
-control groups.
+Where rollin may make control groups, the kernel bounds what all processes and files hold together, seen or not.
+Not enforced: shares of disk bandwidth; elsewhere, memory that is mapped, shared and then given out of sight.
 
 As root, commands run under a uid of their own for each sandbox. As an ordinary user they run in a user namespace; the
 kernel counts processes there since 5.14, and for root's own uid never.
 """
 
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -21,19 +22,25 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
 from rollin.errors import InfrastructureFault, UserError
-from rollin.sandboxes import init
+from rollin.sandboxes import groups, init
 from rollin.sandboxes.base import TEMPLATE, CommandResult, Limits, Sandbox, as_bytes, seated, writing
 from rollin.sandboxes.surroundings import Surroundings, of_rollin
 from rollin.sandboxes.walls import command_line
 
 GRACE = 10.0
 """Seconds past a command's limit after which the sandbox itself counts as hung."""
+
+SLACK = 64 << 20
+"""Bytes that a sandbox's control group may hold beyond what its limits of memory and disk add up to: PID 1, page
+tables, pipes."""
 
 GIT_CONFIG = """\
 [core]
@@ -80,11 +87,20 @@ class BubblewrapSandbox(Sandbox):
         self.limits = limits
         self._lock = threading.Lock()
         self._closed = False
-        self._process = _start(template, limits, env or {}, around or of_rollin(), shown)
-        result = self.run(CHECK_OUT, seconds=60.0)
-        if result.returncode != 0:
+        self._group = _group(limits)
+        self._kills = 0
+        try:
+            self._process, told = _start(template, limits, env or {}, around or of_rollin(), shown)
+        except BaseException:
+            self._leave_group()
+            raise
+        with ThreadPoolExecutor(1) as beside:
+            entered = beside.submit(_enter, self._group, told)
+            result = self.run(CHECK_OUT, seconds=60.0)
+        if result.returncode != 0 or not entered.result():
             self.close()
-            raise InfrastructureFault(f"the sandbox could not check out {template}: {result.output.strip()}")
+            why = result.output.strip() if result.returncode else "it could not be put into its control group"
+            raise InfrastructureFault(f"the sandbox could not check out {template}: {why}")
 
     def run(self, command: str, *, seconds: float | None = None, waits: bool = False) -> CommandResult:
         """Run `command` by bash in /repo. InfrastructureFault if the sandbox is closed, died or hangs."""
@@ -104,6 +120,7 @@ class BubblewrapSandbox(Sandbox):
         self._kill()
         with self._lock:  # a thread inside `run` sees the end of the pipe first
             self._process.communicate()
+        self._leave_group()
 
     def _exchange(self, command: str, stdin: bytes, seconds: float, *, waits: bool = False) -> CommandResult:
         encoded = as_bytes(command)
@@ -123,9 +140,20 @@ class BubblewrapSandbox(Sandbox):
                 self._kill()
                 raise
             else:
-                return CommandResult(output, returncode, timed_out, truncated, elapsed, killed)
+                result = CommandResult(output, returncode, timed_out, truncated, elapsed, killed)
+                by_the_kernel = self._killed_some()
+                return _killed(result) if by_the_kernel and not killed else result
         self.close()
         raise fault
+
+    def _killed_some(self) -> bool:
+        """Whether the kernel has killed for the group's bound since the last look."""
+        before, self._kills = self._kills, self._group.kills() if self._group else 0
+        return self._kills > before
+
+    def _leave_group(self) -> None:
+        if self._group:
+            self._group.close()
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -182,13 +210,44 @@ def check() -> bool:
     )
 
 
+def _killed(result: CommandResult) -> CommandResult:
+    """The result of a command of which the kernel has killed processes."""
+    said = f"{result.output}\n[killed: it held more memory than there is for it, in files or out of sight]\n"
+    return replace(result, output=said, returncode=init.KILLED, timed_out=False, killed=True)
+
+
+def _group(limits: Limits) -> groups.Group | None:
+    home = groups.home()
+    if home is None:
+        return None
+    try:
+        return groups.Group(home, (limits.memory_mb + limits.disk_mb << 20) + SLACK)
+    except (OSError, ValueError) as error:
+        raise InfrastructureFault(f"cannot make a control group: {error}") from error
+
+
+def _enter(group: groups.Group | None, told: int) -> bool:
+    """Put PID 1 into the group as soon as bubblewrap has told its number. It can't be where it is dead by then."""
+    with os.fdopen(told, "rb") as pipe:
+        words = pipe.read()
+    try:
+        if group:
+            group.enter(json.loads(words)["child-pid"])
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _start(
     template: Path, limits: Limits, env: Mapping[str, str], around: Surroundings, shown: Mapping[str, Path]
-) -> subprocess.Popen[bytes]:
+) -> tuple[subprocess.Popen[bytes], int]:
+    """bubblewrap, and a descriptor from which it can be read how PID 1 is called here."""
     words, descriptors = command_line(template, limits, env, around, shown, user_namespace=check())
+    told, teller = os.pipe()
+    descriptors.append(teller)
     try:
-        return subprocess.Popen(
-            words,
+        process = subprocess.Popen(
+            [words[0], "--info-fd", str(teller), *words[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -197,7 +256,9 @@ def _start(
             pass_fds=descriptors,
         )
     except OSError as error:
+        os.close(told)
         raise InfrastructureFault(f"cannot start bubblewrap: {error}") from error
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+    return process, told

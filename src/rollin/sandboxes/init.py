@@ -31,6 +31,8 @@ DESCRIPTORS = 1024
 """Open files of a process: what Linux gives to programs that don't ask for more."""
 SOCKET = 208 << 10
 """Bytes that count for each socket: what the kernel lets one hold back unread. No process's memory shows them."""
+SPARED, EXPOSED = 900, 1000
+"""The kernel's oom_score_adj of this process, and of commands."""
 CROWD = 4
 """Processes that run at full weight. More than that share the weight of so many."""
 WEIGHT_OF_A_STEP = 1.25
@@ -101,8 +103,7 @@ def protect(bounds: Bounds) -> None:
     change that. Nobody inside may read or write this process, or interrupt it: the kernel keeps from a PID 1 what it
     has no handler for, and Python has one for SIGINT."""
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+    be_spared(EXPOSED if bounds.uid < 0 else SPARED)  # a child that shares this uid may not change it any more
     if bounds.uid < 0:  # commands share this process's uid: without this they could open /proc/1/mem
         import ctypes
 
@@ -110,6 +111,12 @@ def protect(bounds: Bounds) -> None:
         ctypes.CDLL(None).prctl(pr_set_dumpable, 0, 0, 0, 0)
     else:
         os.chown(WORKSPACE, bounds.uid, bounds.uid)
+
+
+def be_spared(score: int) -> None:
+    """Where memory runs out, of the machine or of the sandbox's control group, the highest score goes first."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(score))
 
 
 def execute(command: bytes, stdin: bytes, seconds: float, bounds: Bounds) -> tuple[int, Verdict | None, Capture]:
@@ -163,6 +170,7 @@ def become(command: bytes, source: int, writer: int, seconds: float, bounds: Bou
         if bounds.counted:
             limit(resource.RLIMIT_NPROC, bounds.processes)
         if bounds.uid >= 0:
+            be_spared(EXPOSED)
             os.setgroups([])
             os.setgid(bounds.uid)
             os.setuid(bounds.uid)

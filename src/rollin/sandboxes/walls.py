@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rollin.sandboxes import init
+from rollin.sandboxes import groups, init
 from rollin.sandboxes.base import TEMPLATE, Limits
 from rollin.sandboxes.seccomp import seccomp_filter
 from rollin.sandboxes.surroundings import Surroundings
@@ -70,7 +70,7 @@ def protections(*, user_namespace: bool) -> tuple[list[str], list[str]]:
         "a filter of system calls": seccomp_filter() is not None,
         "a limit of processes kept by the kernel": by_kernel,
         "an oom_score_adj that no command can change": not user_namespace and "CAP_SYS_RESOURCE" in capabilities(),
-        "control groups": False,
+        "a control group for each sandbox": groups.home() is not None,
     }
     looked_at = "memory, sockets and files" if by_kernel else "memory, sockets, files and processes"
     held = [words for words, holds in found.items() if holds] + [f"{looked_at} looked at every {init.TICK} s"]
