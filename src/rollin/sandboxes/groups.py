@@ -8,6 +8,7 @@ Group   one sandbox's; gone when it is closed
 import itertools
 import os
 import re
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def home() -> Home | None:
 
 
 def _serves(candidate: Home) -> bool:
-    """Whether groups can be made there; those that a killed process left are removed."""
+    """Whether groups can be made and entered there; those that a killed process left are removed."""
     if not candidate.place.is_dir():
         return False
     for left in candidate.place.glob(f"{PREFIX}*-*"):
@@ -56,9 +57,18 @@ def _serves(candidate: Home) -> bool:
             with suppress(OSError):
                 left.rmdir()
     try:
-        Group(candidate, 1 << 30).close()
+        group = Group(candidate, 1 << 30)
     except (OSError, ValueError):
         return False
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            group.enter(process.pid)
+        except OSError:
+            return False
+        finally:
+            process.kill()
+            process.wait()
+            group.close()
     return True
 
 
