@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 quickstart: install  ## Train SmolLM2-135M by DAgger to repair small repositories: 2 cores, 11 to 22 minutes
 	$(BIN)/rollin run recipes/quickstart.yaml
 
-test: install  ## Run the tests (10 minutes on two Zen 4 threads)
+test: install  ## Run the tests (9 minutes on two Zen 4 threads)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 test-slow: install  ## Run the tests that take minutes each
