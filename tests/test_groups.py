@@ -79,6 +79,15 @@ def test_a_group_is_gone_with_its_sandbox_however_it_ends(template: Path) -> Non
 
 
 @here
+def test_a_group_that_has_gone_is_a_fault_and_nobodys_failure(template: Path, tmp_path: Path) -> None:
+    with BubblewrapSandbox(template, SMALL) as sandbox:
+        assert sandbox._group
+        sandbox._group._events = tmp_path / "gone"
+        with pytest.raises(InfrastructureFault, match="control group"):
+            sandbox.run("true")
+
+
+@here
 def test_what_a_killed_process_left_is_removed_by_the_next(template: Path, fresh: None) -> None:
     code = "import os, sys\nfrom rollin.sandboxes.groups import Group, home\nGroup(home(), 1 << 30); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True)

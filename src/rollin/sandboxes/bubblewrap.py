@@ -147,8 +147,12 @@ class BubblewrapSandbox(Sandbox):
         raise fault
 
     def _killed_some(self) -> bool:
-        """Whether the kernel has killed for the group's bound since the last look."""
-        before, self._kills = self._kills, self._group.kills() if self._group else 0
+        """Whether the kernel has killed for the group's bound since the last look. InfrastructureFault where the group
+        has gone."""
+        try:
+            before, self._kills = self._kills, self._group.kills() if self._group else 0
+        except (OSError, ValueError) as error:
+            raise InfrastructureFault(f"the sandbox's control group can't be read: {error}") from error
         return self._kills > before
 
     def _leave_group(self) -> None:
