@@ -3,10 +3,8 @@
 A script prints BROKEN where it got what it was after, and TRIED when it has tried everything.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 ROOT, ORDINARY, CONTAINER = "bubblewrap, by root", "bubblewrap, by an ordinary user", "container"
 BUBBLEWRAP = (ROOT, ORDINARY)
@@ -39,10 +37,6 @@ class Attack:
     outcome: Outcome
     where: tuple[str, ...] = EVERYWHERE
     seconds: float = 20.0
-    not_held: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Backend -> why this attack works there."""
-    wants: str = ""
-    """A capability of root, which containers may lack, and without which bubblewrap by root doesn't hold it."""
     slow: bool = False
 
 
@@ -161,6 +155,17 @@ KERNEL = (
     "call('klogctl', 3, ctypes.create_string_buffer(9), 9)",
     "call('sethostname', b'x', 1)",
 )
+SPARED = (
+    "write('/proc/self/oom_score_adj', '0')",
+    "write('/proc/thread-self/oom_score_adj', '0')",
+    "write('/proc/self/oom_adj', '0')",
+    "write('/run/own/proc/self/oom_score_adj', '0')",
+    "os.chmod('/run/own', 0o777)",
+    "os.rename('/run/own', '/run/x')",
+    "call('mount', b'proc', b'/tmp', b'proc', 0, None)",
+    "call('mount', None, b'/proc', None, 4128, None)",
+    "call('umount2', b'/proc', 2)",
+)
 SHARED = (
     "open('/var/lib/repo.git/HEAD', 'a')",
     "os.remove('/var/lib/repo.git/HEAD')",
@@ -221,6 +226,65 @@ for _ in range(30):
             time.sleep(60)
 time.sleep(60)
 """
+CONNECTIONS = """
+import os, socket, time
+for _ in range(5):
+    if not os.fork():
+        break
+held, door, space = [], socket.create_server(('127.0.0.1', 0)), bytearray(1 << 20)
+for _ in range(40):
+    sender = socket.create_connection(door.getsockname())
+    reader, _ = door.accept()
+    sender.setblocking(False)
+    reader.setblocking(False)
+    held += [sender, reader]
+    for rounds in range(60):  # read for a while, so that the kernel gives larger buffers
+        try:
+            while sender.send(space):
+                pass
+        except OSError:
+            pass
+        try:
+            while rounds < 50 and reader.recv_into(space):
+                pass
+        except OSError:
+            pass
+time.sleep(60)
+"""
+KEPT_BY_THE_KERNEL = """
+import ctypes, mmap, os, select, time
+while True:
+    try:
+        if not os.fork():
+            break
+    except OSError:
+        time.sleep(60)
+page = mmap.PAGESIZE
+pieces = mmap.mmap(-1, 200 << 20, flags=mmap.MAP_PRIVATE)
+begin = ctypes.addressof(ctypes.c_char.from_buffer(pieces))
+mprotect = ctypes.CDLL(None).mprotect
+mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+for at in range(0, len(pieces), 2 * page):
+    mprotect(begin + at, page, 1)
+pipes, watchers = [], [select.epoll() for _ in range(200)]
+try:
+    while True:
+        pipes.append(os.pipe())
+        os.set_blocking(pipes[-1][1], False)
+        try:
+            while True:
+                os.write(pipes[-1][1], b'x' * page)
+        except BlockingIOError:
+            pass
+        for each in watchers:
+            each.register(pipes[-1][0])
+except OSError:
+    time.sleep(60)
+"""
+LARGER = (
+    "sender = socket.socketpair()[0]; kind = socket.SOL_SOCKET, socket.{buffer}; before = sender.getsockopt(*kind)"
+    "\nsender.setsockopt(*kind, 1 << 22)\nif sender.getsockopt(*kind) == before: raise OSError"
+)
 UNTIL_REFUSED = """
 import ctypes, os, resource, signal, threading, time
 libc = ctypes.CDLL(None)
@@ -282,9 +346,6 @@ echo; echo TRIED
 
 REFUSED, TEXT, TIMED_OUT = Outcome.REFUSED, Outcome.TEXT, Outcome.TIMED_OUT
 KILLED, ENDED, RUINS = Outcome.KILLED, Outcome.ENDED, Outcome.RUINS
-GROUP = "a control group"
-NO_GROUPS = "memory that is mapped, shared and given out of sight shows in no process: that needs control groups"
-UNPRIVILEGED = "only CAP_SYS_RESOURCE can fix a process's oom_score_adj"
 
 ATTACKS = (
     Attack("resources", "a fork bomb of bash", ":(){ :|:& };:; sleep 60", TIMED_OUT, seconds=1.0),
@@ -322,6 +383,7 @@ ATTACKS = (
         "memory, in shared mappings",
         python("import mmap, os, time\n" + MANY.format(code=IN_SIGHT)),
         KILLED,
+        (CONTAINER,),
         seconds=6.0,
     ),
     Attack(
@@ -329,25 +391,41 @@ ATTACKS = (
         "memory, shared and out of sight",
         python("import mmap, os, time\n" + MANY.format(code=OUT_OF_SIGHT)),
         KILLED,
-        BUBBLEWRAP,
-        seconds=3.0,
-        not_held={ORDINARY: NO_GROUPS},
-        wants=GROUP,
-        slow=True,
+        (CONTAINER,),
+        seconds=6.0,
     ),
     Attack(
         "resources",
-        "memory, in nameless files and System V's objects",
+        "memory that no process shows: of mappings, files, objects, pipes",
         all_refused(
+            "mmap.mmap(-1, 1 << 20)",
+            "mmap.mmap(-1, 1 << 20, mmap.MAP_ANONYMOUS | 3)",
+            "zero = open('/dev/zero', 'rb'); mmap.mmap(zero.fileno(), 1 << 20, prot=mmap.PROT_READ)",
+            "zero = open('/dev/zero', 'r+b'); mmap.mmap(zero.fileno(), 1 << 20)",
+            "call('vmsplice', os.pipe()[1], ctypes.create_string_buffer(16), 1, 0)",
             "os.memfd_create('x')",
             "call('shmget', 0, 1 << 20, 0o1600)",
             "call('semget', 0, 32000, 0o1600)",
             "call('msgget', 0, 0o1600)",
+            "open('x', 'w'); os.setxattr('x', 'user.x', b'x' * 60_000)",
+            "os.setxattr('/tmp', 'system.posix_acl_access', b'x')",
+            LARGER.format(buffer="SO_RCVBUF"),
+            LARGER.format(buffer="SO_SNDBUF"),
         ),
         REFUSED,
         BUBBLEWRAP,
     ),
     Attack("resources", "memory, in unread sockets", python(SOCKETS), KILLED, BUBBLEWRAP),
+    Attack("resources", "memory, in TCP's queues", python(CONNECTIONS), KILLED, BUBBLEWRAP),
+    Attack(
+        "resources",
+        "memory of the kernel: mappings in pieces, pipes, watches",
+        python(KEPT_BY_THE_KERNEL),
+        ENDED,
+        BUBBLEWRAP,
+        seconds=8.0,
+        slow=True,
+    ),
     Attack("resources", "files, until every place is full", FILLER, REFUSED, BUBBLEWRAP),
     Attack("resources", "files without end", python(ENDLESS_FILES), KILLED, BUBBLEWRAP),
     Attack("resources", "output without end", "yes", TIMED_OUT, seconds=1.0),
@@ -363,11 +441,9 @@ ATTACKS = (
     Attack(
         "the host",
         "to be spared when memory runs out",
-        all_refused("write('/proc/self/oom_score_adj', '0')"),
+        all_refused(*SPARED),
         REFUSED,
         BUBBLEWRAP,
-        not_held={ORDINARY: UNPRIVILEGED},
-        wants="CAP_SYS_RESOURCE",
     ),
     Attack("privileges", "root, mounts, namespaces, devices, priority", all_refused(*PRIVILEGES), REFUSED, BUBBLEWRAP),
     Attack("privileges", "set-uid programs", SETUID_COPY, REFUSED, BUBBLEWRAP),

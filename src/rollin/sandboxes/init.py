@@ -23,6 +23,8 @@ REPLY = struct.Struct("<i???dI")
 
 WORKSPACE = "/repo"
 WRITABLE = (WORKSPACE, "/tmp", "/dev/shm")
+OWN = "/run/own"
+"""A folder that this process alone may enter. It holds a /proc that can be written: commands see one that can't."""
 TICK = 0.1
 """Seconds between two looks at what a command uses."""
 TIMED_OUT, KILLED = 124, 137
@@ -30,9 +32,12 @@ TIMED_OUT, KILLED = 124, 137
 DESCRIPTORS = 1024
 """Open files of a process: what Linux gives to programs that don't ask for more."""
 SOCKET = 208 << 10
-"""Bytes that count for each socket: what the kernel lets one hold back unread. No process's memory shows them."""
+"""Bytes that count for each socket: what the kernel lets one hold back unread, if it isn't one of TCP, which tell what
+they hold. No process's memory shows them."""
 SPARED, EXPOSED = 900, 1000
 """The kernel's oom_score_adj of this process, and of commands."""
+PR_SET_DUMPABLE, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 47, 4
+"""Of linux/prctl.h."""
 CROWD = 4
 """Processes that run at full weight. More than that share the weight of so many."""
 WEIGHT_OF_A_STEP = 1.25
@@ -99,24 +104,32 @@ def main() -> None:
 
 
 def protect(bounds: Bounds) -> None:
-    """When the host runs out of memory, a sandbox goes first; where this process has CAP_SYS_RESOURCE, no command can
-    change that. Nobody inside may read or write this process, or interrupt it: the kernel keeps from a PID 1 what it
-    has no handler for, and Python has one for SIGINT."""
+    """When the host runs out of memory, a sandbox goes first, and its commands before this process. Nobody inside may
+    read or write this process, or interrupt it: the kernel keeps from a PID 1 what it has no handler for, and Python
+    has one for SIGINT."""
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    be_spared(EXPOSED if bounds.uid < 0 else SPARED)  # a child that shares this uid may not change it any more
+    be_spared(SPARED)
     if bounds.uid < 0:  # commands share this process's uid: without this they could open /proc/1/mem
-        import ctypes
-
-        pr_set_dumpable = 4
-        ctypes.CDLL(None).prctl(pr_set_dumpable, 0, 0, 0, 0)
+        control(PR_SET_DUMPABLE, 0)
+        control(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)  # what bubblewrap let it keep is no child's
     else:
         os.chown(WORKSPACE, bounds.uid, bounds.uid)
 
 
+def control(option: int, value: int) -> None:
+    """prctl(2)."""
+    import ctypes  # costs milliseconds, and root needs none of it
+
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
 def be_spared(score: int) -> None:
     """Where memory runs out, of the machine or of the sandbox's control group, the highest score goes first."""
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(score))
+    try:
+        with open(f"{OWN}/proc/self/oom_score_adj", "w") as file:
+            file.write(str(score))
+    except PermissionError:  # the host has set a higher one, below which nothing may go
+        pass
 
 
 def execute(command: bytes, stdin: bytes, seconds: float, bounds: Bounds) -> tuple[int, Verdict | None, Capture]:
@@ -169,8 +182,11 @@ def become(command: bytes, source: int, writer: int, seconds: float, bounds: Bou
         limit(resource.RLIMIT_NOFILE, DESCRIPTORS)
         if bounds.counted:
             limit(resource.RLIMIT_NPROC, bounds.processes)
+        if bounds.uid < 0:  # no command runs yet, and until then its files in /proc would be root's
+            control(PR_SET_DUMPABLE, 1)
+        be_spared(EXPOSED)
         if bounds.uid >= 0:
-            be_spared(EXPOSED)
+            os.fchown(1, bounds.uid, bounds.uid)  # that it may open /dev/stdout
             os.setgroups([])
             os.setgid(bounds.uid)
             os.setuid(bounds.uid)
@@ -253,19 +269,30 @@ def excess(bounds: Bounds, files_before: int) -> bytes:
 
 
 def memory_in_use(processes: list[int]) -> int:
-    """Bytes of memory that no file on a disk holds, of all processes in the sandbox, this one included, and of their
-    sockets. What several processes share counts for each."""
+    """Bytes of memory that no file on a disk holds, of all processes in the sandbox, this one included, in memory or
+    swapped out, with their page tables and sockets. What several processes share counts for each."""
     kilobytes = 0
+    shown = b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:"
     for pid in processes:
         try:
             with open(f"/proc/{pid}/status", "rb") as file:
                 lines = file.read().splitlines()
         except OSError:  # it ended meanwhile
             continue
-        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith((b"RssAnon:", b"RssShmem:")))
+        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith(shown))
     with open("/proc/net/sockstat", "rb") as file:
         sockets = int(file.readline().split()[2])
-    return (kilobytes << 10) + sockets * SOCKET
+    return (kilobytes << 10) + sockets * SOCKET + held_back("tcp") + held_back("tcp6")
+
+
+def held_back(protocol: str) -> int:
+    """Bytes that its sockets have sent and not delivered, or that wait to be read."""
+    try:
+        with open(f"/proc/net/{protocol}", "rb") as file:
+            queues = [line.split()[4].split(b":") for line in file.readlines()[1:]]
+    except FileNotFoundError:  # a machine without IPv6
+        return 0
+    return sum(int(sent, 16) + int(waiting, 16) for sent, waiting in queues)
 
 
 def files() -> int:

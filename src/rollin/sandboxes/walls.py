@@ -21,7 +21,6 @@ CAPABILITIES = {
     "CAP_SETGID": 6,
     "CAP_SETUID": 7,
     "CAP_SYS_NICE": 23,
-    "CAP_SYS_RESOURCE": 24,
 }
 """What PID 1 keeps where rollin runs as root, with the bits of linux/capability.h. Commands have none."""
 FILES_PER_MB = 256
@@ -44,12 +43,13 @@ def command_line(
     passwd = _in_memory(f"root:x:0:0:root:/:/bin/bash\nagent:x:{uid}:{uid}:agent:/tmp:/bin/bash\n".encode())
     group = _in_memory(f"root:x:0:\nagent:x:{uid}:\n".encode())
     descriptors = [passwd, group]
-    words = ["bwrap", *_namespaces(user_namespace, uid), *_system(), *_workspace(template, limits), *_python(around)]
+    words = ["bwrap", *_namespaces(user_namespace, uid), *_system(), *_own(user_namespace)]
+    words += [*_workspace(template, limits), *_python(around)]
     words += [word for place, path in shown.items() for word in _read_only(str(path.resolve()), place)]
     for descriptor, path in ((passwd, "/etc/passwd"), (group, "/etc/group")):
         words += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
     words += [word for path, target in around.links.items() for word in ("--symlink", target, path)]
-    words += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    words += [word for path in ("/proc", "/dev", "/") for word in ("--remount-ro", path)]
     if (refused_calls := seccomp_filter()) is not None:
         descriptors.append(_in_memory(refused_calls))
         words += ["--seccomp", str(descriptors[-1])]
@@ -69,7 +69,6 @@ def protections(*, user_namespace: bool) -> tuple[list[str], list[str]]:
         "a uid for each sandbox": not user_namespace,
         "a filter of system calls": seccomp_filter() is not None,
         "a limit of processes kept by the kernel": by_kernel,
-        "an oom_score_adj that no command can change": not user_namespace and "CAP_SYS_RESOURCE" in capabilities(),
         "a control group for each sandbox": groups.home() is not None,
     }
     looked_at = "memory, sockets and files" if by_kernel else "memory, sockets, files and processes"
@@ -107,7 +106,7 @@ def _namespaces(user_namespace: bool, uid: int) -> list[str]:
     flags = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     flags += ["--hostname", "sandbox", "--as-pid-1"]
     if user_namespace:
-        return [*flags, "--unshare-user", "--uid", str(uid), "--gid", str(uid)]
+        return [*flags, "--unshare-user", "--uid", str(uid), "--gid", str(uid), "--cap-add", "CAP_DAC_READ_SEARCH"]
     flags += ["--cap-drop", "ALL"]
     return [*flags, *(word for capability in capabilities() for word in ("--cap-add", capability))]
 
@@ -128,7 +127,15 @@ def _system() -> list[str]:
             flags += ["--ro-bind", str(path), str(path)]
     for name in ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf"):
         flags += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    return [*flags, "--proc", "/proc", "--dev", "/dev"]
+    flags += ["--proc", "/proc", "--dev", "/dev"]
+    # /dev/full reads like /dev/zero, and can't be mapped: what several processes map of /dev/zero shows in none of them
+    return [*flags, "--dev-bind", "/dev/full", "/dev/zero"]
+
+
+def _own(user_namespace: bool) -> list[str]:
+    """A /proc for PID 1, below a folder that root alone may enter, or in a user namespace who passes over modes."""
+    mode = "0000" if user_namespace else "0700"
+    return ["--perms", "0755", "--dir", "/run", "--perms", mode, "--dir", init.OWN, "--proc", f"{init.OWN}/proc"]
 
 
 def _workspace(template: Path, limits: Limits) -> list[str]:
