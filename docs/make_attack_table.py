@@ -22,16 +22,12 @@ def tables() -> str:
     lines += ["", _row("left in the repository, or sent as a patch", "what comes of it"), _row("---", "---")]
     lines += [_row(name, "nothing of it is run; the repair is found, or no patch") for name in EXTRACTION]
     lines += [_row(f"a patch with {name}", "a grade; nothing outside its sandbox changes") for name in PATCHES]
-    lines += [_row(each.name, _not_held(each.not_held) or "does not resolve") for each in FORGERIES]
+    lines += [_row(each.name, "does not resolve") for each in FORGERIES]
     return "\n".join(lines)
 
 
 def _said(attack: Attack, where: str) -> str:
     return attack.outcome.value if where in attack.where else ""
-
-
-def _not_held(reason: str) -> str:
-    return f"**not held**: {reason}" if reason else ""
 
 
 def _row(*cells: str) -> str:

@@ -1,8 +1,9 @@
 """Grading: the agent's patch, in a fresh sandbox, judged by SWE-bench's own parser and rules.
 
 What the agent left behind doesn't grade itself: its sandbox is not used again; test files, the folders of tests around
-them and everything that configures pytest come from the task. What no grader that runs the agent's code in the tests'
-own process can exclude is code that forges the whole report from within; SWE-bench has the same limit.
+them and everything that configures pytest come from the task. The agent's code runs in the tests' own process, where
+it could forge their report: of a task that rollin made the tests run once more in another sandbox, changed so that none
+can pass, and a report that says they did is a forged one.
 """
 
 import importlib
@@ -10,13 +11,13 @@ import re
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from rollin.errors import InfrastructureFault, UserError
 from rollin.sandboxes.base import CommandResult, Limits, Sandbox, as_bytes
 from rollin.sandboxes.workspace import open_workspace
-from rollin.tasks import specs
+from rollin.tasks import control_inside, specs
 from rollin.tasks.extraction import FULL
 from rollin.tasks.extraction import extract_patch as extract_patch
 from rollin.tasks.published.patches import ended
@@ -56,6 +57,7 @@ PYTHONPATH says, and pytest has it look in a folder on the way to the test files
 around the tests is imported before them."""
 ROOM_MB = 32
 """What grading may write after a patch. One that leaves less fills the disk."""
+CONTROL = ".git/control.py"
 OF_TESTS = ("test", "tests")
 """Names of folders that hold nothing but tests: packages, helpers and data that test files import are theirs, too."""
 
@@ -89,7 +91,7 @@ class Grade:
     """All of FAIL_TO_PASS and PASS_TO_PASS pass."""
     patch_applied: bool
     tests: dict[str, str] = field(default_factory=dict)
-    """Test id -> PASSED, FAILED, ERROR, SKIPPED, XFAIL; empty where the tests could not run."""
+    """Test id -> PASSED, FAILED, ERROR, SKIPPED, XFAIL, or FORGED; empty where the tests could not run."""
     report: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """SWE-bench's: FAIL_TO_PASS and PASS_TO_PASS, each with `success` and `failure`."""
     log: str = ""
@@ -117,8 +119,13 @@ class Grade:
 
 def grade(task: Task, patch: str, cache_dir: Path, limits: Limits | None = None) -> Grade:
     """Grade `patch` (against the base commit) in a fresh sandbox. InfrastructureFault if that failed by itself."""
-    with open_workspace(task, cache_dir, limits or (specs.LIMITS if task.published else GRADING)) as sandbox:
-        return grade_in(sandbox, task, patch)
+    limits = limits or (specs.LIMITS if task.published else GRADING)
+    with open_workspace(task, cache_dir, limits) as sandbox:
+        found = grade_in(sandbox, task, patch)
+    if not found.resolved or task.published:
+        return found
+    with open_workspace(task, cache_dir, limits) as sandbox:
+        return _but_for(found, forged_in(sandbox, task, patch))
 
 
 def grade_in(sandbox: Sandbox, task: Task, patch: str) -> Grade:
@@ -136,6 +143,36 @@ def grade_in(sandbox: Sandbox, task: Task, patch: str) -> Grade:
     resolved = swebench.get_resolution_status(found.report) == swebench.ResolvedStatus.FULL.value
     words = found.log + _missing(task, found)
     return Grade(resolved, True, found.tests, found.report, words, time.monotonic() - started)
+
+
+def forged_in(sandbox: Sandbox, task: Task, patch: str) -> list[str]:
+    """The control of a patch that resolves: the same in a fresh sandbox, with tests that can't pass. Those expected
+    tests that are told to have passed; all, where nothing is told of any.
+
+    Code that knows of this and reads the tests' files can tell one run from the other; nothing else differs.
+    """
+    if _apply(sandbox, patch, WITHOUT_ATTRIBUTES) or _restore(sandbox, task):
+        raise InfrastructureFault(f"task {task.instance_id}: what was graded can't be made a second time")
+    sandbox.write(CONTROL, Path(control_inside.__file__).read_bytes())
+    changed = sandbox.run(f"python -I {CONTROL} {shlex.join(task.test_files)}").output.split("\0")
+    expected = [each for each in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS) if each.partition("[")[0] in changed]
+    told, _ = _run_tests(sandbox, task)
+    return [test for test in expected if told.get(test) == "PASSED"] if {*told} & {*expected} else expected
+
+
+def _but_for(found: Grade, forged: Sequence[str]) -> Grade:
+    """A grade in which these tests have not passed."""
+    if not forged:
+        return found
+    report = {
+        kind: {
+            "success": [test for test in told["success"] if test not in forged],
+            "failure": told["failure"] + [test for test in told["success"] if test in forged],
+        }
+        for kind, told in found.report.items()
+    }
+    words = f"{found.log}\n{len(forged)} tests are told to have passed where none could: their report is forged\n"
+    return replace(found, resolved=False, tests=found.tests | dict.fromkeys(forged, "FORGED"), report=report, log=words)
 
 
 def _evaluate(sandbox: Sandbox, task: Task) -> specs.Evaluation:
