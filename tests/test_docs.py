@@ -46,7 +46,7 @@ def test_the_page_of_sandboxes_is_in_step_with_the_attacks_that_are_tried() -> N
     attacks = loaded("make_attack_table")
     page = attacks.PAGE.read_text()
     assert page == attacks.with_tables(page), "run: python docs/make_attack_table.py"
-    assert "**not held**" in page
+    assert "does not resolve" in page
 
 
 def test_every_setting_has_one_meaning(maker: ModuleType) -> None:

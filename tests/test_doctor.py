@@ -36,7 +36,7 @@ def test_a_sandbox_was_really_started(found: dict[str, Check]) -> None:
 
 
 def test_which_walls_hold_here_is_told(found: dict[str, Check]) -> None:
-    with_them, without = found["sandbox's walls"].found.split("; without ")
+    with_them, _, without = found["sandbox's walls"].found.partition("; without ")
     assert "memory" in with_them
     assert "a control group for each sandbox" in (with_them if home() else without)
     each_its_own = with_them if os.geteuid() == 0 and not bubblewrap.check() else without

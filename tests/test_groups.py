@@ -89,7 +89,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next(template: Path, fresh
         ("4:memory:/a/b\n1:cpu:/\n0::/\n", "memory/a/b"),
         ("9:cpu,memory:/\n0::/\n", "memory"),
         ("0::/user.slice/user-0.slice/session-1.scope\n", "user.slice/user-0.slice"),
-        ("0::/\n", None),
+        ("0::/\n", ""),
+        ("1:cpu:/\n", None),
     ],
 )
 def test_groups_are_made_below_ones_own_or_beside_it(
@@ -103,13 +104,16 @@ def test_groups_are_made_below_ones_own_or_beside_it(
     (tmp_path / "own").write_text(own)
     told = home()
     assert (told.place if told else None) == (tmp_path / place if place is not None else None)
-    assert told is None or told.limit == ("memory.max" if own.startswith("0::/u") else "memory.limit_in_bytes")
+    assert told is None or told.limit == ("memory.max" if own.startswith("0::/") else "memory.limit_in_bytes")
 
 
 def test_where_no_group_can_be_made_there_is_none(tmp_path: Path) -> None:
     """A folder takes the place of the kernel's: what is written there bounds nothing, and nothing counts kills."""
     files = "memory.max", "memory.swap.max", "memory.events"
     assert not groups._serves(Home(tmp_path / "nowhere", *files))
+    assert not groups._serves(Home(tmp_path, *files))
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "cgroup.procs").touch()
     assert not groups._serves(Home(tmp_path, *files))
     with pytest.raises(OSError, match=r"memory\.events"):
         Group(Home(tmp_path, *files), 1 << 20)

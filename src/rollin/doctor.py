@@ -127,10 +127,14 @@ def _sandbox() -> Check:
 def _walls() -> Check:
     """Which protections are in force depends on who runs rollin, and on what machine."""
     from rollin.sandboxes.bubblewrap import check
+    from rollin.sandboxes.groups import home
     from rollin.sandboxes.walls import protections
 
     held, missing = protections(user_namespace=check())
-    return Check("sandbox's walls", True, f"with {', '.join(held)}; without {', '.join(missing)}")
+    without = f"; without {', '.join(missing)}" if missing else ""
+    given = home() or os.geteuid() == 0
+    cure = "" if given else "start rollin by `systemd-run --user --scope`, so that it may make control groups"
+    return Check("sandbox's walls", True, f"with {', '.join(held)}{without}", cure)
 
 
 def _containers() -> Check:

@@ -1,7 +1,7 @@
 """Control groups: a bound on what a sandbox holds that counts what no process shows, too.
 
 Home    where this process may make groups: below its own in version 1; in version 2 beside its own, since a group with
-        processes shares out nothing
+        processes shares out nothing (the root of all does)
 Group   one sandbox's; gone when it is closed
 """
 
@@ -43,14 +43,15 @@ def home() -> Home | None:
     if found := re.search(r"^\d+:(?:\w+,)*memory(?:,\w+)*:/(.*)$", own, re.MULTILINE):
         files = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"
         homes.append(Home(MOUNTED / "memory" / found[1], *files))
-    if found := re.search(r"^0::/(.+)$", own, re.MULTILINE):
-        homes.append(Home((MOUNTED / found[1]).parent, "memory.max", "memory.swap.max", "memory.events"))
+    if found := re.search(r"^0::/(.*)$", own, re.MULTILINE):
+        place = (MOUNTED / found[1]).parent if found[1] else MOUNTED
+        homes.append(Home(place, "memory.max", "memory.swap.max", "memory.events"))
     return next((each for each in homes if _serves(each)), None)
 
 
 def _serves(candidate: Home) -> bool:
     """Whether groups can be made and entered there; those that a killed process left are removed."""
-    if not candidate.place.is_dir():
+    if not (candidate.place / "cgroup.procs").is_file():  # a folder of another kind, where both versions are in use
         return False
     for left in candidate.place.glob(f"{PREFIX}*-*"):
         if not Path("/proc", left.name.split("-")[1]).exists():
