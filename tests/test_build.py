@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from rollin.errors import UserError
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
+from rollin.tasks import validation
 from rollin.tasks.build import Candidate, Order, Rotation, _candidate, build
 from rollin.tasks.cache import code_version
 from rollin.tasks.cli import app
-from rollin.tasks.grading import grade, run_tests
+from rollin.tasks.grading import grade, grade_in, run_tests
 from rollin.tasks.reports import leaks
 from rollin.tasks.repository import materialise, repository_shas
 from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
@@ -286,3 +287,30 @@ def test_what_a_statement_holds_does_not_steer_the_terminal(tmp_path):
         shown = CliRunner().invoke(app, [*command, str(tmp_path / "t.jsonl")]).output
         assert "gone" in shown
         assert not {"\x1b", "\x07"} & set(shown)
+
+
+def test_reference_patches_are_judged_as_agents_are_and_alike_ones_once(cache, tasks, monkeypatch):
+    """Of one unit, as a visit makes them: repaired, they are the same."""
+    opened = list[str]()
+    monkeypatch.setattr(
+        validation, "grade_in", lambda box, task, patch: opened.append(task.instance_id) or grade_in(box, task, patch)
+    )
+    first, other, *_ = (task for task in tasks[Family.SEMANTIC])
+    judge = validation.Validation(cache / "repositories")
+    again = first.model_copy(update={"FAIL_TO_PASS": first.FAIL_TO_PASS[:1]})
+    lost = first.model_copy(update={"PASS_TO_PASS": ["test_nowhere.py::test_it"]})
+    assert [judge.resolves(task) for task in (first, again, lost, other)] == [True, True, False, True]
+    assert opened == [first.instance_id, other.instance_id]
+    assert not judge.resolves(first.model_copy(update={"patch": other.patch})), "it doesn't apply"
+    assert not judge.resolves(first.model_copy(update={"patch": ""}))
+
+
+def test_a_judged_repair_is_not_found_beside_its_task(cache, tasks):
+    [task, *_] = tasks[Family.VISIBLE]
+    assert validation.Validation(cache / "repositories").resolves(task)
+    place = materialise(task, cache / "repositories")
+    words = ["git", "-C", str(place), "cat-file", "--batch-all-objects", "--batch"]
+    objects = subprocess.run(words, capture_output=True, check=True).stdout.decode(errors="replace")
+    repaired = [line[1:] for line in task.patch.splitlines() if line.startswith("+") and not line.startswith("+++")]
+    assert repaired
+    assert not all(line in objects for line in repaired)

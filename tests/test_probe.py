@@ -158,13 +158,14 @@ def test_where_one_file_cannot_be_imported_none_is_run(unit, tmp_path):
     assert broken.failed[other].type == "ModuleNotFoundError"
 
 
-def test_lines_that_no_test_executes_are_known(unit, tmp_path):
+def test_lines_that_no_test_executes_are_known(unit, tmp_path, monkeypatch):
     text = "def said(word):\n    if word:\n        return word\n    return None\n"
     test = "from extra import said\n\ndef test_it():\n    assert said('x')\n"
     with Workbench(unit, tmp_path) as bench:
         bench._sandbox.write("extra.py", text.encode())
         bench._sandbox.write(unit.test_files[0], test.encode())
-        assert bench.executed["extra.py"] == {1, 2, 3}
+        monkeypatch.setattr(bench, "unit", replace(unit, files={**unit.files, "extra.py": text}))
+        assert bench.executed == {"extra.py": {1, 2, 3}}
         assert bench.baseline.lines == {}
 
 

@@ -23,11 +23,11 @@ from pydantic import BaseModel
 from rollin.errors import UserError
 from rollin.tasks.cache import cache_folder, code_version
 from rollin.tasks.faults.base import Fault
-from rollin.tasks.grading import grade
 from rollin.tasks.makers import MAKERS, maker_of
 from rollin.tasks.packages import OWN, package_units
 from rollin.tasks.schema import Family, Split, Task, write_tasks
 from rollin.tasks.units import FOLDERS, Unit, katas
+from rollin.tasks.validation import Validation
 from rollin.tasks.workbench import FlakyTestsError, Workbench
 
 SPLIT_SALT = "rollin-1"
@@ -283,9 +283,9 @@ def _make(order: Order, visit: Visit, folder: Path) -> Candidate:
             made = [str(error)]
         tried = sorted(bench.tried)
     tasks, dropped = list[Task](), [each for each in made if isinstance(each, str)]
+    validation = Validation(folder / "repositories")
     for task in made:
-        # The repaired files passed in the workbench; now as an agent's patch would be judged, in a fresh sandbox.
-        if isinstance(task, Task) and grade(task, task.patch, folder / "repositories").resolved:
+        if isinstance(task, Task) and validation.resolves(task):
             tasks.append(task.model_copy(update={"split": order.split}))
         elif isinstance(task, Task):
             dropped.append("the reference patch does not resolve it")

@@ -44,7 +44,7 @@ class Outcome:
     steady: bool = True
     """Whether a second run, if there was one, passed the same."""
     lines: dict[str, frozenset[int]] = field(default_factory=dict)
-    """Of each file, those that were executed; nothing if they were not `traced`."""
+    """Of each file that was `traced`, those that were executed."""
 
 
 def probe(
@@ -53,17 +53,17 @@ def probe(
     test_files: Sequence[str],
     *,
     twice: bool = False,
-    traced: bool = False,
+    traced: Sequence[str] = (),
     seconds: int = 5,
 ) -> list[Outcome]:
     """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
-    `twice` runs a tree again that breaks some, not all, of what passes on the first one, by assertions alone. `traced`
-    notes which lines are executed, which takes several times as long. A tree for which the sandbox ends them all (what
-    it starts takes too much memory) has timed out; the repository is then as it was committed. Raises
-    InfrastructureFault if the sandbox, not a tree, kept the tests from running.
+    `twice` runs a tree again that breaks some, not all, of what passes on the first one, by assertions alone. Of the
+    files that are `traced` it notes which lines are executed, which takes several times as long. A tree for which the
+    sandbox ends them all (what it starts takes too much memory) has timed out; the repository is then as it was
+    committed. Raises InfrastructureFault if the sandbox, not a tree, kept the tests from running.
     """
-    request = {"trees": trees, "test_files": list(test_files), "twice": twice, "traced": traced, "seconds": seconds}
+    request = {"trees": trees, "test_files": [*test_files], "twice": twice, "traced": [*traced], "seconds": seconds}
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"

@@ -16,7 +16,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -46,20 +46,20 @@ class Request(TypedDict):
     trees: list[Tree]
     test_files: list[str]
     twice: bool
-    traced: bool
+    traced: list[str]
     seconds: int
 
 
 class Recorder:
     """A pytest plugin that keeps what passed, what failed, and where."""
 
-    def __init__(self, *, traced: bool = False) -> None:
+    def __init__(self, traced: Sequence[str] = ()) -> None:
         self.passed: set[str] = set()
         self.failed: dict[str, Record] = {}
         self.lines: dict[str, set[int]] = {}
-        """Of each file of the repository, those that were executed; if it is `traced`."""
+        """Of each file that is `traced`, those that were executed."""
         if traced:
-            note_lines(self.lines)
+            note_lines(self.lines, traced)
 
     def found(self, status: int) -> Record:
         """What a session saw that ended so."""
@@ -84,15 +84,15 @@ class Recorder:
             self.failed[node.nodeid] = describe(call.excinfo.value)
 
 
-def note_lines(lines: dict[str, set[int]]) -> None:
-    """Add to `lines`, by file of the repository, what is executed from now on."""
-    here = os.path.join(os.getcwd(), "")
+def note_lines(lines: dict[str, set[int]], files: Sequence[str]) -> None:
+    """Add to `lines`, by file of these, what is executed from now on."""
+    names = {os.path.abspath(name): name for name in files}
 
     def enter(frame: FrameType, event: str, _: object) -> Any:
-        name = frame.f_code.co_filename
-        if not name.startswith(here):
+        name = names.get(frame.f_code.co_filename)
+        if name is None:
             return None
-        numbers = lines.setdefault(name.removeprefix(here), set())
+        numbers = lines.setdefault(name, set())
 
         def step(frame: FrameType, event: str, _: object) -> Any:
             numbers.add(frame.f_lineno)
@@ -124,9 +124,9 @@ def describe(error: BaseException) -> Record:
     }
 
 
-def run_tests(test_files: list[str], *, traced: bool = False) -> Record:
+def run_tests(test_files: list[str], traced: Sequence[str] = ()) -> Record:
     """One run of pytest in this process."""
-    recorder = Recorder(traced=traced)
+    recorder = Recorder(traced)
     return recorder.found(pytest.main([*OPTIONS, *test_files], plugins=[recorder]))
 
 
@@ -274,7 +274,7 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
         return False
     child = os.fork()
     if child == 0:
-        late, recorder = Late(request, screen), Recorder(traced=request["traced"])
+        late, recorder = Late(request, screen), Recorder(request["traced"])
         status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, recorder])
         if late.pipe is not None:
             tell(late.pipe, partial(recorder.found, status))

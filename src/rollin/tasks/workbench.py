@@ -79,8 +79,9 @@ class Workbench:
 
     @cached_property
     def executed(self) -> Mapping[str, frozenset[int]]:
-        """The lines of each file that the tests execute; empty where tracing them takes too long."""
-        [traced] = probe(self._sandbox, [{}], self.unit.test_files, traced=True, seconds=LONG_SECONDS)
+        """The lines of each file of code that the tests execute; empty where tracing them takes too long."""
+        code = [*self.unit.code]
+        [traced] = probe(self._sandbox, [{}], self.unit.test_files, traced=code, seconds=LONG_SECONDS)
         return traced.lines
 
     def broken(self, outcome: Outcome) -> list[str]:
