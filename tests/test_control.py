@@ -91,8 +91,17 @@ def test_twice():
     assert False
 
 
-def helper():
-    return 1
+def test_bound():
+    pass
+
+
+def test_imported():
+    pass
+
+
+if True:
+    test_bound = helper = int
+    from os import getcwd as test_imported
 '''
 FAILING = {
     *("test_plain", "test_short", "test_later", "test_each"),
