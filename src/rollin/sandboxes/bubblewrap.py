@@ -5,9 +5,10 @@ environment; a wall-clock and a CPU limit for each command; address space, file 
 the number of processes; open files of each; what /repo, /tmp and /dev/shm hold (nothing else can be mounted: see
 `seccomp`); what a command prints. Looked at every 0.1 s, so that a fast one passes it for a moment: the memory and the
 sockets of all processes together, the number of files, the number of processes where the kernel can't count them. A
-crowd of processes gets the CPU of a few. No process outlives its command.
+crowd of processes gets the CPU of a few. No process outlives its command. Where the machine's memory runs out, commands
+go first.
 Where rollin may make control groups, the kernel bounds what all processes and files hold together, seen or not.
-Not enforced: shares of disk bandwidth; elsewhere, memory that is mapped, shared and then given out of sight.
+Not enforced: shares of disk bandwidth; elsewhere, what the kernel notes for each process, such as pieces of mappings.
 
 As root, commands run under a uid of their own for each sandbox. As an ordinary user they run in a user namespace; the
 kernel counts processes there since 5.14, and for root's own uid never.
