@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack_table import ATTACKS, CONTAINER, EVERYWHERE, HOST_PROCESS, PORT, SECRET_FILE, Attack, Outcome
+from attack_scripts import HOST_PROCESS, PORT, SECRET_FILE
+from attack_table import ATTACKS, CONTAINER, EVERYWHERE, Attack, Outcome
 from attacks_room import SMALL, Backend, backend, mounts, processes_with
 from gateway_room import Run
 from scripted import make_task
