@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import json
+import random
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,9 @@ from rollin.tasks import validation
 from rollin.tasks.build import Candidate, Order, Rotation, _candidate, build
 from rollin.tasks.cache import code_version
 from rollin.tasks.cli import app
+from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.grading import grade, grade_in, run_tests
+from rollin.tasks.makers import AHEAD, TRIES, WINDOW, make_regression
 from rollin.tasks.reports import leaks
 from rollin.tasks.repository import materialise, repository_shas
 from rollin.tasks.schema import Family, Split, Task, read_tasks, write_tasks
@@ -140,6 +144,16 @@ def test_a_module_that_a_large_order_comes_back_to_tries_no_fault_again(cache, m
     assert len(visits) > 1
     assert built.tasks
     assert len(faults) == len(set(faults)) == sum(built.tried.values())
+
+
+@pytest.mark.parametrize("source", ["kata", "package"])
+def test_a_unit_without_room_for_a_history_is_soon_left(cache, monkeypatch, source):
+    monkeypatch.setattr("rollin.tasks.makers.synthesise", lambda *_: None)
+    unit = replace(katas()[0], source=source)
+    with Workbench(unit, cache / "repositories", wanted=4) as bench:
+        made = [*make_regression(bench, tuple(SEMANTIC), random.Random(0))]
+        assert len(bench.tried) < WINDOW * AHEAD + TRIES
+    assert made == ["no history fits a mutation"]
 
 
 def test_a_task_that_two_mutations_make_counts_once(cache, tasks, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollin.tasks.faults.base import Fault, apart, apply, diff, faulty_lines, occurs
-from rollin.tasks.faults.regression import BAD_SUBJECTS, synthesise
+from rollin.tasks.faults.regression import BAD_SUBJECTS, has_place, synthesise
 from rollin.tasks.faults.revisions import undo_function, undo_tests
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE, misspell
@@ -234,6 +234,18 @@ def test_a_history_leads_from_the_pristine_files_to_the_broken_head(kata):
         assert {line[4:] for line in repair if line.startswith("---")} == {f"a/{kata.path}"}
         return
     pytest.fail("no history in six tries")
+
+
+def test_a_history_holds_a_fault_whose_line_stands_once_and_in_a_function():
+    code = "LIMIT = 3\n\n\ndef f(a):\n    return a > 1\n\n\ndef g(a):\n    a += 2\n    return a > 1\n"
+
+    def placed(old: str, new: str) -> bool:
+        start = code.index(old)
+        return has_place({"m.py": code}, Fault("m.py", start, start + len(old), new, "wrong_constant", old))
+
+    assert placed("2", "5")
+    assert not placed("1", "5")  # the same line stands in both functions
+    assert not placed("3", "5")  # in none
 
 
 def test_a_revert_conflicts_where_a_later_commit_touched_the_line_beside(tmp_path):

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import combinations, islice, product
 
 from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs, syntax_tree
-from rollin.tasks.faults.regression import ROOT_SUBJECT, History, synthesise, undo_repair
+from rollin.tasks.faults.regression import ROOT_SUBJECT, History, has_place, synthesise, undo_repair
 from rollin.tasks.faults.revisions import README, Undo, undo_function
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
@@ -30,7 +30,7 @@ TRIES = 8
 WINDOW = 3
 """Mutations tried at once, for each of the next tasks."""
 AHEAD = 4
-"""Tasks that are looked for at once."""
+"""Tasks that are looked for at once, if so many are missing: a probe of several begins once."""
 
 
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
@@ -160,7 +160,7 @@ def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, fa
     """Tasks of so many mutations, one where it isn't said, that nothing but failing assertions reveals."""
     wanted = faults or (2 if bench.unit.beside else 1)
     reason, chosen = "no test notices a mutation", list[tuple[Fault, Outcome]]()
-    for fault, outcome in _noticed(bench, kinds, rng):
+    for fault, outcome in _noticed(bench, _mutations(bench, kinds, rng), twice=True):
         together = [*(fault for fault, _ in chosen), fault]
         if not _asserts(outcome):
             reason = "a mutation shows by an exception"
@@ -198,13 +198,13 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
     return bench.task(Family.SEMANTIC, kinds, statement, [Commit(subject=ROOT_SUBJECT, files=tree)], fixed, outcomes[0])
 
 
-def _noticed(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, Outcome]]:
-    """Mutations that tests notice, in the order of preference, with what the tests say; what they deny by assertions
-    they deny twice."""
-    mutations = (fault for fault in _mutations(bench, kinds, rng) if _is_executed(bench, fault))
-    while window := list(islice(mutations, WINDOW * min(bench.wanted, AHEAD))):
+def _noticed(bench: Workbench, mutations: Iterable[Fault], *, twice: bool) -> Iterator[tuple[Fault, Outcome]]:
+    """Those that tests notice, in the same order, with what the tests say; `twice`, what they deny by assertions they
+    deny twice."""
+    executed = (fault for fault in mutations if _is_executed(bench, fault))
+    while window := list(islice(executed, WINDOW * min(bench.missing, AHEAD))):
         bench.note(window)
-        outcomes = bench.outcomes(_trees(bench, window), twice=True)
+        outcomes = bench.outcomes(_trees(bench, window), twice=twice)
         for fault, outcome in zip(window, outcomes, strict=True):
             if outcome.passed and outcome.steady and bench.broken(outcome):
                 yield fault, outcome
@@ -230,49 +230,81 @@ def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
 
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Made:
     """Tasks whose history holds one commit that broke it."""
-    reason, files = "no history fits a mutation", bench.unit.files
+    reason, told = "no history fits a mutation", _histories(bench, kinds, rng)
+    while some := list(islice(told, min(bench.missing, AHEAD))):
+        standing = [each for each, stands in zip(some, _stand_before(bench, some), strict=True) if stands]
+        reason = "other units' tests fail before the bad commit"
+        for (fault, history), outcomes in zip(standing, _outcomes(bench, standing), strict=True):
+            made = _regression_task(bench, fault, history, outcomes, rng)
+            if isinstance(made, Task):
+                yield made
+                reason = "no other history fits a mutation"
+            else:
+                reason = made
+    yield reason
+
+
+def _histories(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, History]]:
+    """Histories that break something, each with what it breaks; no more once none was found so often in a row."""
+    vain = 0
     for fault, feature in islice(_breaking(bench, kinds, rng), TRIES * bench.wanted):
         bench.note([fault])
         history = synthesise(_with_readme(bench), fault, rng, feature)
-        if history is None:
-            continue
-        if not _stands_before(bench, history):
-            reason = "other units' tests fail before the bad commit"
-            continue
-        states = (*history.states, history.states[-1], history.repaired)
-        *outcomes, again, repaired = bench.outcomes([_changes(files, state) for state in states])
-        steady = again.passed == outcomes[-1].passed and repaired.passed == bench.baseline.passed
-        statement = report(bench, outcomes[-1], [fault.answer], rng, used_to=True)
-        reason = _objection(history.bad, outcomes) or ("" if steady else "its tests don't say the same twice")
-        reason = reason or ("" if statement else "every report would give the repair away")
-        if statement and not reason:
-            fixed = {fault.path: history.repaired[fault.path]}
-            found = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
-            yield bench.task(Family.REGRESSION, found, statement, history.commits(files), fixed, outcomes[-1])
-    yield reason
+        vain = 0 if history else vain + 1
+        if history:
+            yield fault, history
+        if vain == TRIES:
+            return
+
+
+def _regression_task(
+    bench: Workbench, fault: Fault, history: History, outcomes: Sequence[Outcome], rng: random.Random
+) -> Task | str:
+    """The task, whose `outcomes` are those of the history's states and of the last one again; or why it is none. That
+    all tests pass once it is repaired, a task's validation shows."""
+    *states, again = outcomes
+    statement = report(bench, states[-1], [fault.answer], rng, used_to=True)
+    if objection := _objection(history.bad, states):
+        return objection
+    if again.passed != states[-1].passed:
+        return "its tests don't say the same twice"
+    if statement is None:
+        return "every report would give the repair away"
+    fixed = {fault.path: history.repaired[fault.path]}
+    kinds = [fault.kind, *(["conflicting_revert"] if history.conflicts else [])]
+    return bench.task(Family.REGRESSION, kinds, statement, history.commits(bench.unit.files), fixed, states[-1])
 
 
 def _breaking(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[tuple[Fault, Undo]]:
     """What a commit may break, each with how to take back a feature that came later. Of a kata that is a function. Any
     function of a package may be needed elsewhere in it, so there something else was repaired, which other tests
     notice."""
+    files, mutations = bench.unit.files, _mutations(bench, kinds, rng)
     if bench.unit.source == "kata":
-        yield from ((fault, undo_function) for fault in _mutations(bench, kinds, rng))
+        yield from ((fault, undo_function) for fault in mutations)
         return
     known = list[tuple[Fault, set[str]]]()
-    for fault, outcome in _noticed(bench, kinds, rng):
+    placed = (fault for fault in mutations if has_place(files, fault))
+    for fault, outcome in _noticed(bench, placed, twice=False):  # that its tests are steady, the history's end shows
         tests = {name.partition("[")[0] for name in outcome.failed}
-        others = [(other, seen_by) for other, seen_by in known if not seen_by & tests]
-        if others:
-            yield fault, undo_repair(bench.unit.files, others)
+        yield fault, undo_repair(files, [(other, seen_by) for other, seen_by in known if not seen_by & tests])
         known.append((fault, tests))
 
 
-def _stands_before(bench: Workbench, history: History) -> bool:
-    """Whether all tests of a package pass at its first commit, which lacks all that others brought; a kata has no other
-    tests than its own."""
-    first = _changes(bench.unit.files, history.states[0])
-    return bench.unit.source == "kata" or bench.stands(first)
+def _stand_before(bench: Workbench, some: Sequence[tuple[Fault, History]]) -> list[bool]:
+    """Whether all tests of a package pass at each history's first commit, which lacks all that others brought; a kata
+    has no other tests than its own."""
+    if bench.unit.source == "kata":
+        return [True] * len(some)
+    return bench.stand([_changes(bench.unit.files, history.states[0]) for _, history in some])
+
+
+def _outcomes(bench: Workbench, some: Sequence[tuple[Fault, History]]) -> list[list[Outcome]]:
+    """What the tests say of each history's states, of the last one twice."""
+    states = [[*history.states, history.states[-1]] for _, history in some]
+    trees = [_changes(bench.unit.files, state) for each in states for state in each]
+    outcomes = iter(bench.outcomes(trees) if trees else ())
+    return [list(islice(outcomes, len(each))) for each in states]
 
 
 def _objection(bad: int, outcomes: Sequence[Outcome]) -> str | None:

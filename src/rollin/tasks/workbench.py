@@ -1,6 +1,6 @@
 """A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -35,13 +35,13 @@ class Workbench:
         """
         self.unit = unit
         self.wanted = wanted
+        self.missing = wanted
+        """How many tasks it is still to give."""
         self.known = known
         self.cache_dir = cache_dir
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
         self._baseline: Outcome | None = None
-        self._failing_anyway: Set[str] | None = None
-        """Tests of the whole repository, once they ran."""
         self.tried: set[Fault] = set()
         """Faults that were put in, whatever came of it."""
 
@@ -60,14 +60,11 @@ class Workbench:
         self._baseline = pristine
         return outcomes
 
-    def stands(self, tree: Tree) -> bool:
-        """Whether no test of the whole repository fails in a tree but those that fail on the pristine files, too: other
-        units' tests need this one, and an agent runs them all."""
-        pristine: list[Tree] = [{}] if self._failing_anyway is None else []
-        *first, said = probe(self._sandbox, [*pristine, tree], [], seconds=LONG_SECONDS)
-        if first:
-            self._failing_anyway = first[0].failed.keys()
-        return bool(said.passed) and said.failed.keys() <= (self._failing_anyway or set())
+    def stand(self, trees: Sequence[Tree]) -> list[bool]:
+        """Whether no test of the whole repository fails in each tree but those that fail on the pristine files, too:
+        other units' tests need this one, and an agent runs them all."""
+        pristine, *outcomes = probe(self._sandbox, [{}, *trees], [], seconds=LONG_SECONDS)
+        return [bool(outcome.passed) and outcome.failed.keys() <= pristine.failed.keys() for outcome in outcomes]
 
     @property
     def baseline(self) -> Outcome:
@@ -102,6 +99,7 @@ class Workbench:
         wanted = {path: text for path, text in fixed.items() if text is not None}
         blank = _blank(unit)
         _, commit = build_repository(pristine_files(blank), history, self.cache_dir)
+        self.missing -= 1
         return blank.model_copy(
             update={
                 "instance_id": f"{unit.source}__{unit.name}-{family.value}-{commit[:8]}",

@@ -145,6 +145,12 @@ def synthesise(
     return History((ROOT_SUBJECT, *chain(*subjects)), states, bad, head, conflicts)
 
 
+def has_place(files: Files, fault: Fault) -> bool:
+    """Whether a history could hold a fault: its lines stand in a function, and nowhere else."""
+    broken = _broken_lines(files, fault)
+    return broken is not None and broken.apply(files) is not None
+
+
 def _broken_lines(files: Files, fault: Fault) -> _Break | None:
     """The fault's lines and the function that holds them."""
     text = files[fault.path]
