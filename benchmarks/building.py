@@ -1,6 +1,6 @@
 """What a kept package task takes a worker, in the first visits of a large order, into an empty cache.
 
-python benchmarks/building.py [tasks of each family and split, 100 if left out]
+python benchmarks/building.py [tasks of each family and split, 100 if left out] [family ...]
 
 Another version's figures on the same machine: the same with its `src` as PYTHONPATH.
 """
@@ -43,9 +43,10 @@ def built(order: Order, wanted: int, cache: Path) -> list[Candidate]:
 
 def main() -> None:
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    families = [Family(name) for name in sys.argv[2:]] or [Family.VISIBLE, Family.SEMANTIC, Family.REGRESSION]
     print(f"{WORKERS} workers at once; bar 1.5 s (median)")
     print(f"{'family':<10} {'split':<6} {'visits':>6} {'kept':>5} {'wall, s':>8} {'median, s':>9} {'mean, s':>8}")
-    for family in (Family.VISIBLE, Family.SEMANTIC):
+    for family in families:
         for split, count in ORDERED.items():
             with tempfile.TemporaryDirectory() as cache:
                 begun = time.monotonic()
