@@ -202,12 +202,17 @@ def _noticed(bench: Workbench, mutations: Iterable[Fault], *, twice: bool) -> It
     """Those that tests notice, in the same order, with what the tests say; `twice`, what they deny by assertions they
     deny twice."""
     executed = (fault for fault in mutations if _is_executed(bench, fault))
-    while window := list(islice(executed, WINDOW * min(bench.missing, AHEAD))):
+    while window := list(islice(executed, WINDOW * _at_once(bench))):
         bench.note(window)
         outcomes = bench.outcomes(_trees(bench, window), twice=twice)
         for fault, outcome in zip(window, outcomes, strict=True):
             if outcome.passed and outcome.steady and bench.broken(outcome):
                 yield fault, outcome
+
+
+def _at_once(bench: Workbench) -> int:
+    """How many tasks are looked for at once: those that are missing. A maker may be asked for more than were wanted."""
+    return min(max(1, bench.missing), AHEAD)
 
 
 def _is_executed(bench: Workbench, fault: Fault) -> bool:
@@ -231,7 +236,7 @@ def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Made:
     """Tasks whose history holds one commit that broke it."""
     reason, told = "no history fits a mutation", _histories(bench, kinds, rng)
-    while some := list(islice(told, min(bench.missing, AHEAD))):
+    while some := list(islice(told, _at_once(bench))):
         standing = [each for each, stands in zip(some, _stand_before(bench, some), strict=True) if stands]
         reason = "other units' tests fail before the bad commit"
         for (fault, history), outcomes in zip(standing, _outcomes(bench, standing), strict=True):
