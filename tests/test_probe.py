@@ -7,7 +7,7 @@ import pytest
 
 from rollin.tasks import workbench
 from rollin.tasks.faults.semantic import SEMANTIC
-from rollin.tasks.makers import make_semantic
+from rollin.tasks.makers import WINDOW, make_semantic
 from rollin.tasks.schema import Task
 from rollin.tasks.units import Unit, katas
 from rollin.tasks.workbench import FlakyTestsError, Workbench
@@ -63,7 +63,7 @@ def test_what_one_probe_compiled_is_nothing_to_the_next_one_in_the_sandbox(unit,
 def test_what_breaks_is_run_twice_and_must_say_the_same(unit, tmp_path):
     trees = [{unit.test_files[0]: text} for text in (FLAKY, STEADY)]
     with Workbench(unit, tmp_path) as bench:
-        assert [outcome.steady for outcome in bench.outcomes(trees, twice=True)] == [False, True]
+        assert [outcome.steady for outcome in bench.outcomes(trees, asserted=True)] == [False, True]
         assert all(outcome.steady for outcome in bench.outcomes(trees))  # run once, nothing is known
 
 
@@ -98,7 +98,7 @@ def test_a_tree_that_takes_all_memory_ends_no_other(unit, tmp_path, monkeypatch)
     monkeypatch.setattr(workbench, "LIMITS", workbench.LIMITS.model_copy(update={"memory_mb": 600}))
     name = unit.test_files[0]
     with Workbench(unit, tmp_path) as bench:
-        greedy, crowd, steady = bench.outcomes([{name: text} for text in (GREEDY, CROWD, STEADY)], twice=True)
+        greedy, crowd, steady = bench.outcomes([{name: text} for text in (GREEDY, CROWD, STEADY)], asserted=True)
         assert bench.outcomes([]) == [], "the pristine files are there again"
     assert greedy.failed[f"{name}::test_it"].type == "MemoryError"
     assert crowd.timed_out
@@ -169,12 +169,66 @@ def test_lines_that_no_test_executes_are_known(unit, tmp_path, monkeypatch):
         assert bench.baseline.lines == {}
 
 
-def test_mutations_are_tried_only_where_tests_execute_the_line(unit, tmp_path, monkeypatch):
+def test_once_many_mutations_were_in_vain_only_lines_that_tests_execute_are_tried(unit, tmp_path):
     with Workbench(unit, tmp_path) as bench:
         assert isinstance(next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))), Task)
-        monkeypatch.setitem(vars(bench), "executed", {unit.path: frozenset()})
-        tried = set(bench.tried)
+        assert "executed" not in vars(bench), "its tests notice most: it isn't worth it"
+    with Workbench(unit, tmp_path) as bench:
+        bench._sandbox.write(unit.test_files[0], f"import {unit.module}\n\ndef test_it():\n    pass\n".encode())
         assert next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))) == "no test notices a mutation"
-        assert bench.tried == tried
-        monkeypatch.setitem(vars(bench), "executed", {})  # nothing is known
-        assert isinstance(next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))), Task)
+        assert bench.executed
+        assert len(bench.tried) == WINDOW
+
+
+LATER = "def test_1():\n    assert {told}\n\ndef test_2():\n    raise KeyError\n\ndef test_3():\n    pass\n"
+
+
+def test_where_assertions_are_asked_for_an_exception_ends_the_run(unit, tmp_path):
+    name = unit.test_files[0]
+    with Workbench(unit, tmp_path) as bench:
+        trees = [{name: LATER.format(told=told)} for told in (True, False)] + [{name: STEADY}]
+        every = bench.outcomes(trees)
+        asked = bench.outcomes(trees, asserted=True)
+    assert [len(outcome.passed) for outcome in every] == [2, 1, 1]
+    assert [len(outcome.passed) for outcome in asked] == [1, 0, 1]
+    assert [{failure.type for failure in outcome.failed.values()} for outcome in asked] == [
+        {"KeyError"},
+        {"AssertionError", "KeyError"},
+        {"AssertionError"},
+    ]
+
+
+COUNTING = "\nwith open('/tmp/loaded', 'a') as log:\n    print(file=log)\n"
+
+
+def _loaded(bench: Workbench) -> int:
+    """How often what counts in `/tmp/loaded` was loaded since the last look."""
+    return int(bench._sandbox.run("wc -l < /tmp/loaded; rm /tmp/loaded").output)
+
+
+def test_pristine_files_run_along_until_they_ran_twice(unit, tmp_path):
+    name = unit.test_files[0]
+    with Workbench(unit, tmp_path) as bench:
+        bench._sandbox.write(name, (unit.files[name] + COUNTING).encode())
+        ran = []
+        for _ in range(3):
+            bench.outcomes([{name: STEADY + COUNTING}])
+            ran.append(_loaded(bench))
+    assert ran == [2, 2, 1]
+
+
+def test_one_session_serves_trees_that_change_nothing_that_a_conftest_imports(unit, tmp_path):
+    """To begin one for each tree takes longer than a small module's tests."""
+    name = unit.test_files[0]
+    trees = [{name: f"def test_it():\n    assert {told}\n"} for told in (True, False, True)]
+    with Workbench(unit, tmp_path) as bench:
+        bench._sandbox.write("conftest.py", f"import bearer\n{COUNTING}".encode())
+        bench._sandbox.write("bearer.py", b"")
+        found = bench.outcomes(trees)
+        once = _loaded(bench)
+        bench.outcomes([{**tree, "bearer.py": "number = 1\n"} for tree in trees])
+        assert _loaded(bench) > len(trees)
+        bench.outcomes([{**tree, "other.py": "number = 1\n"} for tree in trees])
+        assert _loaded(bench) > len(trees), "it might have imported that, if it could"
+    assert [bool(outcome.passed) for outcome in found] == [True, False, True]
+    assert once == 1

@@ -7,17 +7,18 @@ import ast
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import combinations, islice, product
+from itertools import islice, product
 
-from rollin.tasks.faults.base import Fault, Files, apart, apply, faulty_lines, occurs, syntax_tree
+from rollin.tasks.faults.base import Fault, Files, apart, changes, faulty_lines, syntax_tree
 from rollin.tasks.faults.regression import ROOT_SUBJECT, History, has_place, synthesise, undo_repair
 from rollin.tasks.faults.revisions import README, Undo, undo_function
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
-from rollin.tasks.probe import Failure, Outcome
+from rollin.tasks.probe import Outcome
 from rollin.tasks.probe_inside import ASSERTED
 from rollin.tasks.reports import symptom, write_report
 from rollin.tasks.schema import Commit, Family, Task
+from rollin.tasks.uncovering import Pool, spread
 from rollin.tasks.workbench import Workbench
 
 Made = Iterator[Task | str]
@@ -35,51 +36,35 @@ AHEAD = 4
 
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
     """Tasks of so many visible faults that uncover one after another; one to three where it isn't said."""
-    wanted = _how_many(bench, rng, faults)
-    several, known = bench.wanted > 1, dict[tuple[Fault, ...], Outcome]()
-    pool = [*islice(_proposals(bench, kinds, rng), None if several else wanted + TRIES)]
-    if several:  # at once: a probe for each task would begin anew
-        bench.note(pool)
-        known = {(fault,): outcome for fault, outcome in zip(pool, bench.outcomes(_trees(bench, pool)), strict=True)}
-        pool = [fault for fault in pool if _reveals(bench, [fault], known[(fault,)])]
-    while not isinstance(found := _uncovering(bench, pool, wanted, known), str):
-        chosen, outcome = found
-        made = _visible_task(bench, chosen, outcome, rng)
-        if isinstance(made, Task):
-            yield made
-        pool = [fault for fault in pool if fault not in chosen]
-        wanted = _how_many(bench, rng, faults)
-    yield found
+    sizes = [_how_many(bench, rng, faults) for _ in range(_at_once(bench))]
+    pool = Pool(bench, _proposals(bench, kinds, rng))
+    if bench.wanted == 1:
+        pool.take(sizes[0] + TRIES)
+    reason, vain = "no visible fault is left to try", 0
+    while vain < TRIES:
+        chosen = pool.choose(sizes)
+        if bench.wanted > 1 and len(chosen) < len(sizes) and pool.grow(WINDOW * AHEAD):
+            continue
+        if not chosen:
+            break
+        for some, outcome in zip(chosen, pool.uncover(chosen), strict=True):
+            if outcome is None:
+                vain, reason = vain + 1, "an exception doesn't point at the faulty line"
+                continue
+            vain, reason = 0, "no visible fault is left to try"
+            sizes.remove(len(some))
+            made = _visible_task(bench, some, outcome, rng)
+            if isinstance(made, Task):
+                yield made
+        more = _at_once(bench) - len(sizes)
+        sizes = [*sizes, *(_how_many(bench, rng, faults) for _ in range(more))][: _at_once(bench)]
+    yield reason
 
 
 def _how_many(bench: Workbench, rng: random.Random, faults: int | None) -> int:
     """Visible faults of the next task."""
     wanted = faults or rng.choices(list(FAULTS_PER_TASK), weights=list(FAULTS_PER_TASK.values()))[0]
     return max(2, wanted) if bench.unit.beside else wanted
-
-
-def _uncovering(
-    bench: Workbench, pool: Sequence[Fault], wanted: int, known: dict[tuple[Fault, ...], Outcome]
-) -> tuple[tuple[Fault, ...], Outcome] | str:
-    """So many faults of the pool that show one after another, with what the tests say of all; or why there are none.
-    What they say of sets of faults is `known` from then on."""
-    unseen = set[Fault]()
-    possible = (some for some in combinations(pool, wanted) if not unseen & {*some})
-    sets = (some for some in possible if _compatible(bench, some) and _spread(bench, some))
-    reason = "no visible fault is left to try"
-    for chosen in islice(sets, TRIES):
-        bench.note(chosen)
-        # what is left as faults get repaired in any order; the whole runs twice
-        stages = [some for size in range(1, wanted + 1) for some in combinations(chosen, size)]
-        new = [some for some in stages if some not in known]
-        *outcomes, again = bench.outcomes([_tree(bench, some) for some in (*new, chosen)])
-        known.update(zip(new, outcomes, strict=True))
-        shown = {some: _reveals(bench, some, known[some]) for some in stages}
-        if all(shown.values()) and again.passed == known[chosen].passed:
-            return chosen, again
-        unseen |= {fault for fault in chosen if not shown[(fault,)]}
-        reason = "an exception doesn't point at the faulty line"
-    return reason
 
 
 def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
@@ -95,37 +80,11 @@ def _proposals(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
     yield from second
 
 
-def _spread(bench: Workbench, faults: Sequence[Fault]) -> bool:
-    """Whether faults lie in several files, where they are to."""
-    return not bench.unit.beside or len({fault.path for fault in faults}) > 1
-
-
-def _reveals(bench: Workbench, faults: Sequence[Fault], outcome: Outcome) -> bool:
-    """Whether tests fail, and every failure is an exception at a faulty line or one that names what is missing."""
-    places = set(faulty_lines(bench.unit.code, faults))
-    shown = [_points(failure, faults, places) for failure in outcome.failed.values()]
-    return bool(shown) and bool(bench.broken(outcome)) and all(shown)
-
-
-def _points(failure: Failure, faults: Sequence[Fault], places: set[tuple[str, int]]) -> bool:
-    if failure.type in ("", *ASSERTED):
-        return False
-    return failure.at in places or any(fault.shows and fault.shows in failure.message for fault in faults)
-
-
-def _compatible(bench: Workbench, faults: Sequence[Fault]) -> bool:
-    """Whether faults lie apart, and each right spelling still stands somewhere when all are in."""
-    code = bench.unit.code
-    text = "\n".join(apply(code, faults).values())
-    spelled = all(occurs(fault.answer, text) for fault in faults if fault.answer.isidentifier())
-    return spelled and all(apart(code, fault, faults[:place]) for place, fault in enumerate(faults))
-
-
 def _visible_task(bench: Workbench, faults: Sequence[Fault], outcome: Outcome, rng: random.Random) -> Task | str:
     statement = report(bench, outcome, [fault.answer for fault in faults], rng, used_to=False)
     if statement is None:
         return "every report would give the repair away"
-    tree = _tree(bench, faults)
+    tree = bench.tree(faults)
     fixed = {path: bench.unit.files[path] for path in tree}
     kinds = [fault.kind for fault in faults]
     return bench.task(Family.VISIBLE, kinds, statement, [Commit(subject=ROOT_SUBJECT, files=tree)], fixed, outcome)
@@ -141,30 +100,15 @@ def report(
     return write_report(symptoms, answers, rng, used_to=used_to)
 
 
-def _tree(bench: Workbench, faults: Sequence[Fault]) -> dict[str, str | None]:
-    """The files that faults change."""
-    return _changes(bench.unit.code, apply(bench.unit.code, faults))
-
-
-def _trees(bench: Workbench, faults: Iterable[Fault]) -> list[dict[str, str | None]]:
-    """The files that each fault alone changes."""
-    return [_tree(bench, [fault]) for fault in faults]
-
-
-def _changes(before: Files, after: Files) -> dict[str, str | None]:
-    """What leads from one state of the files to another."""
-    return {path: after.get(path) for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
-
-
 def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
     """Tasks of so many mutations, one where it isn't said, that nothing but failing assertions reveals."""
     wanted = faults or (2 if bench.unit.beside else 1)
     reason, chosen = "no test notices a mutation", list[tuple[Fault, Outcome]]()
-    for fault, outcome in _noticed(bench, _mutations(bench, kinds, rng), twice=True):
+    for fault, outcome in _noticed(bench, _mutations(bench, kinds, rng), asserted=True):
         together = [*(fault for fault, _ in chosen), fault]
         if not _asserts(outcome):
             reason = "a mutation shows by an exception"
-        elif apart(bench.unit.code, fault, together[:-1]) and (len(together) < wanted or _spread(bench, together)):
+        elif apart(bench.unit.code, fault, together[:-1]) and (len(together) < wanted or spread(bench.unit, together)):
             chosen.append((fault, outcome))
             reason = f"{len(chosen)} of {wanted} mutations were found that go together"
         if len(chosen) == wanted:
@@ -185,9 +129,9 @@ def _asserts(outcome: Outcome) -> bool:
 
 def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rng: random.Random) -> Task | str:
     faults, outcomes = [fault for fault, _ in chosen], [outcome for _, outcome in chosen]
-    tree = _tree(bench, faults)
+    tree = bench.tree(faults)
     if len(faults) > 1:
-        outcomes = bench.outcomes([tree], twice=True)
+        outcomes = bench.outcomes([tree], asserted=True)
         if not outcomes[0].passed or not outcomes[0].steady or not _asserts(outcomes[0]):
             return "the mutations together do something else"
     statement = report(bench, outcomes[0], [fault.answer for fault in faults], rng, used_to=False)
@@ -198,15 +142,18 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
     return bench.task(Family.SEMANTIC, kinds, statement, [Commit(subject=ROOT_SUBJECT, files=tree)], fixed, outcomes[0])
 
 
-def _noticed(bench: Workbench, mutations: Iterable[Fault], *, twice: bool) -> Iterator[tuple[Fault, Outcome]]:
-    """Those that tests notice, in the same order, with what the tests say; `twice`, what they deny by assertions they
-    deny twice."""
-    executed = (fault for fault in mutations if _is_executed(bench, fault))
-    while window := list(islice(executed, WINDOW * _at_once(bench))):
+def _noticed(bench: Workbench, mutations: Iterable[Fault], *, asserted: bool) -> Iterator[tuple[Fault, Outcome]]:
+    """Those that tests notice, in the same order, with what the tests say; `asserted` as in `probe`. To find out which
+    lines they execute takes as long as trying some: it is done once many were tried in vain."""
+    in_vain = False
+    worth_it = (fault for fault in mutations if not in_vain or _is_executed(bench, fault))
+    while window := list(islice(worth_it, WINDOW * _at_once(bench))):
         bench.note(window)
-        outcomes = bench.outcomes(_trees(bench, window), twice=twice)
-        for fault, outcome in zip(window, outcomes, strict=True):
-            if outcome.passed and outcome.steady and bench.broken(outcome):
+        outcomes = bench.outcomes([bench.tree([fault]) for fault in window], asserted=asserted)
+        broken = [bool(bench.broken(outcome)) for outcome in outcomes]
+        in_vain = in_vain or 2 * sum(broken) <= len(broken)
+        for fault, outcome, breaks in zip(window, outcomes, broken, strict=True):
+            if breaks and outcome.passed and outcome.steady:
                 yield fault, outcome
 
 
@@ -290,7 +237,7 @@ def _breaking(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Ite
         return
     known = list[tuple[Fault, set[str]]]()
     placed = (fault for fault in mutations if has_place(files, fault))
-    for fault, outcome in _noticed(bench, placed, twice=False):  # that its tests are steady, the history's end shows
+    for fault, outcome in _noticed(bench, placed, asserted=False):  # that its tests are steady, the history's end shows
         tests = {name.partition("[")[0] for name in outcome.failed}
         yield fault, undo_repair(files, [(other, seen_by) for other, seen_by in known if not seen_by & tests])
         known.append((fault, tests))
@@ -301,13 +248,13 @@ def _stand_before(bench: Workbench, some: Sequence[tuple[Fault, History]]) -> li
     has no other tests than its own."""
     if bench.unit.source == "kata":
         return [True] * len(some)
-    return bench.stand([_changes(bench.unit.files, history.states[0]) for _, history in some])
+    return bench.stand([changes(bench.unit.files, history.states[0]) for _, history in some])
 
 
 def _outcomes(bench: Workbench, some: Sequence[tuple[Fault, History]]) -> list[list[Outcome]]:
     """What the tests say of each history's states, of the last one twice."""
     states = [[*history.states, history.states[-1]] for _, history in some]
-    trees = [_changes(bench.unit.files, state) for each in states for state in each]
+    trees = [changes(bench.unit.files, state) for each in states for state in each]
     outcomes = iter(bench.outcomes(trees) if trees else ())
     return [list(islice(outcomes, len(each))) for each in states]
 

@@ -6,7 +6,7 @@ Outcome    what the tests said of one tree
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -52,26 +52,36 @@ def probe(
     trees: Sequence[Tree],
     test_files: Sequence[str],
     *,
-    twice: bool = False,
+    asserted: bool = False,
+    sound: Collection[str] = (),
     traced: Sequence[str] = (),
     seconds: int = 5,
 ) -> list[Outcome]:
     """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
-    `twice` runs a tree again that breaks some, not all, of what passes on the first one, by assertions alone. Of the
-    files that are `traced` it notes which lines are executed, which takes several times as long. A tree for which the
-    sandbox ends them all (what it starts takes too much memory) has timed out; the repository is then as it was
-    committed. Raises InfrastructureFault if the sandbox, not a tree, kept the tests from running.
+    `asserted` asks for trees alone that break some, not all, of the `sound` tests, by nothing but assertions: such a
+    tree runs again, to see whether it is steady, and any other ends at its first exception. Sound is what passes on the
+    first tree, if it isn't given. Of the files that are `traced` it notes which lines are executed, which takes several
+    times as long. A tree for which the sandbox ends them all (what it starts takes too much memory) has timed out; the
+    repository is then as it was committed. Raises InfrastructureFault if the sandbox, not a tree, kept the tests from
+    running.
     """
-    request = {"trees": trees, "test_files": [*test_files], "twice": twice, "traced": [*traced], "seconds": seconds}
+    request = {
+        "trees": trees,
+        "test_files": [*test_files],
+        "asserted": asserted,
+        "sound": sorted(sound),
+        "traced": [*traced],
+        "seconds": seconds,
+    }
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
     result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (2 * len(trees) + 1))
     if trees and (result.killed or result.timed_out):
         sandbox.run("git reset --quiet --hard && git clean --quiet --force -d", seconds=60.0)
-        again = partial(probe, sandbox, test_files=test_files, twice=twice, traced=traced, seconds=seconds)
-        return _apart(again, trees)
+        again = partial(probe, sandbox, test_files=test_files, asserted=asserted, traced=traced, seconds=seconds)
+        return _apart(again, trees, sound)
     lines = result.output.splitlines()
     try:
         records = [json.loads(line) for line in lines[-len(trees) :]] if trees else []
@@ -82,12 +92,15 @@ def probe(
     return [_steady(*map(_outcome, runs)) for runs in records]
 
 
-def _apart(again: Callable[[Sequence[Tree]], list[Outcome]], trees: Sequence[Tree]) -> list[Outcome]:
-    """Trees one by one, where one of them ended all; each beside the first, by which it is told what is `twice`."""
-    first, *others = trees
-    if len(others) > 1:
-        return [*again([first]), *(again([first, tree])[1] for tree in others)]
-    return [*(again([first]) if others else ()), Outcome(timed_out=True)]
+def _apart(again: Callable[..., list[Outcome]], trees: Sequence[Tree], sound: Collection[str]) -> list[Outcome]:
+    """Trees one by one, where one of them ended all."""
+    if len(trees) == 1:
+        return [Outcome(timed_out=True)]
+    outcomes = list[Outcome]()
+    for tree in trees:
+        outcomes += again([tree], sound=sound)
+        sound = sound or outcomes[0].passed
+    return outcomes
 
 
 def _steady(first: Outcome, again: Outcome | None = None) -> Outcome:

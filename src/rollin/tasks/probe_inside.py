@@ -1,13 +1,13 @@
 """The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
 
 For each tree of the request it writes the tree's files, forks, runs the tests in the child and puts the files back.
-Where the request says `twice`, a tree that breaks some of the first tree's tests, and by assertions alone, runs once
-more. What the first run compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for
-each tree: what each run found, null where it ran out of time or broke pytest itself.
+Where only trees are asked for that assertions deny, such a tree runs once more, and any other ends at its first
+exception. What the first run compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON
+for each tree: what each run found, null where it ran out of time or broke pytest itself.
 
 It forks late, when pytest is about to collect: to get there takes longer than the tests of a small module, and the
-trees don't differ in it. Where a conftest.py or pytest's configuration brought the repository's own code in by then, or
-a tree changes them, it forks early, before pytest begins: that is still four times cheaper than starting a process.
+trees don't differ in it. Where they would (a tree changes a conftest.py, pytest's configuration or what a conftest.py
+imports), it forks early, before pytest begins: that is still four times cheaper than starting a process.
 """
 
 import gc
@@ -45,7 +45,8 @@ class Request(TypedDict):
 
     trees: list[Tree]
     test_files: list[str]
-    twice: bool
+    asserted: bool
+    sound: list[str]
     traced: list[str]
     seconds: int
 
@@ -54,6 +55,8 @@ class Recorder:
     """A pytest plugin that keeps what passed, what failed, and where."""
 
     def __init__(self, traced: Sequence[str] = ()) -> None:
+        self.ends_early = False
+        """Whether the first exception, other than an assertion's, ends the session."""
         self.passed: set[str] = set()
         self.failed: dict[str, Record] = {}
         self.lines: dict[str, set[int]] = {}
@@ -81,7 +84,9 @@ class Recorder:
 
     def pytest_exception_interact(self, node: pytest.Item, call: pytest.CallInfo[object]) -> None:
         if call.excinfo is not None:
-            self.failed[node.nodeid] = describe(call.excinfo.value)
+            self.failed[node.nodeid] = found = describe(call.excinfo.value)
+            if self.ends_early and found["type"] not in ASSERTED:
+                node.session.shouldfail = "an exception"
 
 
 def note_lines(lines: dict[str, set[int]], files: Sequence[str]) -> None:
@@ -124,9 +129,10 @@ def describe(error: BaseException) -> Record:
     }
 
 
-def run_tests(test_files: list[str], traced: Sequence[str] = ()) -> Record:
+def run_tests(test_files: list[str], traced: Sequence[str], ends_early: bool) -> Record:
     """One run of pytest in this process."""
     recorder = Recorder(traced)
+    recorder.ends_early = ends_early
     return recorder.found(pytest.main([*OPTIONS, *test_files], plugins=[recorder]))
 
 
@@ -212,14 +218,15 @@ def shorten_accounts() -> None:
     pytest.ExceptionInfo.getrepr = brief  # type: ignore[method-assign, assignment]
 
 
-def try_trees(request: Request, screen: BinaryIO, trial: Callable[[], bytes | int]) -> int | None:
-    """Print what trials found of each tree; None when all were tried. A child that a trial left here gets its pipe."""
+def try_trees(request: Request, screen: BinaryIO, trial: Callable[[bool], bytes | int]) -> int | None:
+    """Print what trials found of each tree; None when all were tried. A trial hears whether the first exception is to
+    end it; a child that it left here gets its pipe."""
     gc.freeze()  # with gc.disable() in the children a third of a run's time
-    sound = set[str]()
+    sound, asserted = set(request["sound"]), request["asserted"]
     for tree in request["trees"]:
         before, answers = put(tree), list[bytes]()
-        while not answers or (len(answers) == 1 and request["twice"] and denies_some(sound, answers[0])):
-            answer = trial()
+        while not answers or (len(answers) == 1 and asserted and denies_some(sound, answers[0])):
+            answer = trial(asserted and bool(sound))
             if isinstance(answer, int):
                 return answer
             answers.append(answer)
@@ -247,24 +254,39 @@ class Late:
     on."""
 
     def __init__(self, request: Request, screen: BinaryIO) -> None:
-        self.trees = partial(try_trees, request, screen, partial(fork, request["seconds"]))
+        self.request, self.screen = request, screen
+        self.recorder = Recorder(request["traced"])
         self.pipe: int | None = None
         """In a child, where it has to tell what it finds."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
-        if holds_own_code():
+        own = own_modules()
+        if not all(is_apart(own, tree) for tree in self.request["trees"]):
             os._exit(1)
-        self.pipe = self.trees()
+        self.pipe = try_trees(self.request, self.screen, self.trial)
         if self.pipe is None:
             os._exit(0)
 
+    def trial(self, ends_early: bool) -> bytes | int:
+        """The child goes on with the session."""
+        self.recorder.ends_early = ends_early
+        return fork(self.request["seconds"])
 
-def holds_own_code() -> bool:
-    """Whether this process has loaded a module of the repository, be it the pristine one."""
+
+def own_modules() -> set[str]:
+    """The files of the repository's modules that this process has loaded: a conftest.py, say, and what it imports."""
     here, script = os.path.join(os.getcwd(), ""), os.path.abspath(__file__)
     files = {os.path.abspath(getattr(module, "__file__", None) or os.devnull) for module in list(sys.modules.values())}
-    return any(file.startswith(here) for file in files - {script})
+    return {file.removeprefix(here) for file in files - {script} if file.startswith(here)}
+
+
+def is_apart(own: set[str], tree: Tree) -> bool:
+    """Whether a process that has loaded these modules would have loaded the same ones on that tree: it changes others
+    alone, and none comes or goes."""
+    names = [os.path.normpath(name) for name, text in tree.items() if text is not None]
+    others = [name for name in names if name.endswith(".py") and name not in own and os.path.exists(name)]
+    return not own or len(others) == len(tree)
 
 
 def forks_late(request: Request, screen: BinaryIO) -> bool:
@@ -274,7 +296,8 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
         return False
     child = os.fork()
     if child == 0:
-        late, recorder = Late(request, screen), Recorder(request["traced"])
+        late = Late(request, screen)
+        recorder = late.recorder
         status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, recorder])
         if late.pipe is not None:
             tell(late.pipe, partial(recorder.found, status))
@@ -285,8 +308,10 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
 def forks_early(request: Request, screen: BinaryIO) -> None:
     """Try the trees, each in a session of its own."""
     load_plugins()
-    run = partial(run_tests, request["test_files"], traced=request["traced"])
-    trial = partial(forked, run, request["seconds"])
+
+    def trial(ends_early: bool) -> bytes:
+        return forked(partial(run_tests, request["test_files"], request["traced"], ends_early), request["seconds"])
+
     try_trees(request, screen, trial)
 
 

@@ -1,14 +1,14 @@
 """A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.tasks.faults.base import Fault, diff
+from rollin.tasks.faults.base import Fault, apply, changes, diff
 from rollin.tasks.probe import Outcome, Tree, probe
 from rollin.tasks.repository import build_repository, pristine_files
 from rollin.tasks.schema import Commit, Family, Split, Task
@@ -42,6 +42,8 @@ class Workbench:
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
         self._baseline: Outcome | None = None
+        self._is_steady = False
+        """Whether the pristine files passed the same tests twice."""
         self.tried: set[Fault] = set()
         """Faults that were put in, whatever came of it."""
 
@@ -49,14 +51,23 @@ class Workbench:
         """Count faults as tried."""
         self.tried.update(faults)
 
-    def outcomes(self, trees: Sequence[Tree], *, twice: bool = False) -> list[Outcome]:
-        """What the tests say of each tree (its differences to the pristine files); `twice` as in `probe`.
+    def tree(self, faults: Sequence[Fault]) -> dict[str, str | None]:
+        """The files that faults change."""
+        return changes(self.unit.code, apply(self.unit.code, faults))
 
-        The pristine files run along every time; raises FlakyTestsError if they don't pass the same tests again.
+    def outcomes(self, trees: Sequence[Tree], *, asserted: bool = False) -> list[Outcome]:
+        """What the tests say of each tree (its differences to the pristine files); `asserted` as in `probe`.
+
+        The pristine files run along until they ran twice; raises FlakyTestsError if they then pass other tests. Later
+        it shows in what reference patches lead to.
         """
-        pristine, *outcomes = probe(self._sandbox, [{}, *trees], self.unit.test_files, twice=twice)
+        ask = partial(probe, self._sandbox, test_files=self.unit.test_files, asserted=asserted)
+        if self._is_steady:
+            return ask(trees, sound=self.baseline.passed)
+        pristine, *outcomes = ask([{}, *trees])
         if self._baseline is not None and pristine.passed != self._baseline.passed:
             raise FlakyTestsError(f"the tests of {self.unit.name} don't say the same twice")
+        self._is_steady = self._baseline is not None
         self._baseline = pristine
         return outcomes
 

@@ -46,6 +46,11 @@ def apply(files: Files, faults: Sequence[Fault]) -> dict[str, str]:
     return broken
 
 
+def changes(before: Files, after: Files) -> dict[str, str | None]:
+    """What leads from one state of the files to another: path -> text, None where the file goes."""
+    return {path: after.get(path) for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
+
+
 def line_of(text: str, offset: int) -> int:
     """The 1-based line that holds a character offset."""
     return text.count("\n", 0, offset) + 1
