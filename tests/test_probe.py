@@ -63,7 +63,7 @@ def test_what_one_probe_compiled_is_nothing_to_the_next_one_in_the_sandbox(unit,
 def test_what_breaks_is_run_twice_and_must_say_the_same(unit, tmp_path):
     trees = [{unit.test_files[0]: text} for text in (FLAKY, STEADY)]
     with Workbench(unit, tmp_path) as bench:
-        assert [outcome.steady for outcome in bench.outcomes(trees, asserted=True)] == [False, True]
+        assert [outcome.steady for outcome in bench.outcomes(trees, only="asserted")] == [False, True]
         assert all(outcome.steady for outcome in bench.outcomes(trees))  # run once, nothing is known
 
 
@@ -98,7 +98,7 @@ def test_a_tree_that_takes_all_memory_ends_no_other(unit, tmp_path, monkeypatch)
     monkeypatch.setattr(workbench, "LIMITS", workbench.LIMITS.model_copy(update={"memory_mb": 600}))
     name = unit.test_files[0]
     with Workbench(unit, tmp_path) as bench:
-        greedy, crowd, steady = bench.outcomes([{name: text} for text in (GREEDY, CROWD, STEADY)], asserted=True)
+        greedy, crowd, steady = bench.outcomes([{name: text} for text in (GREEDY, CROWD, STEADY)], only="asserted")
         assert bench.outcomes([]) == [], "the pristine files are there again"
     assert greedy.failed[f"{name}::test_it"].type == "MemoryError"
     assert crowd.timed_out
@@ -188,7 +188,7 @@ def test_where_assertions_are_asked_for_an_exception_ends_the_run(unit, tmp_path
     with Workbench(unit, tmp_path) as bench:
         trees = [{name: LATER.format(told=told)} for told in (True, False)] + [{name: STEADY}]
         every = bench.outcomes(trees)
-        asked = bench.outcomes(trees, asserted=True)
+        asked = bench.outcomes(trees, only="asserted")
     assert [len(outcome.passed) for outcome in every] == [2, 1, 1]
     assert [len(outcome.passed) for outcome in asked] == [1, 0, 1]
     assert [{failure.type for failure in outcome.failed.values()} for outcome in asked] == [

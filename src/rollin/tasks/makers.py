@@ -14,7 +14,7 @@ from rollin.tasks.faults.regression import ROOT_SUBJECT, History, has_place, syn
 from rollin.tasks.faults.revisions import README, Undo, undo_function
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
-from rollin.tasks.probe import Outcome
+from rollin.tasks.probe import Only, Outcome
 from rollin.tasks.probe_inside import ASSERTED
 from rollin.tasks.reports import symptom, write_report
 from rollin.tasks.schema import Commit, Family, Task
@@ -30,6 +30,8 @@ TRIES = 8
 """How many sets of faults, or mutations, one task may try."""
 WINDOW = 3
 """Mutations tried at once, for each of the next tasks."""
+REPAIRED = 3
+"""Faults that histories of a package's unit may have had repaired."""
 AHEAD = 4
 """Tasks that are looked for at once, if so many are missing: a probe of several begins once."""
 
@@ -104,7 +106,7 @@ def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, fa
     """Tasks of so many mutations, one where it isn't said, that nothing but failing assertions reveals."""
     wanted = faults or (2 if bench.unit.beside else 1)
     reason, chosen = "no test notices a mutation", list[tuple[Fault, Outcome]]()
-    for fault, outcome in _noticed(bench, _mutations(bench, kinds, rng), asserted=True):
+    for fault, outcome in _noticed(bench, _mutations(bench, kinds, rng), "asserted"):
         together = [*(fault for fault, _ in chosen), fault]
         if not _asserts(outcome):
             reason = "a mutation shows by an exception"
@@ -131,7 +133,7 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
     faults, outcomes = [fault for fault, _ in chosen], [outcome for _, outcome in chosen]
     tree = bench.tree(faults)
     if len(faults) > 1:
-        outcomes = bench.outcomes([tree], asserted=True)
+        outcomes = bench.outcomes([tree], only="asserted")
         if not outcomes[0].passed or not outcomes[0].steady or not _asserts(outcomes[0]):
             return "the mutations together do something else"
     statement = report(bench, outcomes[0], [fault.answer for fault in faults], rng, used_to=False)
@@ -142,14 +144,14 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
     return bench.task(Family.SEMANTIC, kinds, statement, [Commit(subject=ROOT_SUBJECT, files=tree)], fixed, outcomes[0])
 
 
-def _noticed(bench: Workbench, mutations: Iterable[Fault], *, asserted: bool) -> Iterator[tuple[Fault, Outcome]]:
-    """Those that tests notice, in the same order, with what the tests say; `asserted` as in `probe`. To find out which
+def _noticed(bench: Workbench, mutations: Iterable[Fault], only: Only) -> Iterator[tuple[Fault, Outcome]]:
+    """Those that tests notice, in the same order, with what the tests say; `only` as in `probe`. To find out which
     lines they execute takes as long as trying some: it is done once many were tried in vain."""
     in_vain = False
     worth_it = (fault for fault in mutations if not in_vain or _is_executed(bench, fault))
     while window := list(islice(worth_it, WINDOW * _at_once(bench))):
         bench.note(window)
-        outcomes = bench.outcomes([bench.tree([fault]) for fault in window], asserted=asserted)
+        outcomes = bench.outcomes([bench.tree([fault]) for fault in window], only=only)
         broken = [bool(bench.broken(outcome)) for outcome in outcomes]
         in_vain = in_vain or 2 * sum(broken) <= len(broken)
         for fault, outcome, breaks in zip(window, outcomes, broken, strict=True):
@@ -235,12 +237,27 @@ def _breaking(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Ite
     if bench.unit.source == "kata":
         yield from ((fault, undo_function) for fault in mutations)
         return
-    known = list[tuple[Fault, set[str]]]()
     placed = (fault for fault in mutations if has_place(files, fault))
-    for fault, outcome in _noticed(bench, placed, asserted=False):  # that its tests are steady, the history's end shows
-        tests = {name.partition("[")[0] for name in outcome.failed}
-        yield fault, undo_repair(files, [(other, seen_by) for other, seen_by in known if not seen_by & tests])
-        known.append((fault, tests))
+    noticed = _noticed(bench, placed, "")  # that its tests are steady, the history's end shows
+    seen = ((fault, {name.partition("[")[0] for name in outcome.failed}) for fault, outcome in noticed)
+    repaired = list[tuple[Fault, set[str]]]()
+    while some := list(islice(seen, AHEAD)):
+        if len(repaired) < REPAIRED:
+            repaired += _repaired_alone(bench, some, rng)
+        for fault, tests in some:
+            others = [(other, seen_by) for other, seen_by in repaired if other != fault and not seen_by & tests]
+            yield fault, undo_repair(files, others)
+
+
+def _repaired_alone(
+    bench: Workbench, seen: Sequence[tuple[Fault, set[str]]], rng: random.Random
+) -> list[tuple[Fault, set[str]]]:
+    """Those faults that no test notices but the unit's own: it takes them all back to before a repair."""
+    files = bench.unit.files
+    before = [undo_repair(files, [each])(files, bench.unit.path, rng) for each in seen]
+    placed = [(each, revision) for each, revision in zip(seen, before, strict=True) if revision]
+    stand = bench.stand([changes(files, revision.files) for _, revision in placed])
+    return [each for (each, _), stands in zip(placed, stand, strict=True) if stands]
 
 
 def _stand_before(bench: Workbench, some: Sequence[tuple[Fault, History]]) -> list[bool]:

@@ -6,16 +6,20 @@ Outcome    what the tests said of one tree
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rollin.errors import InfrastructureFault
 from rollin.sandboxes.base import Sandbox
 from rollin.tasks import probe_inside
 
 Tree = Mapping[str, str | None]
+Only = Literal["", "asserted", "standing"]
+"""Trees that break some, not all, of what passes on the first one, by nothing but assertions (each runs again, to see
+whether it is steady); trees that break nothing."""
 
 _SCRIPT, _REQUEST = ".probe/inside.py", ".probe/request.json"
 
@@ -52,25 +56,24 @@ def probe(
     trees: Sequence[Tree],
     test_files: Sequence[str],
     *,
-    asserted: bool = False,
-    sound: Collection[str] = (),
+    only: Only = "",
+    first: Outcome | None = None,
     traced: Sequence[str] = (),
     seconds: int = 5,
 ) -> list[Outcome]:
     """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
 
-    `asserted` asks for trees alone that break some, not all, of the `sound` tests, by nothing but assertions: such a
-    tree runs again, to see whether it is steady, and any other ends at its first exception. Sound is what passes on the
-    first tree, if it isn't given. Of the files that are `traced` it notes which lines are executed, which takes several
-    times as long. A tree for which the sandbox ends them all (what it starts takes too much memory) has timed out; the
-    repository is then as it was committed. Raises InfrastructureFault if the sandbox, not a tree, kept the tests from
-    running.
+    Where `only` trees of one sort are asked for, any other ends as soon as it shows, by comparison with the `first`
+    outcome: on the pristine files, or on the first tree if it isn't given. Of the files that are `traced` it notes
+    which lines are executed, which takes several times as long. A tree for which the sandbox ends them all (what it
+    starts takes too much memory) has timed out; the repository is then as it was committed. Raises InfrastructureFault
+    if the sandbox, not a tree, kept the tests from running.
     """
     request = {
         "trees": trees,
         "test_files": [*test_files],
-        "asserted": asserted,
-        "sound": sorted(sound),
+        "only": only,
+        "first": first and {"passed": sorted(first.passed), "failed": sorted(first.failed)},
         "traced": [*traced],
         "seconds": seconds,
     }
@@ -80,8 +83,8 @@ def probe(
     result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (2 * len(trees) + 1))
     if trees and (result.killed or result.timed_out):
         sandbox.run("git reset --quiet --hard && git clean --quiet --force -d", seconds=60.0)
-        again = partial(probe, sandbox, test_files=test_files, asserted=asserted, traced=traced, seconds=seconds)
-        return _apart(again, trees, sound)
+        again = partial(probe, sandbox, test_files=test_files, only=only, traced=traced, seconds=seconds)
+        return _apart(again, trees, first)
     lines = result.output.splitlines()
     try:
         records = [json.loads(line) for line in lines[-len(trees) :]] if trees else []
@@ -92,14 +95,14 @@ def probe(
     return [_steady(*map(_outcome, runs)) for runs in records]
 
 
-def _apart(again: Callable[..., list[Outcome]], trees: Sequence[Tree], sound: Collection[str]) -> list[Outcome]:
+def _apart(again: Callable[..., list[Outcome]], trees: Sequence[Tree], first: Outcome | None) -> list[Outcome]:
     """Trees one by one, where one of them ended all."""
     if len(trees) == 1:
         return [Outcome(timed_out=True)]
     outcomes = list[Outcome]()
     for tree in trees:
-        outcomes += again([tree], sound=sound)
-        sound = sound or outcomes[0].passed
+        outcomes += again([tree], first=first)
+        first = first or outcomes[0]
     return outcomes
 
 

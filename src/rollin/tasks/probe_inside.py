@@ -1,9 +1,9 @@
 """The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
 
 For each tree of the request it writes the tree's files, forks, runs the tests in the child and puts the files back.
-Where only trees are asked for that assertions deny, such a tree runs once more, and any other ends at its first
-exception. What the first run compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON
-for each tree: what each run found, null where it ran out of time or broke pytest itself.
+Where only trees of some sort are asked for, one that turns out to be of another ends there. What the first run
+compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for each tree: what each run
+found, null where it ran out of time or broke pytest itself.
 
 It forks late, when pytest is about to collect: to get there takes longer than the tests of a small module, and the
 trees don't differ in it. Where they would (a tree changes a conftest.py, pytest's configuration or what a conftest.py
@@ -16,7 +16,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -27,6 +27,7 @@ import pytest
 
 Record = dict[str, object]
 Tree = Mapping[str, str | None]
+Excuse = Callable[[str, str], bool]
 OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no")
 """Printing the tracebacks would double a run's time."""
 CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
@@ -45,18 +46,31 @@ class Request(TypedDict):
 
     trees: list[Tree]
     test_files: list[str]
-    asserted: bool
-    sound: list[str]
+    only: str
+    first: Record | None
     traced: list[str]
     seconds: int
+
+
+def excuse_all(name: str, kind: str) -> bool:
+    """Whether a run goes on after this test failed, by an exception of this type."""
+    return True
+
+
+def excuses(only: str, first: Record | None) -> Excuse:
+    """What the trees asked for may fail in, when that is what was found of the first one."""
+    if first is None or not only:
+        return excuse_all
+    failed = first["failed"]
+    assert isinstance(failed, Collection)
+    return {"asserted": lambda name, kind: kind in ASSERTED, "standing": lambda name, kind: name in failed}[only]
 
 
 class Recorder:
     """A pytest plugin that keeps what passed, what failed, and where."""
 
     def __init__(self, traced: Sequence[str] = ()) -> None:
-        self.ends_early = False
-        """Whether the first exception, other than an assertion's, ends the session."""
+        self.excuses: Excuse = excuse_all
         self.passed: set[str] = set()
         self.failed: dict[str, Record] = {}
         self.lines: dict[str, set[int]] = {}
@@ -85,8 +99,8 @@ class Recorder:
     def pytest_exception_interact(self, node: pytest.Item, call: pytest.CallInfo[object]) -> None:
         if call.excinfo is not None:
             self.failed[node.nodeid] = found = describe(call.excinfo.value)
-            if self.ends_early and found["type"] not in ASSERTED:
-                node.session.shouldfail = "an exception"
+            if not self.excuses(node.nodeid, str(found["type"])):
+                node.session.shouldfail = "not what was asked for"
 
 
 def note_lines(lines: dict[str, set[int]], files: Sequence[str]) -> None:
@@ -129,10 +143,10 @@ def describe(error: BaseException) -> Record:
     }
 
 
-def run_tests(test_files: list[str], traced: Sequence[str], ends_early: bool) -> Record:
+def run_tests(test_files: list[str], traced: Sequence[str], excuses: Excuse) -> Record:
     """One run of pytest in this process."""
     recorder = Recorder(traced)
-    recorder.ends_early = ends_early
+    recorder.excuses = excuses
     return recorder.found(pytest.main([*OPTIONS, *test_files], plugins=[recorder]))
 
 
@@ -218,35 +232,32 @@ def shorten_accounts() -> None:
     pytest.ExceptionInfo.getrepr = brief  # type: ignore[method-assign, assignment]
 
 
-def try_trees(request: Request, screen: BinaryIO, trial: Callable[[bool], bytes | int]) -> int | None:
-    """Print what trials found of each tree; None when all were tried. A trial hears whether the first exception is to
-    end it; a child that it left here gets its pipe."""
+def try_trees(request: Request, screen: BinaryIO, trial: Callable[[Excuse], bytes | int]) -> int | None:
+    """Print what trials found of each tree; None when all were tried. A child that a trial left here gets its pipe."""
     gc.freeze()  # with gc.disable() in the children a third of a run's time
-    sound, asserted = set(request["sound"]), request["asserted"]
+    only, first = request["only"], request["first"]
     for tree in request["trees"]:
         before, answers = put(tree), list[bytes]()
-        while not answers or (len(answers) == 1 and asserted and denies_some(sound, answers[0])):
-            answer = trial(asserted and bool(sound))
+        while not answers or (len(answers) == 1 and only == "asserted" and denies_some(first, answers[0])):
+            answer = trial(excuses(only, first))
             if isinstance(answer, int):
                 return answer
             answers.append(answer)
-        sound = sound or passed(answers[0])
+        first = first or json.loads(answers[0])
         put(before)
         screen.write(b"[%b]\n" % b", ".join(answers))
         screen.flush()  # or the next children would have it, too
     return None
 
 
-def passed(answer: bytes) -> set[str]:
-    """The tests that passed in a run."""
-    return set((json.loads(answer) or {"passed": ()})["passed"])
-
-
-def denies_some(sound: set[str], answer: bytes) -> bool:
-    """Whether some of the sound tests passed and some did not, and all that failed did so by an assertion."""
-    held, record = passed(answer), json.loads(answer) or {"failed": {}}
-    asserted = all(failure.get("type") in ASSERTED for failure in record["failed"].values())
-    return bool(held) and bool(sound - held) and asserted
+def denies_some(first: Record | None, answer: bytes) -> bool:
+    """Whether some tests passed, some did not that pass on the first tree, and all failures were assertions'."""
+    if first is None or not (found := json.loads(answer)):
+        return False
+    sound = first["passed"]
+    assert isinstance(sound, Collection)
+    asserted = all(failure.get("type") in ASSERTED for failure in found["failed"].values())
+    return bool(found["passed"]) and not {*sound} <= {*found["passed"]} and asserted
 
 
 class Late:
@@ -268,9 +279,9 @@ class Late:
         if self.pipe is None:
             os._exit(0)
 
-    def trial(self, ends_early: bool) -> bytes | int:
+    def trial(self, excuses: Excuse) -> bytes | int:
         """The child goes on with the session."""
-        self.recorder.ends_early = ends_early
+        self.recorder.excuses = excuses
         return fork(self.request["seconds"])
 
 
@@ -309,8 +320,8 @@ def forks_early(request: Request, screen: BinaryIO) -> None:
     """Try the trees, each in a session of its own."""
     load_plugins()
 
-    def trial(ends_early: bool) -> bytes:
-        return forked(partial(run_tests, request["test_files"], request["traced"], ends_early), request["seconds"])
+    def trial(excuses: Excuse) -> bytes:
+        return forked(partial(run_tests, request["test_files"], request["traced"], excuses), request["seconds"])
 
     try_trees(request, screen, trial)
 

@@ -9,7 +9,7 @@ from typing import Self
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.tasks.faults.base import Fault, apply, changes, diff
-from rollin.tasks.probe import Outcome, Tree, probe
+from rollin.tasks.probe import Only, Outcome, Tree, probe
 from rollin.tasks.repository import build_repository, pristine_files
 from rollin.tasks.schema import Commit, Family, Split, Task
 from rollin.tasks.units import Unit
@@ -42,6 +42,8 @@ class Workbench:
         template, _ = build_repository(pristine_files(_blank(unit)), [], cache_dir)
         self._sandbox = BubblewrapSandbox(template, LIMITS)
         self._baseline: Outcome | None = None
+        self._whole: Outcome | None = None
+        """What all tests of the repository say of the pristine files."""
         self._is_steady = False
         """Whether the pristine files passed the same tests twice."""
         self.tried: set[Fault] = set()
@@ -55,15 +57,15 @@ class Workbench:
         """The files that faults change."""
         return changes(self.unit.code, apply(self.unit.code, faults))
 
-    def outcomes(self, trees: Sequence[Tree], *, asserted: bool = False) -> list[Outcome]:
-        """What the tests say of each tree (its differences to the pristine files); `asserted` as in `probe`.
+    def outcomes(self, trees: Sequence[Tree], *, only: Only = "") -> list[Outcome]:
+        """What the tests say of each tree (its differences to the pristine files); `only` as in `probe`.
 
         The pristine files run along until they ran twice; raises FlakyTestsError if they then pass other tests. Later
         it shows in what reference patches lead to.
         """
-        ask = partial(probe, self._sandbox, test_files=self.unit.test_files, asserted=asserted)
+        ask = partial(probe, self._sandbox, test_files=self.unit.test_files, only=only)
         if self._is_steady:
-            return ask(trees, sound=self.baseline.passed)
+            return ask(trees, first=self._baseline)
         pristine, *outcomes = ask([{}, *trees])
         if self._baseline is not None and pristine.passed != self._baseline.passed:
             raise FlakyTestsError(f"the tests of {self.unit.name} don't say the same twice")
@@ -74,8 +76,15 @@ class Workbench:
     def stand(self, trees: Sequence[Tree]) -> list[bool]:
         """Whether no test of the whole repository fails in each tree but those that fail on the pristine files, too:
         other units' tests need this one, and an agent runs them all."""
-        pristine, *outcomes = probe(self._sandbox, [{}, *trees], [], seconds=LONG_SECONDS)
-        return [bool(outcome.passed) and outcome.failed.keys() <= pristine.failed.keys() for outcome in outcomes]
+        if not trees:
+            return []
+        ask = partial(probe, self._sandbox, test_files=[], only="standing", seconds=LONG_SECONDS)
+        if self._whole is None:
+            self._whole, *outcomes = ask([{}, *trees])
+        else:
+            outcomes = ask(trees, first=self._whole)
+        failing = self._whole.failed.keys()
+        return [bool(outcome.passed) and outcome.failed.keys() <= failing for outcome in outcomes]
 
     @property
     def baseline(self) -> Outcome:
