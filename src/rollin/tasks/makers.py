@@ -40,7 +40,7 @@ def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, fau
     """Tasks of so many visible faults that uncover one after another; one to three where it isn't said."""
     sizes = [_how_many(bench, rng, faults) for _ in range(_at_once(bench))]
     pool = Pool(bench, _proposals(bench, kinds, rng))
-    if bench.wanted == 1:
+    if bench.wanted == 1:  # few will do, and most show
         pool.take(sizes[0] + TRIES)
     reason, vain = "no visible fault is left to try", 0
     while vain < TRIES:

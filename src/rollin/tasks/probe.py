@@ -19,7 +19,7 @@ from rollin.tasks import probe_inside
 Tree = Mapping[str, str | None]
 Only = Literal["", "asserted", "standing"]
 """Trees that break some, not all, of what passes on the first one, by nothing but assertions (each runs again, to see
-whether it is steady); trees that break nothing."""
+whether it is steady); trees that break nothing. Of another tree the outcome holds what was found until that showed."""
 
 _SCRIPT, _REQUEST = ".probe/inside.py", ".probe/request.json"
 

@@ -308,10 +308,9 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
     child = os.fork()
     if child == 0:
         late = Late(request, screen)
-        recorder = late.recorder
-        status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, recorder])
+        status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, late.recorder])
         if late.pipe is not None:
-            tell(late.pipe, partial(recorder.found, status))
+            tell(late.pipe, partial(late.recorder.found, status))
         os._exit(1)
     return os.waitpid(child, 0)[1] == 0
 
