@@ -143,7 +143,7 @@ def describe(error: BaseException) -> Record:
     }
 
 
-def run_tests(test_files: list[str], traced: Sequence[str], excuses: Excuse) -> Record:
+def run_tests(test_files: list[str], traced: Sequence[str] = (), excuses: Excuse = excuse_all) -> Record:
     """One run of pytest in this process."""
     recorder = Recorder(traced)
     recorder.excuses = excuses
