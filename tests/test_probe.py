@@ -169,7 +169,7 @@ def test_lines_that_no_test_executes_are_known(unit, tmp_path, monkeypatch):
         assert bench.baseline.lines == {}
 
 
-def test_once_many_mutations_were_in_vain_only_lines_that_tests_execute_are_tried(unit, tmp_path):
+def test_once_many_mutations_were_in_vain_only_lines_that_tests_execute_are_tried(unit, tmp_path, monkeypatch):
     with Workbench(unit, tmp_path) as bench:
         assert isinstance(next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))), Task)
         assert "executed" not in vars(bench), "its tests notice most: it isn't worth it"
@@ -178,6 +178,20 @@ def test_once_many_mutations_were_in_vain_only_lines_that_tests_execute_are_trie
         assert next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))) == "no test notices a mutation"
         assert bench.executed
         assert len(bench.tried) == WINDOW
+        monkeypatch.setitem(vars(bench), "executed", {})  # nothing is known
+        assert next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))) == "no test notices a mutation"
+        assert len(bench.tried) > WINDOW
+
+
+def test_a_tree_stands_where_nothing_fails_but_what_fails_anyway(unit, tmp_path):
+    name, later = unit.test_files[0], "\ndef test_later():\n    open('/tmp/later', 'w').close()\n"
+    sound, broken = ({name: f"def test_it():\n    assert {told}\n{later}"} for told in (True, False))
+    with Workbench(unit, tmp_path) as bench:
+        bench._sandbox.write("test_anyway.py", b"def test_anyway():\n    raise KeyError\n")
+        assert bench.stand([broken]) == [False]
+        assert bench._sandbox.run("test -e /tmp/later").returncode != 0, "it is known to fall before"
+        assert bench.stand([sound, broken, sound]) == [True, False, True]
+        assert bench._sandbox.run("test -e /tmp/later").returncode == 0
 
 
 LATER = "def test_1():\n    assert {told}\n\ndef test_2():\n    raise KeyError\n\ndef test_3():\n    pass\n"
