@@ -2,13 +2,15 @@
 
 import random
 import subprocess
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rollin.tasks.faults.base import Fault, apart, apply, diff, faulty_lines, occurs
+from rollin.tasks.faults.base import Fault, apart, apply, diff, faulty_lines, function_around, occurs
 from rollin.tasks.faults.regression import BAD_SUBJECTS, has_place, synthesise
 from rollin.tasks.faults.revisions import undo_function, undo_tests
 from rollin.tasks.faults.semantic import SEMANTIC
@@ -35,7 +37,7 @@ def git_apply(folder: Path, files: dict[str, str], patch: str) -> dict[str, str]
 @given(st.sampled_from(KATAS), st.sampled_from(sorted(ALL)), st.integers(0, 9))
 @few
 def test_the_patch_of_every_fault_gives_the_pristine_files(tmp_path_factory, kata, kind, seed):
-    for fault in ALL[kind](kata.code, kata.path, random.Random(seed))[:2]:
+    for fault in islice(ALL[kind](kata.code, kata.path, random.Random(seed)), 2):
         broken = apply(kata.code, [fault])
         assert broken != kata.code
         folder = tmp_path_factory.mktemp("apply")
@@ -45,7 +47,7 @@ def test_the_patch_of_every_fault_gives_the_pristine_files(tmp_path_factory, kat
 @given(st.sampled_from(KATAS), st.sampled_from(sorted(ALL)), st.integers(0, 9))
 @few
 def test_the_same_seed_gives_the_same_faults(kata, kind, seed):
-    first, second = (ALL[kind](kata.code, kata.path, random.Random(seed)) for _ in range(2))
+    first, second = ([*ALL[kind](kata.code, kata.path, random.Random(seed))] for _ in range(2))
     assert first == second
     assert {fault.kind for fault in first} <= {kind}
 
@@ -98,7 +100,7 @@ def test_there_are_ten_semantic_kinds_and_each_finds_a_kata():
         kind
         for kata in KATAS[::3]
         for kind, propose in SEMANTIC.items()
-        if propose(kata.code, kata.path, random.Random(0))
+        if [*propose(kata.code, kata.path, random.Random(0))]
     }
     assert len(found) >= 10
 
@@ -217,7 +219,7 @@ def test_tests_that_are_not_found_keep_the_others(ids):
 def test_a_history_leads_from_the_pristine_files_to_the_broken_head(kata):
     for seed in range(6):
         rng = random.Random(seed)
-        fault = SEMANTIC["wrong_variable"](kata.code, kata.path, rng)[0]
+        fault = next(iter(SEMANTIC["wrong_variable"](kata.code, kata.path, rng)))
         history = synthesise(kata.files, fault, rng)
         if history is None:
             continue
@@ -253,7 +255,7 @@ def test_a_revert_conflicts_where_a_later_commit_touched_the_line_beside(tmp_pat
     for seed in range(40):
         rng = random.Random(seed)
         kata = KATAS[seed % len(KATAS)]
-        history = synthesise(kata.files, rng.choice(SEMANTIC["wrong_variable"](kata.code, kata.path, rng)), rng)
+        history = synthesise(kata.files, rng.choice([*SEMANTIC["wrong_variable"](kata.code, kata.path, rng)]), rng)
         if history is None or not history.conflicts:
             continue
         texts = {path: text.encode() for path, text in kata.files.items()}
@@ -313,3 +315,46 @@ def test_a_report_never_says_the_repair():
 def test_a_value_with_an_address_is_left_out():
     failure = Failure("AssertionError", "assert <f at 0x7f00> == 3", None, 5)
     assert symptom("test_m.py::test_total", failure, {"test_m.py": TEST}, "m").got == ""
+
+
+NESTED = '''import functools
+@functools.cache
+def outer(a, b=1):
+    """Says."""
+    def inner(c=b):
+        return c + 2
+    return inner() + a
+class Held:
+    size = 3
+    def held(self): return 4
+async def later():
+    return 5
+'''
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("import functools", None),
+        ("functools.cache", None),
+        ("1", None),  # what a function's signature says is read where the function is made
+        ("Says", 2),
+        ("c=b", 2),
+        ("2", 5),
+        ("inner() + a", 2),
+        ("3", None),
+        ("4", 10),
+        ("5", 11),
+        ("        return c + 2\n", 5),
+        ("def held(self): return 4", None),
+    ],
+)
+def test_a_fault_lies_in_the_innermost_function_whose_body_holds_it(text, line):
+    start = NESTED.index(text)
+    fault = Fault("some.py", start, start + len(text), "", "wrong_constant", "")
+    assert function_around({"some.py": NESTED}, fault) == (None if line is None else ("some.py", line))
+    assert function_around({"some.py": NESTED}, replace(fault, kind="missing_colon")) is None
+
+
+def test_no_function_is_around_a_fault_in_data():
+    assert function_around({"some.json": "{}"}, Fault("some.json", 0, 1, "", "misspelled_data_key", "")) is None

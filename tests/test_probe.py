@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rollin.tasks import workbench
+from rollin.tasks.faults.base import Fault
 from rollin.tasks.faults.semantic import SEMANTIC
 from rollin.tasks.makers import WINDOW, make_semantic
 from rollin.tasks.schema import Task
@@ -158,27 +159,141 @@ def test_where_one_file_cannot_be_imported_none_is_run(unit, tmp_path):
     assert broken.failed[other].type == "ModuleNotFoundError"
 
 
-def test_lines_that_no_test_executes_are_known(unit, tmp_path, monkeypatch):
-    text = "def said(word):\n    if word:\n        return word\n    return None\n"
-    test = "from extra import said\n\ndef test_it():\n    assert said('x')\n"
+CALLED = """
+import functools
+
+def shared():
+    return [1]
+
+def imported():
+    return 2
+
+def one():
+    return 3
+
+@functools.lru_cache
+def kept():
+    return 4
+
+def unused():
+    return 5
+
+two = imported()
+"""
+CALLING = """
+import pytest, extra
+
+with open("/tmp/loaded", "a") as log:
+    print(file=log)
+
+@pytest.fixture(scope="module")
+def ones():
+    return extra.shared()
+
+def test_shared(ones):
+    assert ones == [1]
+
+def test_shared_again(ones):
+    assert ones == [1]
+
+def test_two():
+    assert extra.two == 2
+
+def test_three():
+    assert extra.one() == 3
+
+def test_four():
+    assert extra.kept() == 4
+
+def test_four_again():
+    assert extra.kept() == 4
+"""
+
+
+@pytest.fixture
+def calling(unit, tmp_path, monkeypatch):
+    """A workbench that wants several tasks of a module whose tests call its functions in several ways."""
+    with Workbench(unit, tmp_path, wanted=2) as bench:
+        bench._sandbox.write("extra.py", CALLED.encode())
+        bench._sandbox.write(unit.test_files[0], CALLING.encode())
+        monkeypatch.setattr(bench, "unit", replace(unit, path="extra.py", files={"extra.py": CALLED}))
+        yield bench
+
+
+def _other(answer: int) -> Fault:
+    """A function of `CALLED` answers something else."""
+    start = CALLED.index(f"return {answer}" if answer > 1 else "return [1]")
+    text = CALLED[start:].splitlines()[0]
+    return Fault("extra.py", start, start + len(text), "return 0", "wrong_constant", text)
+
+
+@pytest.mark.parametrize(("answer", "runs", "failing"), [(1, 1, 2), (2, 1, 1), (3, 1, 1), (4, 1, 1), (5, 0, 0)])
+def test_what_calls_a_changed_function_is_run_and_no_other_test(calling, answer, runs, failing):
+    calling.outcomes([])
+    assert _loaded(calling) == 2, "once to note the calls"
+    [outcome] = calling.with_faults([[_other(answer)]])
+    assert len(outcome.failed) == failing
+    assert len(outcome.passed) == 6 - failing
+    assert (_loaded(calling) if runs else 0) == runs
+    calls = calling.baseline.calls
+    places = [line for _, line in calls["functions"]]
+    lines = {test.partition("::")[2]: {places[place] for place in called} for test, called in calls["by"].items()}
+    assert lines["test_three"] == {10}
+    assert lines["test_four"] == {13}
+    assert lines[""] >= {4, 7}
+    assert "test_four_again" not in lines, "the value was kept"
+
+
+def test_what_the_tests_assert_shows_in_all_of_them(calling):
+    """A value that one test gets is kept for another: two runs of all tests agree on both."""
+    calling.outcomes([])
+    _loaded(calling)
+    one, kept = calling.with_faults([[_other(3)], [_other(4)]], only="asserted")
+    assert _loaded(calling) == 2 + 3
+    assert [len(outcome.failed) for outcome in (one, kept)] == [1, 2]
+    assert one.steady
+    assert kept.steady
+
+
+def test_no_more_trees_are_tried_than_are_enough(calling):
+    faults = [_other(answer) for answer in (5, 3, 4, 2)]
+    outcomes = calling.with_faults([[fault] for fault in faults], only="asserted", enough=2)
+    assert [len(outcome.failed) for outcome in outcomes] == [0, 1, 2]
+    assert calling.tried == {*faults[:3]}
+
+
+def test_where_a_file_cannot_be_collected_all_tests_are_asked(calling, monkeypatch):
+    """What was said to be within a function may still keep the module from being imported."""
+    monkeypatch.setattr(calling, "_changed", lambda faults: [("extra.py", 10)])
+    fault = Fault("extra.py", 0, 0, "import nothing_like_it\n", "misspelled_import", "")
+    [outcome] = calling.with_faults([[fault]])
+    assert not outcome.passed
+
+
+def test_a_run_that_takes_much_longer_than_the_first_one_is_ended(unit, tmp_path):
+    burning = "import time\n\ndef test_it():\n    while time.process_time() < {}:\n        pass\n"
+    name = unit.test_files[0]
     with Workbench(unit, tmp_path) as bench:
-        bench._sandbox.write("extra.py", text.encode())
-        bench._sandbox.write(unit.test_files[0], test.encode())
-        monkeypatch.setattr(bench, "unit", replace(unit, files={**unit.files, "extra.py": text}))
-        assert bench.executed == {"extra.py": {1, 2, 3}}
-        assert bench.baseline.lines == {}
+        quick, slow = bench.outcomes([{name: burning.format(seconds)} for seconds in (0.5, 4.5)])
+    assert quick.passed
+    assert slow.timed_out
 
 
-def test_once_many_mutations_were_in_vain_only_lines_that_tests_execute_are_tried(unit, tmp_path, monkeypatch):
+def test_a_configuration_that_ends_with_the_first_failure_does_not_end_a_probe(unit, tmp_path):
+    name = unit.test_files[0]
+    test = "def test_1():\n    assert False\n\ndef test_2():\n    assert False\n"
+    with Workbench(unit, tmp_path) as bench:
+        bench._sandbox.write("pytest.ini", b"[pytest]\naddopts = -x\n")
+        [outcome] = bench.outcomes([{name: test}])
+    assert len(outcome.failed) == 2
+
+
+def test_mutations_are_tried_in_order_until_enough_are_noticed(unit, tmp_path):
     with Workbench(unit, tmp_path) as bench:
         assert isinstance(next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))), Task)
-        assert "executed" not in vars(bench), "its tests notice most: it isn't worth it"
+        assert 0 < len(bench.tried) <= WINDOW
     with Workbench(unit, tmp_path) as bench:
         bench._sandbox.write(unit.test_files[0], f"import {unit.module}\n\ndef test_it():\n    pass\n".encode())
-        assert next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))) == "no test notices a mutation"
-        assert bench.executed
-        assert len(bench.tried) == WINDOW
-        monkeypatch.setitem(vars(bench), "executed", {})  # nothing is known
         assert next(make_semantic(bench, tuple(SEMANTIC), random.Random(0))) == "no test notices a mutation"
         assert len(bench.tried) > WINDOW
 

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_every_repair_is_exact(kata: str, tmp_path: Path) -> None:
     rng, files = random.Random(0), files_of(kata)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     for propose in (*VISIBLE.values(), *SEMANTIC.values()):
-        for fault in propose(files, f"{kata}.py", rng)[:1]:
+        for fault in islice(propose(files, f"{kata}.py", rng), 1):
             broken = apply(files, [fault])
             for name, text in broken.items():
                 (tmp_path / name).write_text(text)
@@ -100,7 +101,7 @@ def above_the_others(broken: str, whole: str) -> str:
 def test_what_a_line_lost_is_among_its_readings(kata: str, kind: str, tmp_path: Path) -> None:
     """The command really runs; what it leaves for a reading is the whole file with that line."""
     files, path = files_of(kata), f"{kata}.py"
-    fault = VISIBLE[kind](files, path, random.Random(3))[0]
+    fault = next(iter(VISIBLE[kind](files, path, random.Random(3))))
     broken = apply(files, [fault])[path]
     (tmp_path / path).write_text(broken)
     number = line_of(broken, fault.start)

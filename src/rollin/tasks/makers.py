@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice, product
 
-from rollin.tasks.faults.base import Fault, Files, apart, changes, faulty_lines, syntax_tree
+from rollin.tasks.faults.base import Fault, Files, apart, changes, syntax_tree
 from rollin.tasks.faults.regression import ROOT_SUBJECT, History, has_place, synthesise, undo_repair
 from rollin.tasks.faults.revisions import README, Undo, undo_function
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
@@ -106,7 +106,7 @@ def make_semantic(bench: Workbench, kinds: Sequence[str], rng: random.Random, fa
     """Tasks of so many mutations, one where it isn't said, that nothing but failing assertions reveals."""
     wanted = faults or (2 if bench.unit.beside else 1)
     reason, chosen = "no test notices a mutation", list[tuple[Fault, Outcome]]()
-    for fault, outcome in _noticed(bench, _mutations(bench, kinds, rng), "asserted"):
+    for fault, outcome in _noticed(bench, _mutations(bench, kinds, rng), "asserted", wanted):
         together = [*(fault for fault, _ in chosen), fault]
         if not _asserts(outcome):
             reason = "a mutation shows by an exception"
@@ -144,19 +144,19 @@ def _semantic_task(bench: Workbench, chosen: Sequence[tuple[Fault, Outcome]], rn
     return bench.task(Family.SEMANTIC, kinds, statement, [Commit(subject=ROOT_SUBJECT, files=tree)], fixed, outcomes[0])
 
 
-def _noticed(bench: Workbench, mutations: Iterable[Fault], only: Only) -> Iterator[tuple[Fault, Outcome]]:
-    """Those that tests notice, in the same order, with what the tests say; `only` as in `probe`. To find out which
-    lines they execute takes as long as trying some: it is done once many were tried in vain."""
-    in_vain = False
-    worth_it = (fault for fault in mutations if not in_vain or _is_executed(bench, fault))
-    while window := list(islice(worth_it, WINDOW * _at_once(bench))):
-        bench.note(window)
-        outcomes = bench.outcomes([bench.tree([fault]) for fault in window], only=only)
-        broken = [bool(bench.broken(outcome)) for outcome in outcomes]
-        in_vain = in_vain or 2 * sum(broken) <= len(broken)
-        for fault, outcome, breaks in zip(window, outcomes, broken, strict=True):
-            if breaks and outcome.passed and outcome.steady:
+def _noticed(
+    bench: Workbench, mutations: Iterable[Fault], only: Only, per_task: int = 1
+) -> Iterator[tuple[Fault, Outcome]]:
+    """Those that tests notice, in the same order, with what the tests say; `only` as in `probe`. No more are tried at
+    once than it takes to find as many as are missing."""
+    mutations, window = iter(mutations), list[Fault]()
+    while window := window or [*islice(mutations, WINDOW * bench.wanted)]:
+        enough = per_task * max(1, bench.missing) if only else None
+        outcomes = bench.with_faults([[fault] for fault in window], only=only, enough=enough)
+        for fault, outcome in zip(window, outcomes, strict=False):
+            if bench.broken(outcome) and outcome.passed and outcome.steady:
                 yield fault, outcome
+        window = window[len(outcomes) :]
 
 
 def _at_once(bench: Workbench) -> int:
@@ -164,22 +164,17 @@ def _at_once(bench: Workbench) -> int:
     return min(max(1, bench.missing), AHEAD)
 
 
-def _is_executed(bench: Workbench, fault: Fault) -> bool:
-    """Whether tests could notice a mutation: they run the line. Where that isn't known, they may."""
-    [(path, line)] = faulty_lines(bench.unit.code, [fault])
-    return not bench.executed or line in bench.executed.get(path, ())
-
-
 def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
     """Two mutations of each kind in each file, in the order of preference, found only as they are asked for. Where
     several tasks are wanted, two more of each when these are through, and so on."""
-    found: dict[tuple[str, str], list[Fault]] = {}
-    for first in range(0, min(2 * bench.wanted, MOST), 2):
+    found: dict[tuple[str, str], Iterator[Fault]] = {}
+    for _ in range(0, min(2 * bench.wanted, MOST), 2):
         for of in product(kinds, (bench.unit.path, *bench.unit.beside)):
             if of not in found:
                 kind, path = of
-                found[of] = [fault for fault in SEMANTIC[kind](bench.unit.code, path, rng) if fault not in bench.known]
-            yield from found[of][first : first + 2]
+                faults = SEMANTIC[kind](bench.unit.code, path, rng)
+                found[of] = (fault for fault in faults if fault not in bench.known)
+            yield from islice(found[of], 2)
 
 
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Made:

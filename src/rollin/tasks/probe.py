@@ -20,6 +20,8 @@ Tree = Mapping[str, str | None]
 Only = Literal["", "asserted", "standing"]
 """Trees that break some, not all, of what passes on the first one, by nothing but assertions (each runs again, to see
 whether it is steady); trees that break nothing. Of another tree the outcome holds what was found until that showed."""
+Function = tuple[str, int]
+"""Its file and its first line, with its decorators."""
 
 _SCRIPT, _REQUEST = ".probe/inside.py", ".probe/request.json"
 
@@ -47,8 +49,10 @@ class Outcome:
     timed_out: bool = False
     steady: bool = True
     """Whether a second run, if there was one, passed the same."""
-    lines: dict[str, frozenset[int]] = field(default_factory=dict)
-    """Of each file that was `traced`, those that were executed."""
+    seconds: float = field(default=0.0, compare=False)
+    """CPU time of the last run."""
+    calls: object = None
+    """Which functions of the `traced` files each test calls, in the words of the half that runs inside."""
 
 
 def probe(
@@ -57,33 +61,41 @@ def probe(
     test_files: Sequence[str],
     *,
     only: Only = "",
+    enough: int | None = None,
+    changed: Sequence[Sequence[Function] | None] = (),
     first: Outcome | None = None,
     traced: Sequence[str] = (),
     seconds: int = 5,
 ) -> list[Outcome]:
-    """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run.
+    """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run, and so does the first one's.
 
     Where `only` trees of one sort are asked for, any other ends as soon as it shows, by comparison with the `first`
-    outcome: on the pristine files, or on the first tree if it isn't given. Of the files that are `traced` it notes
-    which lines are executed, which takes several times as long. A tree for which the sandbox ends them all (what it
-    starts takes too much memory) has timed out; the repository is then as it was committed. Raises InfrastructureFault
-    if the sandbox, not a tree, kept the tests from running.
+    outcome: on the pristine files, or on the first tree if it isn't given. Once `enough` of them are found, no other is
+    tried: the outcomes are of the trees until then. In files that are `traced` it notes which
+    tests call which functions of the first tree, by running it twice. Of another tree that changes nothing but the
+    bodies of some functions (`changed`, for each tree; None if it isn't so) the outcome may then be that of the tests
+    that call them, and of all others the first one's. A tree for which the sandbox ends them all (what it starts takes
+    too much memory) has timed out; the repository is then as it was committed. Raises InfrastructureFault if the
+    sandbox, not a tree, kept the tests from running.
     """
+    changed = changed or [None] * len(trees)
     request = {
         "trees": trees,
+        "changed": changed,
         "test_files": [*test_files],
         "only": only,
-        "first": first and {"passed": sorted(first.passed), "failed": sorted(first.failed)},
+        "enough": len(trees) + 1 if enough is None else enough,
+        "first": first and _known(first),
         "traced": [*traced],
         "seconds": seconds,
     }
     sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
     sandbox.write(_REQUEST, json.dumps(request).encode())
     command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
-    result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (2 * len(trees) + 1))
+    result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (3 * len(trees) + 1))
     if trees and (result.killed or result.timed_out):
         sandbox.run("git reset --quiet --hard && git clean --quiet --force -d", seconds=60.0)
-        again = partial(probe, sandbox, test_files=test_files, only=only, traced=traced, seconds=seconds)
+        again = partial(probe, sandbox, test_files=test_files, only=only, seconds=seconds)
         return _apart(again, trees, first)
     lines = result.output.splitlines()
     try:
@@ -92,7 +104,7 @@ def probe(
         raise InfrastructureFault(f"the probe of {', '.join(test_files)} gave no record: {lines[-3:]}") from error
     if len(records) != len(trees):
         raise InfrastructureFault(f"the probe of {', '.join(test_files)} gave {len(records)} of {len(trees)} records")
-    return [_steady(*map(_outcome, runs)) for runs in records]
+    return [_steady(*map(_outcome, runs)) for runs in records if runs]
 
 
 def _apart(again: Callable[..., list[Outcome]], trees: Sequence[Tree], first: Outcome | None) -> list[Outcome]:
@@ -106,23 +118,26 @@ def _apart(again: Callable[..., list[Outcome]], trees: Sequence[Tree], first: Ou
     return outcomes
 
 
-def _steady(first: Outcome, again: Outcome | None = None) -> Outcome:
-    return replace(first, steady=again is None or again.passed == first.passed)
+def _known(first: Outcome) -> dict[str, object]:
+    """What there is to know of an outcome for comparison."""
+    failed: dict[str, object] = {name: {} for name in first.failed}
+    return {"passed": sorted(first.passed), "failed": failed, "calls": first.calls, "seconds": first.seconds}
+
+
+def _steady(*runs: Outcome) -> Outcome:
+    """The last run's outcome."""
+    return replace(runs[-1], steady=all(run.passed == runs[-1].passed for run in runs))
 
 
 def _outcome(record: dict[str, object] | None) -> Outcome:
     if record is None:
         return Outcome(timed_out=True)
-    passed, failed = record["passed"], record["failed"]
+    passed, failed, seconds = record["passed"], record["failed"], record["seconds"]
     assert isinstance(passed, list)
     assert isinstance(failed, dict)
-    lines = record["lines"]
-    assert isinstance(lines, dict)
-    return Outcome(
-        frozenset(passed),
-        {name: _failure(found) for name, found in failed.items()},
-        lines={name: frozenset(numbers) for name, numbers in lines.items()},
-    )
+    assert isinstance(seconds, float)
+    failures = {name: _failure(found) for name, found in failed.items()}
+    return Outcome(frozenset(passed), failures, seconds=seconds, calls=record["calls"])
 
 
 def _failure(found: dict[str, object]) -> Failure:

@@ -1,9 +1,10 @@
 """The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
 
 For each tree of the request it writes the tree's files, forks, runs the tests in the child and puts the files back.
-Where only trees of some sort are asked for, one that turns out to be of another ends there. What the first run
-compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for each tree: what each run
-found, null where it ran out of time or broke pytest itself.
+Where only trees of some sort are asked for, one that turns out to be of another ends there. Where it is known which
+tests call the functions that a tree changes, these run alone: the others can't tell it from the first tree. What the
+first run compiled serves the others. Needs pytest and nothing of rollin. Prints one line of JSON for each tree: what
+its runs found, the last of them the one to go by; null where one ran out of time or broke pytest itself.
 
 It forks late, when pytest is about to collect: to get there takes longer than the tests of a small module, and the
 trees don't differ in it. Where they would (a tree changes a conftest.py, pytest's configuration or what a conftest.py
@@ -16,19 +17,23 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
+from math import ceil
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, NoReturn, TypedDict
+from typing import BinaryIO, NamedTuple, NoReturn, TypedDict
 
 import pytest
 
-Record = dict[str, object]
 Tree = Mapping[str, str | None]
 Excuse = Callable[[str, str], bool]
-OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no")
+Told = list["Record | None"]
+OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no", "--maxfail=0")
 """Printing the tracebacks would double a run's time."""
 CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
 """What pytest reads before it collects."""
@@ -36,17 +41,45 @@ ASSERTED = ("AssertionError", "Failed")
 """The types of exceptions by which a test says itself that something is wrong."""
 WALL_SECONDS = 60
 """Of one run that waits instead of computing."""
+TRACING = 4
+"""So many times as long as another a run may take that notes calls."""
+SLOWER = 3
+"""So many times as long as the first one, and a second more, may a run take: one that takes longer hardly ever ends."""
 MOMENTS = count(1000 * os.getpid())
 """When files were written, in seconds: Python takes what it compiled for the file's own if time and size are the same,
 so no two writings may have one time, nor those of two probes in one sandbox."""
+
+
+class Calls(TypedDict):
+    """Which functions each test calls."""
+
+    functions: list[tuple[str, int]]
+    """Each by its file and its first line, as `co_firstlineno` counts."""
+    by: dict[str, list[int]]
+    """Test -> places in that list. Under "" those that are called for several tests, or before any."""
+
+
+class Record(TypedDict):
+    """What a run found."""
+
+    passed: list[str]
+    failed: dict[str, dict[str, object]]
+    calls: Calls | None
+    """If they were noted."""
+    seconds: float
+    """CPU time."""
 
 
 class Request(TypedDict):
     """What is asked for: see `probe.probe`."""
 
     trees: list[Tree]
+    changed: list[list[list[object]] | None]
+    """For each tree the functions that it changes, as `Calls` has them; null where that isn't all."""
     test_files: list[str]
     only: str
+    enough: int
+    """So many trees as asked for."""
     first: Record | None
     traced: list[str]
     seconds: int
@@ -57,33 +90,118 @@ def excuse_all(name: str, kind: str) -> bool:
     return True
 
 
-def excuses(only: str, first: Record | None) -> Excuse:
+def excuses(only: str, first: Record) -> Excuse:
     """What the trees asked for may fail in, when that is what was found of the first one."""
-    if first is None or not only:
+    if not only:
         return excuse_all
     failed = first["failed"]
-    assert isinstance(failed, Collection)
     return {"asserted": lambda name, kind: kind in ASSERTED, "standing": lambda name, kind: name in failed}[only]
 
 
-class Recorder:
-    """A pytest plugin that keeps what passed, what failed, and where."""
+class Run(NamedTuple):
+    """One run of tests: how, and of which."""
 
-    def __init__(self, traced: Sequence[str] = ()) -> None:
-        self.excuses: Excuse = excuse_all
+    tests: Collection[str] | None = None
+    """None: all."""
+    excuse: Excuse = excuse_all
+    seconds: float = 0.0
+    """CPU time that it may take."""
+    traced: Sequence[str] = ()
+    """Files of whose functions it notes the calls."""
+
+
+Runs = Generator[Run, Record | None, Told]
+"""Those of one tree: each may depend on what was found, null where that is nothing. At last comes what to tell."""
+
+
+class Recorder:
+    """A pytest plugin that keeps what passed, what failed, and where; and who called what, if it is asked to."""
+
+    def __init__(self) -> None:
         self.passed: set[str] = set()
-        self.failed: dict[str, Record] = {}
-        self.lines: dict[str, set[int]] = {}
-        """Of each file that is `traced`, those that were executed."""
-        if traced:
-            note_lines(self.lines, traced)
+        self.failed: dict[str, dict[str, object]] = {}
+        self._run = Run()
+        self._test = ""
+        """The one that runs; "" while something is done for several."""
+        self._callers: dict[tuple[str, int], set[str]] = {}
+        self._note: Callable[[FrameType, str, object], None] | None = None
+        """What notes a call, if they are to be noted."""
+
+    def begin(self, run: Run) -> None:
+        """Record this run from now on."""
+        self._run = run
+        if run.traced:
+            self._note = self._noting({os.path.abspath(name): name for name in run.traced})
+            threading.settrace(self._note)
+            sys.settrace(self._note)
 
     def found(self, status: int) -> Record:
         """What a session saw that ended so."""
         assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), status
         sys.settrace(None)
-        lines = {name: sorted(numbers) for name, numbers in self.lines.items()}
-        return {"passed": sorted(self.passed - set(self.failed)), "failed": self.failed, "lines": lines}
+        calls = self._calls() if self._run.traced else None
+        passed = sorted(self.passed - set(self.failed))
+        return {"passed": passed, "failed": self.failed, "calls": calls, "seconds": time.process_time()}
+
+    def _noting(self, files: Mapping[str, str]) -> Callable[[FrameType, str, object], None]:
+        def note(frame: FrameType, event: str, _: object) -> None:
+            name = files.get(frame.f_code.co_filename)
+            if name is not None:
+                self._callers.setdefault((name, frame.f_code.co_firstlineno), set()).add(self._test)
+
+        return note
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Calls are noted within, if at all."""
+        if self._note:
+            sys.settrace(self._note)
+        yield
+        if self._note:
+            sys.settrace(None)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        """From now on calls are noted in what is the tests' own: pytest around them would take as long again."""
+        if self._note:
+            sys.settrace(None)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        with self._noted():
+            return (yield)
+
+    def _calls(self) -> Calls:
+        by: dict[str, list[int]] = {}
+        for place, tests in enumerate(self._callers.values()):
+            for test in tests:
+                by.setdefault(test, []).append(place)
+        return {"functions": [*self._callers], "by": by}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._test = item.nodeid
+        try:
+            return (yield)
+        finally:
+            self._test = ""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
+        """What tests share is set up in the first one that wants it, for all."""
+        test = self._test
+        if fixturedef.scope != "function":
+            self._test = ""
+        try:
+            with self._noted():
+                return (yield)
+        finally:
+            self._test = test
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._run.tests is not None:
+            items[:] = [item for item in items if item.nodeid in self._run.tests]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -99,30 +217,11 @@ class Recorder:
     def pytest_exception_interact(self, node: pytest.Item, call: pytest.CallInfo[object]) -> None:
         if call.excinfo is not None:
             self.failed[node.nodeid] = found = describe(call.excinfo.value)
-            if not self.excuses(node.nodeid, str(found["type"])):
+            if not self._run.excuse(node.nodeid, str(found["type"])):
                 node.session.shouldfail = "not what was asked for"
 
 
-def note_lines(lines: dict[str, set[int]], files: Sequence[str]) -> None:
-    """Add to `lines`, by file of these, what is executed from now on."""
-    names = {os.path.abspath(name): name for name in files}
-
-    def enter(frame: FrameType, event: str, _: object) -> Any:
-        name = names.get(frame.f_code.co_filename)
-        if name is None:
-            return None
-        numbers = lines.setdefault(name, set())
-
-        def step(frame: FrameType, event: str, _: object) -> Any:
-            numbers.add(frame.f_lineno)
-            return step
-
-        return step
-
-    sys.settrace(enter)
-
-
-def describe(error: BaseException) -> Record:
+def describe(error: BaseException) -> dict[str, object]:
     """The exception's type, its message's first line, the deepest place in the repository, the line of the test."""
     if type(error).__name__ == "CollectError" and error.__cause__ is not None:
         error = error.__cause__
@@ -143,14 +242,14 @@ def describe(error: BaseException) -> Record:
     }
 
 
-def run_tests(test_files: list[str], traced: Sequence[str] = (), excuses: Excuse = excuse_all) -> Record:
+def run_tests(test_files: Sequence[str], run: Run = Run()) -> Record:  # noqa: B008 (it is immutable)
     """One run of pytest in this process."""
-    recorder = Recorder(traced)
-    recorder.excuses = excuses
+    recorder = Recorder()
+    recorder.begin(run)
     return recorder.found(pytest.main([*OPTIONS, *test_files], plugins=[recorder]))
 
 
-def fork(seconds: int) -> bytes | int:
+def fork(seconds: float) -> bytes | int:
     """What a child told, null if it was killed, as it is when its time is over. In the child: the pipe to tell it to.
 
     CPU time decides, so that a busy machine doesn't change what is found; the wall time is for those that sleep. A
@@ -160,7 +259,8 @@ def fork(seconds: int) -> bytes | int:
     child = os.fork()
     if child == 0:
         os.close(reader)
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        resource.setrlimit(resource.RLIMIT_CPU, (ceil(seconds) + 1,) * 2)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         memory = resource.getrlimit(resource.RLIMIT_AS)[0]
         if memory != resource.RLIM_INFINITY:
             resource.setrlimit(resource.RLIMIT_AS, (memory // 2, memory // 2))
@@ -187,7 +287,7 @@ def tell(pipe: int, run: Callable[[], Record]) -> NoReturn:
         os._exit(0)
 
 
-def forked(run: Callable[[], Record], seconds: int) -> bytes:
+def forked(run: Callable[[], Record], seconds: float) -> bytes:
     """Run in a child; what it found as JSON, null where it found nothing in its time."""
     answer = fork(seconds)
     if isinstance(answer, int):
@@ -232,32 +332,96 @@ def shorten_accounts() -> None:
     pytest.ExceptionInfo.getrepr = brief  # type: ignore[method-assign, assignment]
 
 
-def try_trees(request: Request, screen: BinaryIO, trial: Callable[[Excuse], bytes | int]) -> int | None:
+def try_trees(request: Request, screen: BinaryIO, trial: Callable[[Run], bytes | int]) -> int | None:
     """Print what trials found of each tree; None when all were tried. A child that a trial left here gets its pipe."""
     gc.freeze()  # with gc.disable() in the children a third of a run's time
-    only, first = request["only"], request["first"]
-    for tree in request["trees"]:
-        before, answers = put(tree), list[bytes]()
-        while not answers or (len(answers) == 1 and only == "asserted" and denies_some(first, answers[0])):
-            answer = trial(excuses(only, first))
-            if isinstance(answer, int):
-                return answer
-            answers.append(answer)
-        first = first or json.loads(answers[0])
-        put(before)
-        screen.write(b"[%b]\n" % b", ".join(answers))
+    first, missing = request["first"], request["enough"]
+    for tree, changed in zip(request["trees"], request["changed"], strict=True):
+        told: Told | int = []
+        if missing:
+            runs = runs_of_another(request, first, changed) if first else runs_of_the_first(request)
+            before = put(tree)
+            told = carry_out(runs, trial)
+            if isinstance(told, int):
+                return told
+            put(before)
+            missing -= first is not None and is_as_asked_for(told)
+            first = first or told[-1]
+        screen.write(json.dumps(told).encode() + b"\n")
         screen.flush()  # or the next children would have it, too
     return None
 
 
-def denies_some(first: Record | None, answer: bytes) -> bool:
-    """Whether some tests passed, some did not that pass on the first tree, and all failures were assertions'."""
-    if first is None or not (found := json.loads(answer)):
-        return False
-    sound = first["passed"]
-    assert isinstance(sound, Collection)
-    asserted = all(failure.get("type") in ASSERTED for failure in found["failed"].values())
-    return bool(found["passed"]) and not {*sound} <= {*found["passed"]} and asserted
+def carry_out(runs: Runs, trial: Callable[[Run], bytes | int]) -> Told | int:
+    """What is to be told of a tree after its runs. In a child that a trial left here: its pipe."""
+    try:
+        run = next(runs)
+        while isinstance(answer := trial(run), bytes):
+            run = runs.send(json.loads(answer))
+    except StopIteration as end:
+        told: Told = end.value
+        return told
+    return answer
+
+
+def is_as_asked_for(told: Told) -> bool:
+    """Whether it showed twice that a tree is."""
+    *_, found, again = (None, *told)
+    return found is not None and again is not None and found["passed"] == again["passed"]
+
+
+def runs_of_the_first(request: Request) -> Runs:
+    """The first tree's runs: a second one, if calls are to be noted."""
+    seconds = request["seconds"]
+    plain = yield Run(seconds=seconds)
+    if plain is None or not request["traced"]:
+        return [plain]
+    traced = yield Run(seconds=TRACING * seconds, traced=request["traced"])
+    return [traced, plain | {"calls": traced and traced["calls"]}]
+
+
+def runs_of_another(request: Request, first: Record, changed: Sequence[Sequence[object]] | None) -> Runs:
+    """Another tree's runs: with those tests alone that may tell it from the first one, if they are known. What was
+    asked for shows in all, and must show twice."""
+    some = telling(first, changed)
+    if some is not None and not some:
+        return [first | {"calls": None}]
+    every = Run(None, excuses(request["only"], first), min(request["seconds"], SLOWER * first["seconds"] + 1))
+    found = yield every._replace(tests=some)
+    if found and some and found["failed"].keys() <= some:
+        found = with_others(found, first, some)
+    elif found and some:  # there is a file that can't be collected
+        some, found = None, (yield every)
+    if found is None or request["only"] != "asserted" or not denies_some(first, found):
+        return [found]
+    again = yield every
+    if some is not None and (again is None or again["passed"] != found["passed"]):
+        found, again = again, (yield every)
+    return [found, again]
+
+
+def telling(first: Record, changed: Sequence[Sequence[object]] | None) -> frozenset[str] | None:
+    """The tests that call one of the functions that were changed. None if any may tell: where that isn't known, or one
+    was called for all of them."""
+    calls = first["calls"]
+    if changed is None or not calls or not calls["functions"]:
+        return None
+    places = {place for place, function in enumerate(calls["functions"]) if [*function] in changed}
+    tests = {test for test, called in calls["by"].items() if not places.isdisjoint(called)}
+    return None if "" in tests else frozenset(tests)
+
+
+def with_others(found: Record, first: Record, tests: Collection[str]) -> Record:
+    """What these tests found, and all others as on the first tree."""
+    passed = {*first["passed"]}.difference(tests).union(found["passed"])
+    failed: dict[str, dict[str, object]] = {name: {} for name in first["failed"] if name not in tests}
+    return {"passed": sorted(passed), "failed": failed | found["failed"], "calls": None, "seconds": found["seconds"]}
+
+
+def denies_some(first: Record, found: Record) -> bool:
+    """Whether some tests passed, some did not that pass on the first tree, and those failed by assertions."""
+    kinds = {failure.get("type") for name, failure in found["failed"].items() if name not in first["failed"]}
+    return bool(found["passed"]) and not {*first["passed"]} <= {*found["passed"]} and kinds <= {*ASSERTED}
 
 
 class Late:
@@ -266,23 +430,32 @@ class Late:
 
     def __init__(self, request: Request, screen: BinaryIO) -> None:
         self.request, self.screen = request, screen
-        self.recorder = Recorder(request["traced"])
+        self.recorder = Recorder()
         self.pipe: int | None = None
         """In a child, where it has to tell what it finds."""
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self) -> None:
+    def pytest_collection(self, session: pytest.Session) -> None:
         own = own_modules()
         if not all(is_apart(own, tree) for tree in self.request["trees"]):
             os._exit(1)
-        self.pipe = try_trees(self.request, self.screen, self.trial)
+        self.pipe = try_trees(self.request, self.screen, partial(self.trial, session.config.args))
         if self.pipe is None:
             os._exit(0)
 
-    def trial(self, excuses: Excuse) -> bytes | int:
-        """The child goes on with the session."""
-        self.recorder.excuses = excuses
-        return fork(self.request["seconds"])
+    def trial(self, files: list[str], run: Run) -> bytes | int:
+        """The child goes on with the session, whose `files` are those that hold the run's tests."""
+        answer = fork(run.seconds)
+        if isinstance(answer, int):
+            files[:] = files_of(run.tests, files)
+            self.recorder.begin(run)
+        return answer
+
+
+def files_of(tests: Collection[str] | None, files: Sequence[str]) -> Sequence[str]:
+    """Those that hold the tests; all if the tests' names don't say so."""
+    wanted = {name.partition("::")[0] for name in tests or ()}
+    return [name for name in files if name in wanted] if wanted and wanted <= {*files} else files
 
 
 def own_modules() -> set[str]:
@@ -319,8 +492,8 @@ def forks_early(request: Request, screen: BinaryIO) -> None:
     """Try the trees, each in a session of its own."""
     load_plugins()
 
-    def trial(excuses: Excuse) -> bytes:
-        return forked(partial(run_tests, request["test_files"], request["traced"], excuses), request["seconds"])
+    def trial(run: Run) -> bytes:
+        return forked(partial(run_tests, request["test_files"], run), run.seconds)
 
     try_trees(request, screen, trial)
 

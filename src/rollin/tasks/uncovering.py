@@ -65,10 +65,8 @@ class Pool:
         return found
 
     def _ask(self, sets: Sequence[Faults], again: Sequence[Faults] = ()) -> list[Outcome]:
-        """Have the tests run with each of the sets in, to know what they say; and what they say of others `again`. In
-        one probe: each begins anew."""
-        self._bench.note(fault for some in (*sets, *again) for fault in some)
-        outcomes = self._bench.outcomes([self._bench.tree(some) for some in (*sets, *again)])
+        """Find out what the tests say of each of the sets, and what all of them say of others `again`."""
+        outcomes = self._bench.with_faults(sets, again)
         self._known.update(zip(sets, outcomes, strict=False))
         return outcomes[len(sets) :]
 

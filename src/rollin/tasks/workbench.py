@@ -1,15 +1,15 @@
 """A unit's pristine repository in a sandbox: broken variants are tried there, and made into tasks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
-from rollin.tasks.faults.base import Fault, apply, changes, diff
-from rollin.tasks.probe import Only, Outcome, Tree, probe
+from rollin.tasks.faults.base import Fault, apply, changes, diff, function_around
+from rollin.tasks.probe import Function, Only, Outcome, Tree, probe
 from rollin.tasks.repository import build_repository, pristine_files
 from rollin.tasks.schema import Commit, Family, Split, Task
 from rollin.tasks.units import Unit
@@ -18,7 +18,7 @@ TEST_COMMAND = "python -m pytest -rA --tb=no -q -p no:cacheprovider"
 LIMITS = Limits(memory_mb=2048, output_kb=8192, disk_mb=512)
 """Of a workbench's sandbox: a probe's record of a package's tests is long."""
 LONG_SECONDS = 20
-"""CPU time for a unit's tests while their lines are noted, which makes them several times slower, and for all tests."""
+"""CPU time for all tests of a repository."""
 
 
 class FlakyTestsError(Exception):
@@ -57,20 +57,52 @@ class Workbench:
         """The files that faults change."""
         return changes(self.unit.code, apply(self.unit.code, faults))
 
-    def outcomes(self, trees: Sequence[Tree], *, only: Only = "") -> list[Outcome]:
-        """What the tests say of each tree (its differences to the pristine files); `only` as in `probe`.
+    def with_faults(
+        self,
+        sets: Sequence[Sequence[Fault]],
+        again: Sequence[Sequence[Fault]] = (),
+        *,
+        only: Only = "",
+        enough: int | None = None,
+    ) -> list[Outcome]:
+        """What the tests say with each set of faults in, as far as they can tell it from the pristine files; and what
+        all of them say of others `again`. In one probe: each begins anew. `only` and `enough` as in `probe`."""
+        every = [*sets, *again]
+        changed = [*map(self._changed, sets), *(None for _ in again)]
+        trees = [self.tree(some) for some in every]
+        outcomes = self.outcomes(trees, only=only, enough=enough, changed=changed)
+        self.note(fault for some, _ in zip(every, outcomes, strict=False) for fault in some)
+        return outcomes
+
+    def _changed(self, faults: Sequence[Fault]) -> list[Function] | None:
+        """The functions whose bodies alone faults change; None if it isn't so."""
+        functions = [function_around(self.unit.code, fault) for fault in faults]
+        return None if None in functions else [function for function in functions if function]
+
+    def outcomes(
+        self,
+        trees: Sequence[Tree],
+        *,
+        only: Only = "",
+        enough: int | None = None,
+        changed: Sequence[Sequence[Function] | None] = (),
+    ) -> list[Outcome]:
+        """What the tests say of each tree (its differences to the pristine files); the rest as in `probe`.
 
         The pristine files run along until they ran twice; raises FlakyTestsError if they then pass other tests. Later
-        it shows in what reference patches lead to.
+        it shows in what reference patches lead to. Where several tasks are wanted they run twice at once, to note who
+        calls what.
         """
-        ask = partial(probe, self._sandbox, test_files=self.unit.test_files, only=only)
+        ask = partial(probe, self._sandbox, test_files=self.unit.test_files, only=only, enough=enough)
         if self._is_steady:
-            return ask(trees, first=self._baseline)
-        pristine, *outcomes = ask([{}, *trees])
+            return ask(trees, changed=changed, first=self._baseline)
+        changed = [None, *(changed or [None] * len(trees))]
+        traced = [*self.unit.code] if self._baseline is None and self.wanted > 1 else []
+        pristine, *outcomes = ask([{}, *trees], changed=changed, traced=traced)
         if self._baseline is not None and pristine.passed != self._baseline.passed:
             raise FlakyTestsError(f"the tests of {self.unit.name} don't say the same twice")
-        self._is_steady = self._baseline is not None
-        self._baseline = pristine
+        self._is_steady = self._baseline is not None or (bool(traced) and pristine.steady)
+        self._baseline = self._baseline or pristine
         return outcomes
 
     def stand(self, trees: Sequence[Tree]) -> list[bool]:
@@ -93,13 +125,6 @@ class Workbench:
             self.outcomes([])
         assert self._baseline is not None
         return self._baseline
-
-    @cached_property
-    def executed(self) -> Mapping[str, frozenset[int]]:
-        """The lines of each file of code that the tests execute; empty where tracing them takes too long."""
-        code = [*self.unit.code]
-        [traced] = probe(self._sandbox, [{}], self.unit.test_files, traced=code, seconds=LONG_SECONDS)
-        return traced.lines
 
     def broken(self, outcome: Outcome) -> list[str]:
         """The tests that pass on the pristine files and not any more. Ids with blanks can't be told in a report."""

@@ -12,7 +12,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -34,7 +34,9 @@ class Fault:
     """What an exception's message says where the faulty line itself raises nothing: an unknown name, a missing key."""
 
 
-Propose = Callable[[Files, str, random.Random], list[Fault]]
+Propose = Callable[[Files, str, random.Random], Iterable[Fault]]
+OF_SYNTAX = ("missing_colon", "missing_bracket", "missing_quote", "bad_indent")
+"""Kinds of faults after which a file can't be compiled."""
 
 
 def apply(files: Files, faults: Sequence[Fault]) -> dict[str, str]:
@@ -66,6 +68,22 @@ def faulty_lines(files: Files, faults: Sequence[Fault]) -> list[tuple[str, int]]
                 line += other.text.count("\n") - files[other.path].count("\n", other.start, other.end)
         places.append((fault.path, line))
     return places
+
+
+def function_around(files: Files, fault: Fault) -> tuple[str, int] | None:
+    """The innermost function whose body alone a fault changes, by path and first line (its decorators count); None if
+    there is none. To break the file's syntax changes more."""
+    if not fault.path.endswith(".py") or fault.kind in OF_SYNTAX:
+        return None
+    source = Source.parse(files, fault.path)
+    text = source.text[fault.start : fault.end]
+    start, end = fault.start + len(text) - len(text.lstrip()), fault.start + len(text.rstrip())
+    lines = [
+        min(part.lineno for part in (function, *function.decorator_list))
+        for function in source.functions
+        if source.span(function.body[0])[0] <= start and end <= source.span(function)[1]
+    ]
+    return (fault.path, max(lines)) if lines else None
 
 
 def apart(files: Files, fault: Fault, others: Sequence[Fault]) -> bool:
@@ -155,6 +173,11 @@ class Source:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
+
+    @cached_property
+    def functions(self) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+        """All that bear a name."""
+        return [node for node in self.nodes() if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
     @cached_property
     def users(self) -> dict[str, list[ast.stmt]]:

@@ -243,8 +243,9 @@ class _Places(cst.CSTVisitor):
 
 
 def _proposal(mutate: Mutate) -> Propose:
-    def propose(files: Files, path: str, rng: random.Random) -> list[Fault]:
-        """At most `MOST` faults of this kind, in random order."""
+    def propose(files: Files, path: str, rng: random.Random) -> Iterator[Fault]:
+        """At most `MOST` faults of this kind, in random order. They are chosen at once, and written when they are asked
+        for: that takes longer."""
         text, kind = files[path], mutate.__name__
         module, places = _parsed(text)
         found = [
@@ -252,12 +253,9 @@ def _proposal(mutate: Mutate) -> Propose:
             for place in places
             for changed in mutate(place.node, Scope(rng, place.parameters, place.defaults))
         ]
-        faults = []
-        for place, changed in rng.sample(found, min(MOST, len(found))):
-            broken = _rewritten(module, text, place.node, place.where, changed)
-            if broken != text and _compiles(broken):
-                faults.append(_difference(text, broken, path, kind))
-        return faults
+        chosen = rng.sample(found, min(MOST, len(found)))
+        written = (_rewritten(module, text, place.node, place.where, changed) for place, changed in chosen)
+        return (_difference(text, each, path, kind) for each in written if each != text and _compiles(each))
 
     return propose
 
