@@ -243,7 +243,7 @@ class Rotation:
 def _of_a_visit(order: Order, units: int) -> int:
     """Tasks that a unit is asked for at once: of a package as many as the order needs of each anyway, for its tests
     and its syntax tree take long to be looked through. Katas are small."""
-    return min(max(1, order.count // units), MOST_OF_A_VISIT) if order.source == "package" else 1
+    return min(ceil(order.count / units), MOST_OF_A_VISIT) if order.source == "package" else 1
 
 
 def _candidate(order: Order, visit: Visit, folder: Path) -> Candidate:

@@ -33,19 +33,19 @@ WINDOW = 3
 REPAIRED = 3
 """Faults that histories of a package's unit may have had repaired."""
 AHEAD = 4
-"""Tasks that are looked for at once, if so many are missing: a probe of several begins once."""
+"""Histories that are tried at once: a probe of several begins once."""
 
 
 def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, faults: int | None = None) -> Made:
     """Tasks of so many visible faults that uncover one after another; one to three where it isn't said."""
-    sizes = [_how_many(bench, rng, faults) for _ in range(_at_once(bench))]
+    sizes = [_how_many(bench, rng, faults) for _ in range(_missing(bench))]
     pool = Pool(bench, _proposals(bench, kinds, rng))
     if bench.wanted == 1:  # few will do, and most show
         pool.take(sizes[0] + TRIES)
     reason, vain = "no visible fault is left to try", 0
     while vain < TRIES:
         chosen = pool.choose(sizes)
-        if bench.wanted > 1 and len(chosen) < len(sizes) and pool.grow(WINDOW * AHEAD):
+        if bench.wanted > 1 and len(chosen) < len(sizes) and pool.grow(WINDOW * max(2, _missing(bench))):
             continue
         if not chosen:
             break
@@ -58,8 +58,8 @@ def make_visible(bench: Workbench, kinds: Sequence[str], rng: random.Random, fau
             made = _visible_task(bench, some, outcome, rng)
             if isinstance(made, Task):
                 yield made
-        more = _at_once(bench) - len(sizes)
-        sizes = [*sizes, *(_how_many(bench, rng, faults) for _ in range(more))][: _at_once(bench)]
+        more = _missing(bench) - len(sizes)
+        sizes = [*sizes, *(_how_many(bench, rng, faults) for _ in range(more))][: _missing(bench)]
     yield reason
 
 
@@ -151,7 +151,7 @@ def _noticed(
     once than it takes to find as many as are missing."""
     mutations, window = iter(mutations), list[Fault]()
     while window := window or [*islice(mutations, WINDOW * bench.wanted)]:
-        enough = per_task * max(1, bench.missing) if only else None
+        enough = per_task * _missing(bench) if only else None
         outcomes = bench.with_faults([[fault] for fault in window], only=only, enough=enough)
         for fault, outcome in zip(window, outcomes, strict=False):
             if bench.broken(outcome) and outcome.passed and outcome.steady:
@@ -159,9 +159,9 @@ def _noticed(
         window = window[len(outcomes) :]
 
 
-def _at_once(bench: Workbench) -> int:
-    """How many tasks are looked for at once: those that are missing. A maker may be asked for more than were wanted."""
-    return min(max(1, bench.missing), AHEAD)
+def _missing(bench: Workbench) -> int:
+    """How many tasks are looked for. A maker may be asked for more than were wanted."""
+    return max(1, bench.missing)
 
 
 def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Iterator[Fault]:
@@ -180,7 +180,7 @@ def _mutations(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> It
 def make_regression(bench: Workbench, kinds: Sequence[str], rng: random.Random) -> Made:
     """Tasks whose history holds one commit that broke it."""
     reason, told = "no history fits a mutation", _histories(bench, kinds, rng)
-    while some := list(islice(told, _at_once(bench))):
+    while some := list(islice(told, min(_missing(bench), AHEAD))):
         standing = [each for each, stands in zip(some, _stand_before(bench, some), strict=True) if stands]
         reason = "other units' tests fail before the bad commit"
         for (fault, history), outcomes in zip(standing, _outcomes(bench, standing), strict=True):
