@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from rollin.tasks.faults import revisions
-from rollin.tasks.faults.base import Fault, Files, Source, line_of
+from rollin.tasks.faults.base import Fault, Files, Source, changes, line_of
 from rollin.tasks.faults.revisions import Revision, Undo, functions
 from rollin.tasks.schema import Commit
 
@@ -53,8 +53,7 @@ class History:
         """The commits in a task's form: the first one counts from the pristine files."""
         commits, before = [], pristine
         for subject, state in zip(self.subjects, self.states, strict=True):
-            files = {path: state.get(path) for path in sorted({*before, *state}) if before.get(path) != state.get(path)}
-            commits.append(Commit(subject=subject, files=files))
+            commits.append(Commit(subject=subject, files=changes(before, state)))
             before = state
         return commits
 
