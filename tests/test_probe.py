@@ -190,6 +190,10 @@ with open("/tmp/loaded", "a") as log:
 def ones():
     return extra.shared()
 
+@pytest.fixture
+def nothing():
+    return None
+
 def test_shared(ones):
     assert ones == [1]
 
@@ -199,7 +203,8 @@ def test_shared_again(ones):
 def test_two():
     assert extra.two == 2
 
-def test_three():
+def test_three(request):
+    request.getfixturevalue("nothing")
     assert extra.one() == 3
 
 def test_four():

@@ -139,6 +139,7 @@ class Recorder:
         """What a session saw that ended so."""
         assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), status
         sys.settrace(None)
+        threading.settrace(None)
         calls = self._calls() if self._run.traced else None
         passed = sorted(self.passed - set(self.failed))
         return {"passed": passed, "failed": self.failed, "calls": calls, "seconds": time.process_time()}
@@ -153,12 +154,15 @@ class Recorder:
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
-        """Calls are noted within, if at all."""
+        """Calls are noted within, if at all. A test may ask for a fixture in its midst: it goes on as before."""
+        before = sys.gettrace()
         if self._note:
             sys.settrace(self._note)
-        yield
-        if self._note:
-            sys.settrace(None)
+        try:
+            yield
+        finally:
+            if self._note:
+                sys.settrace(before)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self) -> None:
