@@ -9,7 +9,7 @@ from rollin.errors import InfrastructureFault
 from rollin.sandboxes.base import as_bytes
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks.git import git
-from rollin.tasks.grading import GRADING, grade_in
+from rollin.tasks.grading import GRADING, grade, grade_in
 from rollin.tasks.repository import materialise, new_repository
 from rollin.tasks.schema import Task
 
@@ -23,14 +23,17 @@ class Validation:
         """By the id of the repaired files' tree."""
 
     def resolves(self, task: Task) -> bool:
-        """Whether its patch applies, and makes all tests of FAIL_TO_PASS and PASS_TO_PASS pass. A reference patch needs
-        no control: nobody has forged it."""
+        """Whether its patch applies, and makes all tests of FAIL_TO_PASS and PASS_TO_PASS pass. Nobody has forged a
+        reference patch, but a package whose tests run when they are imported has its control accuse any patch."""
         tree = self._repaired(task)
         if tree is None:
             return False
         if tree not in self._statuses:
-            with open_workspace(task, self._cache_dir, GRADING) as sandbox:
-                self._statuses[tree] = grade_in(sandbox, task, task.patch).tests
+            if task.source == "package":
+                self._statuses[tree] = grade(task, task.patch, self._cache_dir).tests
+            else:
+                with open_workspace(task, self._cache_dir, GRADING) as sandbox:
+                    self._statuses[tree] = grade_in(sandbox, task, task.patch).tests
         return all(self._statuses[tree].get(test) == "PASSED" for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS))
 
     def _repaired(self, task: Task) -> str | None:
