@@ -15,8 +15,8 @@ from rollin.tasks.faults.revisions import README, Undo, undo_function
 from rollin.tasks.faults.semantic import MOST, SEMANTIC
 from rollin.tasks.faults.visible import VISIBLE
 from rollin.tasks.probe import Only, Outcome
-from rollin.tasks.probe_inside import ASSERTED
 from rollin.tasks.reports import symptom, write_report
+from rollin.tasks.run_inside import ASSERTED
 from rollin.tasks.schema import Commit, Family, Task
 from rollin.tasks.uncovering import Pool, spread
 from rollin.tasks.workbench import Workbench

@@ -14,7 +14,7 @@ from typing import Literal
 
 from rollin.errors import InfrastructureFault
 from rollin.sandboxes.base import Sandbox
-from rollin.tasks import probe_inside
+from rollin.tasks.run_inside import WALL_SECONDS
 
 Tree = Mapping[str, str | None]
 Only = Literal["", "asserted", "standing"]
@@ -23,7 +23,7 @@ whether it is steady); trees that break nothing. Of another tree the outcome hol
 Function = tuple[str, int]
 """Its file and its first line, with its decorators."""
 
-_SCRIPT, _REQUEST = ".probe/inside.py", ".probe/request.json"
+_FOLDER, _SCRIPTS = ".probe", ("probe_inside.py", "run_inside.py")
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def probe(
 
     Where `only` trees of one sort are asked for, any other ends as soon as it shows, by comparison with the `first`
     outcome: on the pristine files, or on the first tree if it isn't given. Once `enough` of them are found, no other is
-    tried: the outcomes are of the trees until then. In files that are `traced` it notes which
-    tests call which functions of the first tree, by running it twice. Of another tree that changes nothing but the
-    bodies of some functions (`changed`, for each tree; None if it isn't so) the outcome may then be that of the tests
-    that call them, and of all others the first one's. A tree for which the sandbox ends them all (what it starts takes
-    too much memory) has timed out; the repository is then as it was committed. Raises InfrastructureFault if the
-    sandbox, not a tree, kept the tests from running.
+    tried: the outcomes are of the trees until then. In files that are `traced` it notes which tests call which
+    functions of the first tree, by running it twice. Of another tree that changes nothing but the bodies of some
+    functions (`changed`, for each tree; None if it isn't so) the outcome may then be that of the tests that call them,
+    and of all others the first one's. A tree for which the sandbox ends them all (what it starts takes too much memory)
+    has timed out; the repository is then as it was committed. Raises InfrastructureFault if the sandbox, not a tree,
+    kept the tests from running.
     """
     changed = changed or [None] * len(trees)
     request = {
@@ -89,10 +89,11 @@ def probe(
         "traced": [*traced],
         "seconds": seconds,
     }
-    sandbox.write(_SCRIPT, Path(probe_inside.__file__).read_bytes())
-    sandbox.write(_REQUEST, json.dumps(request).encode())
-    command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_SCRIPT} {_REQUEST}"
-    result = sandbox.run(command, seconds=probe_inside.WALL_SECONDS * (3 * len(trees) + 1))
+    for name in _SCRIPTS:
+        sandbox.write(f"{_FOLDER}/{name}", Path(__file__).with_name(name).read_bytes())
+    sandbox.write(f"{_FOLDER}/request.json", json.dumps(request).encode())
+    command = f"PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python {_FOLDER}/{_SCRIPTS[0]} {_FOLDER}/request.json"
+    result = sandbox.run(command, seconds=WALL_SECONDS * (3 * len(trees) + 1))
     if trees and (result.killed or result.timed_out):
         sandbox.run("git reset --quiet --hard && git clean --quiet --force -d", seconds=60.0)
         again = partial(probe, sandbox, test_files=test_files, only=only, seconds=seconds)

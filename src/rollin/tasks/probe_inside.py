@@ -1,4 +1,5 @@
-"""The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository.
+"""The half of the probe that runs inside a sandbox: `python probe_inside.py request.json`, in the repository,
+beside `run_inside.py`.
 
 For each tree of the request it writes the tree's files, forks, runs the tests in the child and puts the files back.
 Where only trees of some sort are asked for, one that turns out to be of another ends there. Where it is known which
@@ -17,30 +18,48 @@ import os
 import resource
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from math import ceil
 from pathlib import Path
-from types import FrameType
-from typing import BinaryIO, NamedTuple, NoReturn, TypedDict
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypedDict
 
 import pytest
 
+if TYPE_CHECKING:
+    from rollin.tasks.run_inside import (
+        ASSERTED,
+        HERE,
+        OPTIONS,
+        WALL_SECONDS,
+        Excuse,
+        Record,
+        Recorder,
+        Run,
+        excuse_all,
+        run_tests,
+        shorten_accounts,
+    )
+else:  # it lies beside this file, wherever that is
+    from run_inside import (
+        ASSERTED,
+        HERE,
+        OPTIONS,
+        WALL_SECONDS,
+        Excuse,
+        Record,
+        Recorder,
+        Run,
+        excuse_all,
+        run_tests,
+        shorten_accounts,
+    )
+
 Tree = Mapping[str, str | None]
-Excuse = Callable[[str, str], bool]
-Told = list["Record | None"]
-OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no", "--maxfail=0")
-"""Printing the tracebacks would double a run's time."""
+Told = list[Record | None]
 CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
 """What pytest reads before it collects."""
-ASSERTED = ("AssertionError", "Failed")
-"""The types of exceptions by which a test says itself that something is wrong."""
-WALL_SECONDS = 60
-"""Of one run that waits instead of computing."""
 TRACING = 4
 """So many times as long as another a run may take that notes calls."""
 SLOWER = 3
@@ -48,26 +67,6 @@ SLOWER = 3
 MOMENTS = count(1000 * os.getpid())
 """When files were written, in seconds: Python takes what it compiled for the file's own if time and size are the same,
 so no two writings may have one time, nor those of two probes in one sandbox."""
-
-
-class Calls(TypedDict):
-    """Which functions each test calls."""
-
-    functions: list[tuple[str, int]]
-    """Each by its file and its first line, as `co_firstlineno` counts."""
-    by: dict[str, list[int]]
-    """Test -> places in that list. Under "" those that are called for several tests, or before any."""
-
-
-class Record(TypedDict):
-    """What a run found."""
-
-    passed: list[str]
-    failed: dict[str, dict[str, object]]
-    calls: Calls | None
-    """If they were noted."""
-    seconds: float
-    """CPU time."""
 
 
 class Request(TypedDict):
@@ -85,11 +84,6 @@ class Request(TypedDict):
     seconds: int
 
 
-def excuse_all(name: str, kind: str) -> bool:
-    """Whether a run goes on after this test failed, by an exception of this type."""
-    return True
-
-
 def excuses(only: str, first: Record) -> Excuse:
     """What the trees asked for may fail in, when that is what was found of the first one."""
     if not only:
@@ -98,159 +92,8 @@ def excuses(only: str, first: Record) -> Excuse:
     return {"asserted": lambda name, kind: kind in ASSERTED, "standing": lambda name, kind: name in failed}[only]
 
 
-class Run(NamedTuple):
-    """One run of tests: how, and of which."""
-
-    tests: Collection[str] | None = None
-    """None: all."""
-    excuse: Excuse = excuse_all
-    seconds: float = 0.0
-    """CPU time that it may take."""
-    traced: Sequence[str] = ()
-    """Files of whose functions it notes the calls."""
-
-
 Runs = Generator[Run, Record | None, Told]
 """Those of one tree: each may depend on what was found, null where that is nothing. At last comes what to tell."""
-
-
-class Recorder:
-    """A pytest plugin that keeps what passed, what failed, and where; and who called what, if it is asked to."""
-
-    def __init__(self) -> None:
-        self.passed: set[str] = set()
-        self.failed: dict[str, dict[str, object]] = {}
-        self._run = Run()
-        self._test = ""
-        """The one that runs; "" while something is done for several."""
-        self._callers: dict[tuple[str, int], set[str]] = {}
-        self._note: Callable[[FrameType, str, object], None] | None = None
-        """What notes a call, if they are to be noted."""
-
-    def begin(self, run: Run) -> None:
-        """Record this run from now on."""
-        self._run = run
-        if run.traced:
-            self._note = self._noting({os.path.abspath(name): name for name in run.traced})
-            threading.settrace(self._note)
-            sys.settrace(self._note)
-
-    def found(self, status: int) -> Record:
-        """What a session saw that ended so."""
-        assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), status
-        sys.settrace(None)
-        threading.settrace(None)
-        calls = self._calls() if self._run.traced else None
-        passed = sorted(self.passed - set(self.failed))
-        return {"passed": passed, "failed": self.failed, "calls": calls, "seconds": time.process_time()}
-
-    def _noting(self, files: Mapping[str, str]) -> Callable[[FrameType, str, object], None]:
-        def note(frame: FrameType, event: str, _: object) -> None:
-            name = files.get(frame.f_code.co_filename)
-            if name is not None:
-                self._callers.setdefault((name, frame.f_code.co_firstlineno), set()).add(self._test)
-
-        return note
-
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
-        """Calls are noted within, if at all. A test may ask for a fixture in its midst: it goes on as before."""
-        before = sys.gettrace()
-        if self._note:
-            sys.settrace(self._note)
-        try:
-            yield
-        finally:
-            if self._note:
-                sys.settrace(before)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self) -> None:
-        """From now on calls are noted in what is the tests' own: pytest around them would take as long again."""
-        if self._note:
-            sys.settrace(None)
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtest_call(self) -> Iterator[None]:
-        with self._noted():
-            return (yield)
-
-    def _calls(self) -> Calls:
-        by: dict[str, list[int]] = {}
-        for place, tests in enumerate(self._callers.values()):
-            for test in tests:
-                by.setdefault(test, []).append(place)
-        return {"functions": [*self._callers], "by": by}
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._test = item.nodeid
-        try:
-            return (yield)
-        finally:
-            self._test = ""
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
-        """What tests share is set up in the first one that wants it, for all."""
-        test = self._test
-        if fixturedef.scope != "function":
-            self._test = ""
-        try:
-            with self._noted():
-                return (yield)
-        finally:
-            self._test = test
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        if self._run.tests is not None:
-            items[:] = [item for item in items if item.nodeid in self._run.tests]
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Where something can't be collected nothing is run: as pytest has it, but without its long account of that."""
-        return True if session.testsfailed and not session.config.option.continue_on_collection_errors else None
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
-            self.passed.add(report.nodeid)
-        elif report.failed:
-            self.failed.setdefault(report.nodeid, {})
-
-    def pytest_exception_interact(self, node: pytest.Item, call: pytest.CallInfo[object]) -> None:
-        if call.excinfo is not None:
-            self.failed[node.nodeid] = found = describe(call.excinfo.value)
-            if not self._run.excuse(node.nodeid, str(found["type"])):
-                node.session.shouldfail = "not what was asked for"
-
-
-def describe(error: BaseException) -> dict[str, object]:
-    """The exception's type, its message's first line, the deepest place in the repository, the line of the test."""
-    if type(error).__name__ == "CollectError" and error.__cause__ is not None:
-        error = error.__cause__
-    places, trace = [], error.__traceback__
-    while trace is not None:
-        places.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.filename:
-        places.append((error.filename, error.lineno or 0))
-    here = os.getcwd() + os.sep
-    inside = [(name.removeprefix(here), line) for name, line in places if name.startswith(here)]
-    first_line = (str(error).splitlines() or [""])[0]
-    return {
-        "type": type(error).__name__,
-        "message": first_line[:300],
-        "at": inside[-1] if inside else None,
-        "test_line": next((line for name, line in inside if Path(name).name.startswith("test")), None),
-    }
-
-
-def run_tests(test_files: Sequence[str], run: Run = Run()) -> Record:  # noqa: B008 (it is immutable)
-    """One run of pytest in this process."""
-    recorder = Recorder()
-    recorder.begin(run)
-    return recorder.found(pytest.main([*OPTIONS, *test_files], plugins=[recorder]))
 
 
 def fork(seconds: float) -> bytes | int:
@@ -324,16 +167,6 @@ def put(files: Tree) -> Tree:
             path.write_text(text)
             os.utime(path, (moment := next(MOMENTS), moment))
     return before
-
-
-def shorten_accounts() -> None:
-    """Nobody reads pytest's own account of a failure here, and making it takes five times as long as the tests."""
-    account = pytest.ExceptionInfo.getrepr
-
-    def brief(self: pytest.ExceptionInfo[BaseException], *_: object, **__: object) -> object:
-        return repr(self.value) if isinstance(self.value, Exception) else account(self)
-
-    pytest.ExceptionInfo.getrepr = brief  # type: ignore[method-assign, assignment]
 
 
 def try_trees(request: Request, screen: BinaryIO, trial: Callable[[Run], bytes | int]) -> int | None:
@@ -464,9 +297,9 @@ def files_of(tests: Collection[str] | None, files: Sequence[str]) -> Sequence[st
 
 def own_modules() -> set[str]:
     """The files of the repository's modules that this process has loaded: a conftest.py, say, and what it imports."""
-    here, script = os.path.join(os.getcwd(), ""), os.path.abspath(__file__)
+    here = os.path.join(os.getcwd(), "")
     files = {os.path.abspath(getattr(module, "__file__", None) or os.devnull) for module in list(sys.modules.values())}
-    return {file.removeprefix(here) for file in files - {script} if file.startswith(here)}
+    return {file.removeprefix(here) for file in files if file.startswith(here) and not file.startswith(HERE)}
 
 
 def is_apart(own: set[str], tree: Tree) -> bool:

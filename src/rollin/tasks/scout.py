@@ -118,7 +118,7 @@ def _without(files: Mapping[str, Path], left_out: Sequence[str]) -> dict[str, Pa
 def _run(files: Mapping[str, Path], tests: Sequence[str]) -> list[Tested]:
     """What each test file says, in a sandbox with these files."""
     with tempfile.TemporaryDirectory() as work, _sandbox(files, Path(work)) as sandbox:
-        for name in ("probe_inside.py", "scout_inside.py"):
+        for name in ("run_inside.py", "probe_inside.py", "scout_inside.py"):
             sandbox.write(f".probe/{name}", Path(__file__).with_name(name).read_bytes())
         request = {"test_files": tests, "seconds": 4 * int(QUICK)}
         sandbox.write(".probe/request.json", json.dumps(request).encode())

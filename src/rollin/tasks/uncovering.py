@@ -8,7 +8,7 @@ from itertools import combinations, islice
 
 from rollin.tasks.faults.base import Fault, apart, apply, faulty_lines, occurs
 from rollin.tasks.probe import Failure, Outcome
-from rollin.tasks.probe_inside import ASSERTED
+from rollin.tasks.run_inside import ASSERTED
 from rollin.tasks.units import Unit
 from rollin.tasks.workbench import Workbench
 
