@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from roman_room import BUGGY, FIXED, finished
+from roman_room import BUGGY, FIXED, TESTS, finished
 
 from rollin.sandboxes.workspace import open_workspace
 from rollin.tasks import control_inside
 from rollin.tasks.grading import extract_patch, grade
 from rollin.tasks.schema import Commit
+from rollin.tasks.validation import Validation
 
 SOURCE = '''# -*- coding: latin-1 -*-
 """All ways to write a test. \xe4"""
@@ -149,3 +150,14 @@ def test_who_repairs_is_not_accused_by_tests_that_can_not_be_made_to_fail(tmp_pa
     assert grade(wide, patch, tmp_path).lacks == ""
     only = task.model_copy(update={"FAIL_TO_PASS": [ids[3]], "PASS_TO_PASS": []})
     assert grade(only, patch, tmp_path).resolved, "no test of it can be made to fail"
+
+
+def test_no_task_is_made_of_a_package_whose_tests_run_when_they_are_imported(tmp_path: Path) -> None:
+    """The control keeps them from being imported, and would accuse any patch."""
+    for tests, resolves in ((TESTS, True), (f"{TESTS}\n\ntest_zero()\n", False)):
+        history = [Commit(subject="Import", files={"roman.py": BUGGY, "test_roman.py": tests})]
+        task = finished(history, tmp_path).model_copy(update={"source": "package"})
+        with open_workspace(task, tmp_path) as sandbox:
+            sandbox.write("roman.py", FIXED.encode())
+            patch = extract_patch(sandbox)
+        assert Validation(tmp_path).resolves(task.model_copy(update={"patch": patch})) == resolves
