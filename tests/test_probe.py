@@ -275,13 +275,30 @@ def test_where_a_file_cannot_be_collected_all_tests_are_asked(calling, monkeypat
     assert not outcome.passed
 
 
-def test_a_run_that_takes_much_longer_than_the_first_one_is_ended(unit, tmp_path):
-    burning = "import time\n\ndef test_it():\n    while time.process_time() < {}:\n        pass\n"
+BURNING = """
+import time
+import pytest
+
+
+@pytest.mark.parametrize("number", range({tests}))
+def test_it(number):
+    end = time.process_time() + {seconds}
+    while time.process_time() < end:
+        pass
+"""
+
+
+def test_a_test_that_takes_much_longer_than_all_on_the_first_tree_ends_the_run(unit, tmp_path):
     name = unit.test_files[0]
+    cases = [(1, 1), (4, 1), (1, 4), (9, 1)]
+    trees = [{name: BURNING.format(tests=tests, seconds=seconds)} for tests, seconds in cases]
     with Workbench(unit, tmp_path) as bench:
-        quick, slow = bench.outcomes([{name: burning.format(seconds)} for seconds in (0.5, 4.5)])
+        bench._sandbox.write(name, BURNING.format(tests=1, seconds=0.4).encode())
+        quick, slower, endless, slowest = bench.outcomes(trees)
     assert quick.passed
-    assert slow.timed_out
+    assert len(slower.passed) == 4, "each takes less than 2.2 s"
+    assert endless.timed_out
+    assert slowest.timed_out, "together they take more than 5 s"
 
 
 def test_a_configuration_that_ends_with_the_first_failure_does_not_end_a_probe(unit, tmp_path):

@@ -67,7 +67,8 @@ def probe(
     traced: Sequence[str] = (),
     seconds: int = 5,
 ) -> list[Outcome]:
-    """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of one run, and so does the first one's.
+    """The tests' outcome on each tree, in order. `seconds` bounds the CPU time of the first one's run, which bounds the
+    others'.
 
     Where `only` trees of one sort are asked for, any other ends as soon as it shows, by comparison with the `first`
     outcome: on the pristine files, or on the first tree if it isn't given. Once `enough` of them are found, no other is

@@ -62,8 +62,10 @@ CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "confte
 """What pytest reads before it collects."""
 TRACING = 4
 """So many times as long as another a run may take that notes calls."""
-SLOWER = 3
-"""So many times as long as the first one, and a second more, may a run take: one that takes longer hardly ever ends."""
+SLOWER, SLOWEST = 3, 10
+"""So many times as long as all tests on the first tree, and a second more, may one test take, and all together. A loop
+that doesn't end is found by the former. Were it the latter's bound, too, trees on which many tests are slower would
+come and go with the machine's speed."""
 MOMENTS = count(1000 * os.getpid())
 """When files were written, in seconds: Python takes what it compiled for the file's own if time and size are the same,
 so no two writings may have one time, nor those of two probes in one sandbox."""
@@ -223,7 +225,8 @@ def runs_of_another(request: Request, first: Record, changed: Sequence[Sequence[
     some = telling(first, changed)
     if some is not None and not some:
         return [first | {"calls": None}]
-    every = Run(None, excuses(request["only"], first), min(request["seconds"], SLOWER * first["seconds"] + 1))
+    test_seconds, seconds = (most * first["seconds"] + 1 for most in (SLOWER, SLOWEST))
+    every = Run(None, excuses(request["only"], first), seconds, test_seconds)
     found = yield every._replace(tests=some)
     if found and some and found["failed"].keys() <= some:
         found = with_others(found, first, some)

@@ -6,6 +6,7 @@ Record     what it found
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -61,8 +62,16 @@ class Run(NamedTuple):
     excuse: Excuse = excuse_all
     seconds: float = 0.0
     """CPU time that it may take."""
+    test_seconds: float = 0.0
+    """CPU time that one test may take, and what comes before the first; no less than the whole if it is 0."""
     traced: Sequence[str] = ()
     """Files of whose functions it notes the calls."""
+
+
+def give(seconds: float) -> None:
+    """From now on this process has so much CPU time, where that is known; then it is killed."""
+    if seconds:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 class Recorder:
@@ -81,6 +90,7 @@ class Recorder:
     def begin(self, run: Run) -> None:
         """Record this run from now on."""
         self._run = run
+        give(run.test_seconds)
         if run.traced:
             self._note = self._noting({os.path.abspath(name): name for name in run.traced})
             threading.settrace(self._note)
@@ -135,6 +145,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        give(self._run.test_seconds)
         self._test = item.nodeid
         try:
             return (yield)
