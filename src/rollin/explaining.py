@@ -3,12 +3,15 @@
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from reprlib import repr as brief
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 TYPE = re.compile(r"(constrained-\w+|list\[.*\]|dict\[.*\]|int|float|str)$")
 """What pydantic calls a type among others."""
+GROUP = ("dict_type", "model_type", "model_attributes_type")
+"""What pydantic calls it where something else stands for a group of settings."""
 
 
 def explain(error: ValidationError, whole: type[BaseModel]) -> str:
@@ -24,6 +27,14 @@ def explain(error: ValidationError, whole: type[BaseModel]) -> str:
         return f"unknown setting {place!r}{nearest(str(first['loc'][-1]), valid)}"
     if first["type"] == "missing":
         return f"setting {place!r} is missing; add it"
+    chosen_by = str(first.get("ctx", {}).get("discriminator", "")).strip("'")
+    if first["type"] == "union_tag_not_found":
+        return f"setting '{place}.{chosen_by}' is missing; add it"
+    if first["type"] in GROUP or (chosen_by and not isinstance(first["input"], dict)):
+        return f"setting {place!r} is a group of settings, not {brief(first['input'])}; write them under it"
+    if chosen_by:
+        word, known = first["ctx"]["tag"], re.findall("'(.*?)'", first["ctx"]["expected_tags"])
+        return f"setting '{place}.{chosen_by}' can't be {word!r}{nearest(word, known)}"
     message = first["msg"].removeprefix("Value error, ")
     return f"setting {place!r}: {message[0].lower()}{message[1:]}" if place else message
 
