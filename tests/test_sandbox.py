@@ -20,6 +20,7 @@ from rollin.sandboxes.base import Limits
 from rollin.sandboxes.bubblewrap import BubblewrapSandbox
 from rollin.sandboxes.seccomp import seccomp_filter
 from rollin.sandboxes.surroundings import VARIABLES, of_rollin
+from rollin.sandboxes.walls import steady
 from rollin.tasks.repository import build_repository
 
 SMALL = Limits(seconds=5, memory_mb=256, processes=40, output_kb=8, disk_mb=32)
@@ -82,6 +83,18 @@ def test_commits_made_inside_have_the_same_ids_in_every_run(template: Path) -> N
 
     assert len(head()) == 41
     assert head() == head()
+
+
+def test_sets_have_the_same_order_in_every_run(template: Path) -> None:
+    """Of what Python hashes by its address, too: tests made of a set would be called something else each time."""
+    if not steady():
+        pytest.skip("this machine doesn't let addresses be the same")
+    printed = set[str]()
+    for _ in range(3):
+        with BubblewrapSandbox(template, SMALL) as sandbox:
+            for _ in range(2):
+                printed.add(sandbox.run("python -c 'print(hash(None), {None, int, len, 1, \"a\"})'").output)
+    assert len(printed) == 1
 
 
 def test_neither_the_internet_nor_the_hosts_loopback_is_reachable(sandbox: BubblewrapSandbox) -> None:

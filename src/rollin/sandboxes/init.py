@@ -4,7 +4,7 @@ It runs by `python -I -S`, imports only what starts fast, and is the one process
 lets nothing inside a PID namespace kill its PID 1, so an agent can end its own commands but not this loop.
 
 argv: uid to run commands as (-1: stay), bytes of memory, processes, whether the kernel counts those by uid (1 or 0),
-bytes of a file, files, bytes of output.
+bytes of a file, files, bytes of output; then the words that start bash, if any.
 """
 
 import _signal  # type: ignore[import-not-found]  # the C module: `signal` itself costs 5 ms of enums at every start
@@ -45,10 +45,11 @@ WEIGHT_OF_A_STEP = 1.25
 
 
 class Bounds:
-    """What one command may use."""
+    """What one command may use, and what starts it."""
 
     def __init__(self, argv: list[str]) -> None:
-        self.uid, self.memory, self.processes, self.counted, self.file_size, self.files, self.output = map(int, argv)
+        numbers, self.starter = map(int, argv[:7]), [os.fsencode(word) for word in argv[7:]]
+        self.uid, self.memory, self.processes, self.counted, self.file_size, self.files, self.output = numbers
 
 
 class Verdict:
@@ -192,7 +193,8 @@ def become(command: bytes, source: int, writer: int, seconds: float, bounds: Bou
             os.setuid(bounds.uid)
         restore_signals()
         os.chdir(WORKSPACE)
-        os.execv("/bin/bash", [b"bash", b"-c", command])
+        words = [*bounds.starter, b"bash", b"-c", command]
+        os.execv(words[0] if bounds.starter else b"/bin/bash", words)
     except BaseException as error:
         os.write(2, f"cannot start bash: {error}\n".encode())
     finally:

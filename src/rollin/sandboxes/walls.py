@@ -3,8 +3,10 @@
 import itertools
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from rollin.sandboxes import groups, init
@@ -23,6 +25,7 @@ CAPABILITIES = {
     "CAP_SYS_NICE": 23,
 }
 """What PID 1 keeps where rollin runs as root, with the bits of linux/capability.h. Commands have none."""
+SETARCH = "/usr/bin/setarch"
 FILES_PER_MB = 256
 """Files that a sandbox may hold for each megabyte of its disk: as many as would fill it with one block each."""
 
@@ -59,7 +62,20 @@ def command_line(
         words += ["--setenv", name, value]
     words += [os.path.realpath(sys.executable), "-I", "-S", "/run/init.py"]
     words += map(str, [-1 if user_namespace else uid, *_bounds(limits, user_namespace)])
-    return words, descriptors
+    return [*words, *steady()], descriptors
+
+
+@cache
+def steady() -> tuple[str, ...]:
+    """What starts a command so that memory has the same addresses each time: Python hashes None, classes and functions
+    by them, and tests that are made of a set are called by its order. Empty where that isn't there or isn't allowed, as
+    in Docker's containers. (For all of a sandbox at once it can't be: a process that gains rights loses it.)"""
+    words = (SETARCH, "--addr-no-randomize")
+    try:
+        works = subprocess.run([*words, "true"], capture_output=True).returncode == 0
+    except OSError:
+        works = False
+    return words if works else ()
 
 
 def protections(*, user_namespace: bool) -> tuple[list[str], list[str]]:
