@@ -28,36 +28,12 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypedDict
 import pytest
 
 if TYPE_CHECKING:
-    from rollin.tasks.run_inside import (
-        ASSERTED,
-        HERE,
-        OPTIONS,
-        WALL_SECONDS,
-        Excuse,
-        Record,
-        Recorder,
-        Run,
-        excuse_all,
-        run_tests,
-        shorten_accounts,
-    )
+    from rollin.tasks import run_inside
 else:  # it lies beside this file, wherever that is
-    from run_inside import (
-        ASSERTED,
-        HERE,
-        OPTIONS,
-        WALL_SECONDS,
-        Excuse,
-        Record,
-        Recorder,
-        Run,
-        excuse_all,
-        run_tests,
-        shorten_accounts,
-    )
+    import run_inside
 
 Tree = Mapping[str, str | None]
-Told = list[Record | None]
+Told = list[run_inside.Record | None]
 CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
 """What pytest reads before it collects."""
 TRACING = 4
@@ -81,20 +57,20 @@ class Request(TypedDict):
     only: str
     enough: int
     """So many trees as asked for."""
-    first: Record | None
+    first: run_inside.Record | None
     traced: list[str]
     seconds: int
 
 
-def excuses(only: str, first: Record) -> Excuse:
+def excuses(only: str, first: run_inside.Record) -> run_inside.Excuse:
     """What the trees asked for may fail in, when that is what was found of the first one."""
     if not only:
-        return excuse_all
-    failed = first["failed"]
-    return {"asserted": lambda name, kind: kind in ASSERTED, "standing": lambda name, kind: name in failed}[only]
+        return run_inside.excuse_all
+    failed, asserted = first["failed"], run_inside.ASSERTED
+    return {"asserted": lambda name, kind: kind in asserted, "standing": lambda name, kind: name in failed}[only]
 
 
-Runs = Generator[Run, Record | None, Told]
+Runs = Generator[run_inside.Run, run_inside.Record | None, Told]
 """Those of one tree: each may depend on what was found, null where that is nothing. At last comes what to tell."""
 
 
@@ -113,7 +89,7 @@ def fork(seconds: float) -> bytes | int:
         memory = resource.getrlimit(resource.RLIMIT_AS)[0]
         if memory != resource.RLIM_INFINITY:
             resource.setrlimit(resource.RLIMIT_AS, (memory // 2, memory // 2))
-        signal.alarm(WALL_SECONDS)
+        signal.alarm(run_inside.WALL_SECONDS)
         gc.disable()
         sys.dont_write_bytecode = False
         silence()
@@ -125,7 +101,7 @@ def fork(seconds: float) -> bytes | int:
     return answer or b"null"
 
 
-def tell(pipe: int, run: Callable[[], Record]) -> NoReturn:
+def tell(pipe: int, run: Callable[[], run_inside.Record]) -> NoReturn:
     """End the child that `fork` made, with what it finds. One that finds nothing ends, too: it must not go on with what
     is its parent's to do."""
     try:
@@ -136,7 +112,7 @@ def tell(pipe: int, run: Callable[[], Record]) -> NoReturn:
         os._exit(0)
 
 
-def forked(run: Callable[[], Record], seconds: float) -> bytes:
+def forked(run: Callable[[], run_inside.Record], seconds: float) -> bytes:
     """Run in a child; what it found as JSON, null where it found nothing in its time."""
     answer = fork(seconds)
     if isinstance(answer, int):
@@ -146,7 +122,7 @@ def forked(run: Callable[[], Record], seconds: float) -> bytes:
 
 def load_plugins() -> None:
     """Before the first fork, not in each child: a session in a folder without tests."""
-    pytest.main([*OPTIONS, "--collect-only", "--noconftest", str(Path(sys.argv[1]).parent)])
+    pytest.main([*run_inside.OPTIONS, "--collect-only", "--noconftest", str(Path(sys.argv[1]).parent)])
 
 
 def silence() -> None:
@@ -171,7 +147,7 @@ def put(files: Tree) -> Tree:
     return before
 
 
-def try_trees(request: Request, screen: BinaryIO, trial: Callable[[Run], bytes | int]) -> int | None:
+def try_trees(request: Request, screen: BinaryIO, trial: Callable[[run_inside.Run], bytes | int]) -> int | None:
     """Print what trials found of each tree; None when all were tried. A child that a trial left here gets its pipe."""
     gc.freeze()  # with gc.disable() in the children a third of a run's time
     first, missing = request["first"], request["enough"]
@@ -191,7 +167,7 @@ def try_trees(request: Request, screen: BinaryIO, trial: Callable[[Run], bytes |
     return None
 
 
-def carry_out(runs: Runs, trial: Callable[[Run], bytes | int]) -> Told | int:
+def carry_out(runs: Runs, trial: Callable[[run_inside.Run], bytes | int]) -> Told | int:
     """What is to be told of a tree after its runs. In a child that a trial left here: its pipe."""
     try:
         run = next(runs)
@@ -212,21 +188,21 @@ def is_as_asked_for(told: Told) -> bool:
 def runs_of_the_first(request: Request) -> Runs:
     """The first tree's runs: a second one, if calls are to be noted."""
     seconds = request["seconds"]
-    plain = yield Run(seconds=seconds)
+    plain = yield run_inside.Run(seconds=seconds)
     if plain is None or not request["traced"]:
         return [plain]
-    traced = yield Run(seconds=TRACING * seconds, traced=request["traced"])
+    traced = yield run_inside.Run(seconds=TRACING * seconds, traced=request["traced"])
     return [traced, plain | {"calls": traced and traced["calls"]}]
 
 
-def runs_of_another(request: Request, first: Record, changed: Sequence[Sequence[object]] | None) -> Runs:
+def runs_of_another(request: Request, first: run_inside.Record, changed: Sequence[Sequence[object]] | None) -> Runs:
     """Another tree's runs: with those tests alone that may tell it from the first one, if they are known. What was
     asked for shows in all, and must show twice."""
     some = telling(first, changed)
     if some is not None and not some:
         return [first | {"calls": None}]
     test_seconds, seconds = (most * first["seconds"] + 1 for most in (SLOWER, SLOWEST))
-    every = Run(None, excuses(request["only"], first), seconds, test_seconds)
+    every = run_inside.Run(None, excuses(request["only"], first), seconds, test_seconds)
     found = yield every._replace(tests=some)
     if found and some and found["failed"].keys() <= some:
         found = with_others(found, first, some)
@@ -240,7 +216,7 @@ def runs_of_another(request: Request, first: Record, changed: Sequence[Sequence[
     return [found, again]
 
 
-def telling(first: Record, changed: Sequence[Sequence[object]] | None) -> frozenset[str] | None:
+def telling(first: run_inside.Record, changed: Sequence[Sequence[object]] | None) -> frozenset[str] | None:
     """The tests that call one of the functions that were changed. None if any may tell: where that isn't known, or one
     was called for all of them."""
     calls = first["calls"]
@@ -251,17 +227,17 @@ def telling(first: Record, changed: Sequence[Sequence[object]] | None) -> frozen
     return None if "" in tests else frozenset(tests)
 
 
-def with_others(found: Record, first: Record, tests: Collection[str]) -> Record:
+def with_others(found: run_inside.Record, first: run_inside.Record, tests: Collection[str]) -> run_inside.Record:
     """What these tests found, and all others as on the first tree."""
     passed = {*first["passed"]}.difference(tests).union(found["passed"])
     failed: dict[str, dict[str, object]] = {name: {} for name in first["failed"] if name not in tests}
     return {"passed": sorted(passed), "failed": failed | found["failed"], "calls": None, "seconds": found["seconds"]}
 
 
-def denies_some(first: Record, found: Record) -> bool:
+def denies_some(first: run_inside.Record, found: run_inside.Record) -> bool:
     """Whether some tests passed, some did not that pass on the first tree, and those failed by assertions."""
     kinds = {failure.get("type") for name, failure in found["failed"].items() if name not in first["failed"]}
-    return bool(found["passed"]) and not {*first["passed"]} <= {*found["passed"]} and kinds <= {*ASSERTED}
+    return bool(found["passed"]) and not {*first["passed"]} <= {*found["passed"]} and kinds <= {*run_inside.ASSERTED}
 
 
 class Late:
@@ -270,7 +246,7 @@ class Late:
 
     def __init__(self, request: Request, screen: BinaryIO) -> None:
         self.request, self.screen = request, screen
-        self.recorder = Recorder()
+        self.recorder = run_inside.Recorder()
         self.pipe: int | None = None
         """In a child, where it has to tell what it finds."""
 
@@ -283,7 +259,7 @@ class Late:
         if self.pipe is None:
             os._exit(0)
 
-    def trial(self, files: list[str], run: Run) -> bytes | int:
+    def trial(self, files: list[str], run: run_inside.Run) -> bytes | int:
         """The child goes on with the session, whose `files` are those that hold the run's tests."""
         answer = fork(run.seconds)
         if isinstance(answer, int):
@@ -302,7 +278,7 @@ def own_modules() -> set[str]:
     """The files of the repository's modules that this process has loaded: a conftest.py, say, and what it imports."""
     here = os.path.join(os.getcwd(), "")
     files = {os.path.abspath(getattr(module, "__file__", None) or os.devnull) for module in list(sys.modules.values())}
-    return {file.removeprefix(here) for file in files if file.startswith(here) and not file.startswith(HERE)}
+    return {file.removeprefix(here) for file in files if file.startswith(here) and not file.startswith(run_inside.HERE)}
 
 
 def is_apart(own: set[str], tree: Tree) -> bool:
@@ -321,7 +297,7 @@ def forks_late(request: Request, screen: BinaryIO) -> bool:
     child = os.fork()
     if child == 0:
         late = Late(request, screen)
-        status = pytest.main([*OPTIONS, *request["test_files"]], plugins=[late, late.recorder])
+        status = pytest.main([*run_inside.OPTIONS, *request["test_files"]], plugins=[late, late.recorder])
         if late.pipe is not None:
             tell(late.pipe, partial(late.recorder.found, status))
         os._exit(1)
@@ -332,8 +308,8 @@ def forks_early(request: Request, screen: BinaryIO) -> None:
     """Try the trees, each in a session of its own."""
     load_plugins()
 
-    def trial(run: Run) -> bytes:
-        return forked(partial(run_tests, request["test_files"], run), run.seconds)
+    def trial(run: run_inside.Run) -> bytes:
+        return forked(partial(run_inside.run_tests, request["test_files"], run), run.seconds)
 
     try_trees(request, screen, trial)
 
@@ -341,7 +317,7 @@ def forks_early(request: Request, screen: BinaryIO) -> None:
 def main() -> None:
     """Answer the request, tree by tree."""
     request = json.loads(Path(sys.argv[1]).read_text())
-    shorten_accounts()
+    run_inside.shorten_accounts()
     sys.path.insert(0, os.getcwd())
     sys.dont_write_bytecode = True
     screen = os.fdopen(os.dup(1), "wb")

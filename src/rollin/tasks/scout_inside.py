@@ -13,12 +13,13 @@ from pathlib import Path
 from types import FrameType
 
 import probe_inside  # type: ignore[import-not-found]
+import run_inside  # type: ignore[import-not-found]
 
 
 def plainly(test_file: str) -> dict[str, object]:
     """What passes and what fails, and the CPU seconds that it took."""
     before = resource.getrusage(resource.RUSAGE_SELF)
-    record = probe_inside.run_tests([test_file])
+    record = run_inside.run_tests([test_file])
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"passed": record["passed"], "failed": sorted(record["failed"]), "seconds": seconds}
@@ -33,7 +34,7 @@ def counting(test_file: str) -> dict[str, object]:
             called.add((frame.f_code.co_filename.removeprefix(here), frame.f_code.co_firstlineno))
 
     sys.setprofile(note)
-    record = probe_inside.run_tests([test_file])
+    record = run_inside.run_tests([test_file])
     sys.setprofile(None)
     names = [name for name, _ in called]
     return {"passed": record["passed"], "calls": {name: names.count(name) for name in sorted(set(names))}}
@@ -42,7 +43,7 @@ def counting(test_file: str) -> dict[str, object]:
 def main() -> None:
     """Answer the request, test file by test file."""
     request = json.loads(Path(sys.argv[1]).read_text())
-    probe_inside.shorten_accounts()
+    run_inside.shorten_accounts()
     sys.path.insert(0, os.getcwd())
     sys.dont_write_bytecode = True
     screen = os.fdopen(os.dup(1), "wb")
